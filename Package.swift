@@ -1,0 +1,130 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The map of the house: a helper per floor, so that a wrong import does not even resolve.
+// Floors, from the ground: System and Base, API, Kernel, Domains, Faces. See docs/internals/architecture.md.
+
+let house: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundationCompat"].map {
+    .product(name: $0, package: "swift-nio")
+}
+
+/// One room: a target and the tests beside it.
+func room(_ name: String, _ path: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = [])
+    -> [Target]
+{
+    [
+        .target(name: name, dependencies: dependencies, path: "Sources/\(path)", swiftSettings: house),
+        .testTarget(
+            name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies + tests,
+            path: "Tests/\(name)Tests", swiftSettings: house),
+    ]
+}
+
+/// Knows nothing of vagus; each could be a package of its own.
+func base(_ name: String, _ dependencies: [Target.Dependency] = []) -> [Target] {
+    room(name, "Base/\(name)", dependencies)
+}
+
+/// Sees the kernel and the base libraries it names. Never another domain.
+func domain(_ name: String, base: [Target.Dependency] = []) -> [Target] {
+    room(name, "Domains/\(name)", ["API", "Kernel", "Manifests", "SQL", logging] + base, tests: ["KernelTesting"])
+}
+
+/// How people and programs meet the house.
+func face(_ name: String, _ dependencies: [Target.Dependency]) -> [Target] {
+    room(name, "Faces/\(name)", ["API", "Manifests"] + dependencies)
+}
+
+let domains = ["Pipelines", "Delivery", "Datasets", "Training", "Experiments", "Serving", "Monitors"]
+    .map(Target.Dependency.init(stringLiteral:))
+
+var targets: [Target] = [
+    .target(name: "CLinux", path: "Sources/System/CLinux"),
+    .target(name: "CAssets", path: "Sources/System/CAssets", exclude: ["assets"]),
+]
+targets += base("Manifests", [yams])
+targets += base("SQL", [grdb])
+targets += base("Processes", ["CLinux"])
+targets += base("Blobs", [crypto])
+targets += base("Stats")
+targets += base("Frames", [crypto])
+targets += base("Learners", ["Frames", "Stats", "Manifests"])
+targets += base("Expressions", ["Manifests"])
+targets += base("Proxy", nio + [logging])
+targets += base("Outbound", [asyncHTTPClient] + nio)
+targets += room("API", "API", ["Manifests"])
+targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
+targets += [
+    .target(
+        name: "KernelTesting", dependencies: ["API", "Kernel", "Manifests", "SQL"],
+        path: "Sources/Testing/KernelTesting", swiftSettings: house)
+]
+targets += domain("Pipelines", base: ["Blobs", "Expressions", "Processes"])
+targets += domain("Delivery", base: ["Processes", "Stats"])
+targets += domain("Datasets", base: ["Frames", "Learners", "Blobs"])
+targets += domain("Training", base: ["Frames", "Learners", "Stats", "Expressions", "Blobs"])
+targets += domain("Experiments", base: ["Blobs"])
+targets += domain("Serving", base: ["Frames", "Learners"])
+targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
+targets += face("Client", ["Outbound"])
+targets += face("Runner", ["Client", "Kernel", "Processes", "Blobs", logging])
+targets += face("Web", ["Kernel", "CAssets", mustache])
+targets += face(
+    "Server",
+    ["Kernel", "SQL", "Blobs", "Web", "Client", "Runner", "Proxy", "Outbound", "Processes", "Learners", hummingbird,
+     lifecycle, logging] + nio + domains)
+targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging])
+targets += [
+    .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),
+    .testTarget(
+        name: "ScenarioTests",
+        dependencies: ["API", "Kernel", "KernelTesting", "Manifests", "SQL", "Server", "Client"] + domains,
+        path: "Tests/ScenarioTests", swiftSettings: house),
+    .testTarget(name: "TidyTests", path: "Tests/TidyTests", swiftSettings: house),
+]
+
+// `VAGUS_ROOM=Delivery swift test` builds one room, its tests and what they stand on, and nothing else.
+if let names = Context.environment["VAGUS_ROOM"], !names.isEmpty {
+    let byName = Dictionary(uniqueKeysWithValues: targets.map { ($0.name, $0) })
+    var wanted = Set<String>()
+    var queue = names.split(separator: ",").flatMap { [String($0), "\($0)Tests"] }
+    while let name = queue.popLast() {
+        guard let target = byName[name], wanted.insert(name).inserted else { continue }
+        for case .byNameItem(let dependency, _) in target.dependencies { queue.append(dependency) }
+    }
+    targets = targets.filter { wanted.contains($0.name) }
+}
+
+let package = Package(
+    name: "vagus",
+    dependencies: [
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    ],
+    targets: targets
+)

@@ -1,0 +1,41 @@
+import Manifests
+
+/// Every kind there is. The only list.
+public enum Kinds {
+    public static let all: [any Kind.Type] = [
+        RepositoryKind.self, PipelineKind.self, EnvironmentKind.self, ServiceKind.self, DatasetKind.self,
+        ModelKind.self, MonitorKind.self,
+    ]
+
+    /// The kind that people mean by `word`: "Service", "services", "service" or "svc".
+    public static func named(_ word: String) throws(Problem) -> any Kind.Type {
+        let lower = word.lowercased()
+        let short = ["svc": "services", "repo": "repositories", "env": "environments", "ds": "datasets"]
+        let plural = short[lower] ?? lower
+        for kind in all {
+            let isMeant = kind.plural == plural || kind.name.lowercased() == lower
+            if isMeant { return kind }
+        }
+        throw Problem(
+            "kind.unknown", status: 404, "no kind \"\(word)\"",
+            hint: suggestion(for: word, among: all.map { $0.name }, called: "kind"))
+    }
+}
+
+/// Every operation there is. The only list.
+public enum Operations {
+    public static let all: [AnyOperation] = [
+        Resources.apply.erased, Resources.list.erased, Resources.get.erased, Resources.delete.erased,
+        Events.list.erased, Events.verify.erased,
+        Tokens.create.erased, Tokens.list.erased, Tokens.revoke.erased, Tokens.redeem.erased, Server.info.erased,
+        Runs.start.erased, Runs.list.erased, Runs.get.erased, Runs.cancel.erased, Runs.artifacts.erased,
+        Runs.log.erased,
+        Runners.hello.erased, Runners.lease.erased, Runners.renew.erased, Runners.append.erased,
+        Runners.stepStarted.erased, Runners.stepFinished.erased, Runners.jobFinished.erased, Runners.list.erased,
+        Services.status.erased, Services.list.erased, Services.deploy.erased, Services.promote.erased,
+        Services.abort.erased, Services.undo.erased, Services.traffic.erased,
+        Proxies.table.erased, Proxies.report.erased, Dora.get.erased,
+        Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,
+        Monitors.report.erased, Monitors.label.erased,
+    ]
+}

@@ -1,0 +1,205 @@
+public import Manifests
+
+/// A git repository that vagus hosts or watches.
+public enum RepositoryKind: Kind {
+    public typealias Spec = RepositorySpec
+    public typealias Status = RepositoryStatus
+    public static let name = "Repository"
+    public static let plural = "repositories"
+    public static let summary = "A git repository that vagus hosts, or watches; a push applies its manifests and starts pipelines."
+}
+
+public struct RepositorySpec: Manifest {
+    public var path: String?
+    public var default_branch = "main"
+    public var manifests = ".vagus"
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("path", \.path, "Folder of an existing bare repository to watch; absent: vagus hosts one itself."),
+        .optional("default_branch", \.default_branch, "Branch whose manifests are applied."),
+        .optional("manifests", \.manifests, "Folder of manifests in the repository, applied at each push to the default branch."),
+    ]
+}
+
+public struct RepositoryStatus: Manifest {
+    public var push_url = ""
+    public var refs: Ordered<String> = [:]
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("push_url", \.push_url, "What to give to git push."),
+        .told("refs", \.refs, "Branches and tags as last seen, with their commits."),
+    ]
+}
+
+/// A graph of stages that a push, a person or a program sets off.
+public enum PipelineKind: Kind {
+    public typealias Spec = PipelineSpec
+    public typealias Status = PipelineStatus
+    public static let name = "Pipeline"
+    public static let plural = "pipelines"
+    public static let summary = "A graph of stages, for software and for models alike, that a push or a person sets off."
+}
+
+public struct PipelineSpec: Manifest {
+    public var repository: String?
+    public var triggers: [TriggerSpec] = []
+    public var parameters: Ordered<ParameterSpec> = [:]
+    public var variables: Ordered<String> = [:]
+    public var data_sources: [String] = []
+    public var timeout = TimeSpan.hours(6)
+    public var stages: [StageSpec] = []
+
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("repository", \.repository, "Repository it belongs to; set by vagus when it comes from one."),
+        .optional("triggers", \.triggers, "What sets it off, besides `vagus run`."),
+        .optional("parameters", \.parameters, "What may be given to a run: `vagus run NAME -p key=value`."),
+        .optional("variables", \.variables, "Environment variables of every step."),
+        .optional("data_sources", \.data_sources, "Datasets that it reads, for lineage."),
+        .optional("timeout", \.timeout, "Longest time of a run."),
+        .required("stages", \.stages, "Stages, in order of their needs."),
+    ]
+
+    public static func check(_ value: Self) -> [ManifestError] { PipelineChecks.check(value) }
+}
+
+public struct TriggerSpec: Manifest {
+    public var push: PushTrigger?
+    public init() {}
+    public static let choices = ["push"]
+    public static var noun: String { "trigger" }
+    public static let fields: [Field<Self>] = [
+        .optional("push", \.push, "A push to the pipeline's repository.")
+    ]
+}
+
+public struct PushTrigger: Manifest {
+    public var branches: [String] = ["main"]
+    public var paths: [String] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("branches", \.branches, "Branches, with * and ** as wildcards."),
+        .optional("paths", \.paths, "Only when a file under one of these globs changed."),
+    ]
+}
+
+public struct ParameterSpec: Manifest {
+    public enum ValueType: String, WireEnum { case string, int, number, bool }
+    public var type = ValueType.string
+    public var `default`: JSONValue?
+    public var description: String?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("type", \.type, "Type of its value."),
+        .optional("default", \.default, "Value when none is given; absent: it must be given."),
+        .optional("description", \.description, "What it is for."),
+    ]
+}
+
+public enum StageType: String, WireEnum {
+    case source_control, build, test, security_scan, deploy, monitor
+    case data_ingestion, data_validation, feature_engineering, model_training, model_validation
+    case model_registration, model_deployment, model_monitoring, approval, other
+}
+
+public struct StageSpec: Manifest {
+    public var name = ""
+    public var type = StageType.other
+    public var needs: [String]?
+    public var `if`: String?
+    public var timeout = TimeSpan.seconds(3600)
+    public var variables: Ordered<String> = [:]
+    public var jobs: Ordered<JobSpec> = [:]
+    public var step = StepSpec()
+
+    public init() {}
+    public static var choices: [String] { ["jobs"] + StepVerbs.names.filter { $0 != "run" && $0 != "checkout" } }
+    public static let fields: [Field<Self>] =
+        [
+            .required("name", \.name, "Its name, unique in the pipeline."),
+            .optional("type", \.type, "What it is for; charts and checks are grouped by it."),
+            .optional("needs", \.needs, "Stages that must have succeeded first; absent: the stage written before it."),
+            .optional("if", \.if, "Runs only when this expression is true; absent: when all needs succeeded."),
+            .optional("timeout", \.timeout, "Longest time of each of its jobs."),
+            .optional("variables", \.variables, "Environment variables of its steps."),
+            .optional("jobs", \.jobs, "Its jobs; they run in parallel."),
+        ] + StepVerbs.fields(\StageSpec.step, skipping: ["run", "checkout"])
+
+    /// The stage's jobs, a lone verb being one job named after the stage.
+    public var allJobs: Ordered<JobSpec> {
+        guard jobs.isEmpty else { return jobs }
+        var job = JobSpec()
+        job.steps = [step]
+        return Ordered([(name, job)])
+    }
+}
+
+public struct JobSpec: Manifest {
+    public var runs_on = RunsOn()
+    public var variables: Ordered<String> = [:]
+    public var timeout: TimeSpan?
+    public var retry = RetrySpec()
+    public var allow_failure = false
+    public var steps: [StepSpec] = []
+    public var outputs: Ordered<String> = [:]
+    public var artifacts: [ArtifactSpec] = []
+    public var reports = ReportsSpec()
+
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("runs_on", \.runs_on, "Which runners may take it."),
+        .optional("variables", \.variables, "Environment variables of its steps."),
+        .optional("timeout", \.timeout, "Longest time; absent: the stage's."),
+        .optional("retry", \.retry, "When it is tried again."),
+        .optional("allow_failure", \.allow_failure, "Its failure does not fail the stage."),
+        .required("steps", \.steps, "Steps, one after another in one workspace."),
+        .optional("outputs", \.outputs, "Values for later stages: `name: ${{ steps.id.outputs.key }}`."),
+        .optional("artifacts", \.artifacts, "Files to keep."),
+        .optional("reports", \.reports, "Test reports to read."),
+    ]
+}
+
+public struct RunsOn: Manifest {
+    public var labels: [String] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [.optional("labels", \.labels, "Labels that the runner must have.")]
+}
+
+public struct RetrySpec: Manifest {
+    public enum Cause: String, WireEnum { case runner_lost, timeout, failure }
+    public var max = 0
+    public var `for`: [Cause] = [.runner_lost]
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("max", \.max, "How often it is tried again for \"timeout\" or \"failure\".", in: 0...10),
+        .optional("for", \.for, "Causes for which it is tried again. A lost runner is always made up for, up to 3 times."),
+    ]
+}
+
+public struct ArtifactSpec: Manifest {
+    public var name = ""
+    public var paths: [String] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("name", \.name, "Name; later stages write `stage.name`."),
+        .required("paths", \.paths, "Files and folders of the workspace, with * and ** as wildcards."),
+    ]
+}
+
+public struct ReportsSpec: Manifest {
+    public var junit: String?
+    public init() {}
+    public static let fields: [Field<Self>] = [.optional("junit", \.junit, "JUnit XML file written by the steps.")]
+}
+
+public struct PipelineStatus: Manifest {
+    public var runs = 0
+    public var last_run: String?
+    public var last_status: RunStatus?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("runs", \.runs, "How many runs it has had."),
+        .optional("last_run", \.last_run, "Id of the newest run."),
+        .optional("last_status", \.last_status, "Its status."),
+    ]
+}

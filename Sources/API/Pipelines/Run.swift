@@ -1,0 +1,247 @@
+public import Manifests
+
+/// How a run, a job or a step stands.
+public enum RunStatus: String, WireEnum {
+    case queued, running, waiting, succeeded, failed, cancelled, skipped, superseded
+    public var hasEnded: Bool { ![.queued, .running, .waiting].contains(self) }
+}
+
+/// What set a run off.
+public struct Trigger: Manifest {
+    public enum Cause: String, WireEnum { case push, manual, api }
+    public var type = Cause.manual
+    public var actor = ""
+    public var ref: String?
+    public var message: String?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("type", \.type, "What set it off."),
+        .told("actor", \.actor, "Who did it."),
+        .optional("ref", \.ref, "Branch or tag, in full: refs/heads/main."),
+        .optional("message", \.message, "First line of the commit's message."),
+    ]
+}
+
+/// One run of a pipeline.
+public struct Run: Manifest {
+    public var id = ""
+    public var project = "default"
+    public var pipeline = ""
+    public var number = 0
+    public var status = RunStatus.queued
+    public var reason: String?
+    public var trigger = Trigger()
+    public var repository: String?
+    public var commit: String?
+    /// Time of the commit itself, for lead time.
+    public var committed_at: Timestamp?
+    public var parameters: Ordered<JSONValue> = [:]
+    public var created_at = Timestamp.zero
+    public var started_at: Timestamp?
+    public var finished_at: Timestamp?
+    public var jobs: [Job] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("id", \.id, "Its id."),
+        .told("project", \.project, "Its project."),
+        .told("pipeline", \.pipeline, "Its pipeline."),
+        .told("number", \.number, "Its number in the pipeline, from 1."),
+        .told("status", \.status, "How it stands."),
+        .optional("reason", \.reason, "Why it stands so."),
+        .told("trigger", \.trigger, "What set it off."),
+        .optional("repository", \.repository, "Repository of its commit."),
+        .told("commit", \.commit, "Its commit."),
+        .optional("committed_at", \.committed_at, "When the commit was made."),
+        .optional("parameters", \.parameters, "Parameters it was given."),
+        .told("created_at", \.created_at, "When it was asked for."),
+        .told("started_at", \.started_at, "When its first job began."),
+        .told("finished_at", \.finished_at, "When it ended."),
+        .told("jobs", \.jobs, "Its jobs, in the order of their stages."),
+    ]
+}
+
+public struct Job: Manifest {
+    public var stage = ""
+    public var name = ""
+    public var type = StageType.other
+    public var needs: [String] = []
+    public var status = RunStatus.queued
+    /// Why it was skipped, waits, was cancelled or failed.
+    public var reason: String?
+    public var attempt = 0
+    public var runner: String?
+    public var started_at: Timestamp?
+    public var finished_at: Timestamp?
+    public var outputs: Ordered<JSONValue> = [:]
+    public var steps: [Step] = []
+    public init() {}
+    /// "stage/name": unique in the run.
+    public var key: String { "\(stage)/\(name)" }
+    public static let fields: [Field<Self>] = [
+        .told("stage", \.stage, "Its stage."),
+        .told("name", \.name, "Its name in the stage."),
+        .told("type", \.type, "Type of its stage."),
+        .told("needs", \.needs, "Stages it waits for."),
+        .told("status", \.status, "How it stands."),
+        .optional("reason", \.reason, "Why it stands so."),
+        .told("attempt", \.attempt, "How often it was begun."),
+        .optional("runner", \.runner, "Runner that has or had it."),
+        .told("started_at", \.started_at, "When it began."),
+        .told("finished_at", \.finished_at, "When it ended."),
+        .optional("outputs", \.outputs, "Values for later stages."),
+        .told("steps", \.steps, "Its steps."),
+    ]
+}
+
+public struct Step: Manifest {
+    public var index = 0
+    public var id: String?
+    public var name = ""
+    public var verb = ""
+    public var status = RunStatus.queued
+    public var reason: String?
+    public var exit_code: Int?
+    public var started_at: Timestamp?
+    public var finished_at: Timestamp?
+    /// How often it was begun: more than 1 only after a lost lease or a retry.
+    public var attempts = 0
+    public var outputs: Ordered<JSONValue> = [:]
+    public var metrics: Ordered<Double> = [:]
+    /// What the verb found: expectations, gates, rounds. Free JSON, shown by the UI.
+    public var report: JSONValue?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("index", \.index, "Position in its job, from 0."),
+        .optional("id", \.id, "Its id."),
+        .told("name", \.name, "What it is called."),
+        .told("verb", \.verb, "Its verb."),
+        .told("status", \.status, "How it stands."),
+        .optional("reason", \.reason, "Why it stands so."),
+        .optional("exit_code", \.exit_code, "Exit code of its process."),
+        .told("started_at", \.started_at, "When it began."),
+        .told("finished_at", \.finished_at, "When it ended."),
+        .told("attempts", \.attempts, "How often it was begun."),
+        .optional("outputs", \.outputs, "Values it set."),
+        .optional("metrics", \.metrics, "Numbers it measured."),
+        .optional("report", \.report, "What its verb found."),
+    ]
+}
+
+/// One thing a run left behind.
+public struct Artifact: Manifest {
+    public enum Form: String, WireEnum { case file, tree }
+    public var run = ""
+    public var stage = ""
+    public var job = ""
+    public var name = ""
+    public var digest = ""
+    public var size_bytes: Int64 = 0
+    public var form = Form.file
+    public var file_name = ""
+    public var created_at = Timestamp.zero
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("run", \.run, "Run that made it."),
+        .told("stage", \.stage, "Stage that made it."),
+        .told("job", \.job, "Job that made it."),
+        .told("name", \.name, "Its name; later stages write `stage.name`."),
+        .told("digest", \.digest, "SHA-256 of its content; GET /api/v1/blobs/{digest} returns it."),
+        .told("size_bytes", \.size_bytes, "Its size."),
+        .told("form", \.form, "A file, or a tree: a list of files, each a blob."),
+        .told("file_name", \.file_name, "What to call it on disk."),
+        .told("created_at", \.created_at, "When it was made."),
+    ]
+}
+
+/// Every operation on runs.
+public enum Runs {
+    public static let start = Operation<RunInput, Run>(
+        "runs.start", .post, "/api/v1/projects/{project}/pipelines/{pipeline}/runs", needs: .run, "Starts a run.")
+    public static let list = Operation<RunQuery, ItemList<Run>>(
+        "runs.list", .get, "/api/v1/projects/{project}/runs", needs: .read, "Lists runs, newest first, without their steps.")
+    public static let get = Operation<RunName, Run>(
+        "runs.get", .get, "/api/v1/projects/{project}/runs/{run}", needs: .read,
+        "Shows one run. `run` is its id, or PIPELINE:NUMBER, or PIPELINE:latest.")
+    public static let cancel = Operation<RunName, Run>(
+        "runs.cancel", .post, "/api/v1/projects/{project}/runs/{run}/cancel", needs: .run,
+        "Stops a run: its steps get SIGTERM, then SIGKILL.")
+    public static let artifacts = Operation<RunName, ItemList<Artifact>>(
+        "runs.artifacts", .get, "/api/v1/projects/{project}/runs/{run}/artifacts", needs: .read,
+        "Lists what a run left behind.")
+    public static let log = Operation<LogQuery, LogChunk>(
+        "runs.log", .get, "/api/v1/projects/{project}/runs/{run}/log", needs: .read, wait: .seconds(25),
+        "Reads a job's output from a byte offset on; waits for more when asked to.")
+}
+
+public struct RunInput: Manifest {
+    public var project = "default"
+    public var pipeline = ""
+    public var parameters: Ordered<JSONValue> = [:]
+    public var commit: String?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Its project."),
+        .required("pipeline", \.pipeline, "Pipeline to run."),
+        .optional("parameters", \.parameters, "Values of its parameters."),
+        .optional("commit", \.commit, "Commit, branch or tag; absent: head of the default branch."),
+    ]
+}
+
+public struct RunQuery: Manifest {
+    public var project = "default"
+    public var pipeline: String?
+    public var status: RunStatus?
+    public var limit = 50
+    public var after: String?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Project to look in."),
+        .optional("pipeline", \.pipeline, "Only runs of this pipeline."),
+        .optional("status", \.status, "Only runs that stand so."),
+        .optional("limit", \.limit, "At most this many.", in: 1...1000),
+        .optional("after", \.after, "Where the page before ended."),
+    ]
+}
+
+public struct RunName: Manifest {
+    public var project = "default"
+    public var run = ""
+    public init() {}
+    public init(project: String, run: String) { (self.project, self.run) = (project, run) }
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Its project."),
+        .required("run", \.run, "Its id, or PIPELINE:NUMBER, or PIPELINE:latest."),
+    ]
+}
+
+public struct LogQuery: Manifest {
+    public var project = "default"
+    public var run = ""
+    /// "stage/job"; the stage alone will do when it has one job.
+    public var job = ""
+    public var offset: Int64 = 0
+    public var limit = 262_144
+    public var wait = false
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Its project."),
+        .required("run", \.run, "The run."),
+        .required("job", \.job, "The job: `stage/job`, or the stage alone when it has one."),
+        .optional("offset", \.offset, "First byte wanted."),
+        .optional("limit", \.limit, "At most this many bytes.", in: 1...1_048_576),
+        .optional("wait", \.wait, "Waits for output that is not there yet."),
+    ]
+}
+
+public struct LogChunk: Manifest {
+    public var text = ""
+    public var next_offset: Int64 = 0
+    /// No more will come.
+    public var ended = false
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("text", \.text, "Output; whole UTF-8 characters."),
+        .told("next_offset", \.next_offset, "Where to go on."),
+        .told("ended", \.ended, "No more will come."),
+    ]
+}

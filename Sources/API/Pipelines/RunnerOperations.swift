@@ -1,0 +1,262 @@
+public import Manifests
+
+/// What a runner says and asks. A runner holds a job by a lease: the job's `epoch` counts leases, and a report with an
+/// old epoch is refused (fencing), so that a runner that was thought lost cannot speak for the job any more.
+public enum Runners {
+    /// Tells that a runner has (re)started. Leases of its earlier incarnations end at once.
+    public static let hello = Operation<RunnerHello, RunnerWelcome>(
+        "runners.hello", .post, "/api/v1/runners/{name}/hello", needs: .agent, "Announces a runner.")
+    /// Waits up to 20 s for a job.
+    public static let lease = Operation<LeaseInput, LeaseOutcome>(
+        "runners.lease", .post, "/api/v1/runners/{name}/lease", needs: .agent, wait: .seconds(20), "Waits for a job.")
+    /// Keeps a lease; tells whether the job has been cancelled meanwhile.
+    public static let renew = Operation<LeaseKey, LeaseState>(
+        "runners.renew", .post, "/api/v1/leases/{run}/renew", needs: .agent, "Keeps a lease.")
+    public static let append = Operation<OutputInput, LeaseState>(
+        "runners.append", .post, "/api/v1/leases/{run}/output", needs: .agent,
+        "Appends output at its offset; what is there already is left alone, so a repeat is harmless.")
+    public static let stepStarted = Operation<StepReport, LeaseState>(
+        "runners.step-started", .post, "/api/v1/leases/{run}/step-started", needs: .agent, "Tells that a step begins.")
+    public static let stepFinished = Operation<StepReport, LeaseState>(
+        "runners.step-finished", .post, "/api/v1/leases/{run}/step-finished", needs: .agent,
+        "Tells a step's outcome and artifacts.")
+    public static let jobFinished = Operation<JobReport, LeaseState>(
+        "runners.job-finished", .post, "/api/v1/leases/{run}/job-finished", needs: .agent, "Gives a job back, ended.")
+    public static let list = Operation<Nothing, ItemList<RunnerInfo>>(
+        "runners.list", .get, "/api/v1/runners", needs: .read, "Lists runners.")
+}
+
+public struct RunnerHello: Manifest {
+    public var name = ""
+    /// Changes with every start of the runner's process.
+    public var incarnation = ""
+    public var labels: [String] = []
+    public var capacity = 1
+    public var version = ""
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("name", \.name, "The runner's name; keeps its workspaces."),
+        .required("incarnation", \.incarnation, "Changes with every start."),
+        .optional("labels", \.labels, "What it offers."),
+        .optional("capacity", \.capacity, "How many jobs it takes at once.", in: 1...1000),
+        .optional("version", \.version, "Its version."),
+    ]
+}
+
+public struct RunnerWelcome: Manifest {
+    public var lease_seconds = 15.0
+    public var renew_seconds = 4.0
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("lease_seconds", \.lease_seconds, "How long a lease holds."),
+        .told("renew_seconds", \.renew_seconds, "How often to renew it."),
+    ]
+}
+
+public struct RunnerInfo: Manifest {
+    public var name = ""
+    public var labels: [String] = []
+    public var capacity = 1
+    public var version = ""
+    public var seen_at = Timestamp.zero
+    public var jobs: [String] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("name", \.name, "Its name."),
+        .told("labels", \.labels, "What it offers."),
+        .told("capacity", \.capacity, "How many jobs it takes at once."),
+        .told("version", \.version, "Its version."),
+        .told("seen_at", \.seen_at, "When it last spoke."),
+        .told("jobs", \.jobs, "Jobs it holds: run/stage/job."),
+    ]
+}
+
+public struct LeaseInput: Manifest {
+    public var name = ""
+    public var incarnation = ""
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("name", \.name, "The runner."),
+        .required("incarnation", \.incarnation, "Its incarnation."),
+    ]
+}
+
+public struct LeaseOutcome: Manifest {
+    public var lease: Lease?
+    public init() {}
+    public static let fields: [Field<Self>] = [.optional("lease", \.lease, "A job, or nothing came in time.")]
+}
+
+/// A job in a runner's hands, with everything it needs to do it.
+public struct Lease: Manifest {
+    public var project = ""
+    public var run = ""
+    public var stage = ""
+    public var job = ""
+    public var epoch = 0
+    public var attempt = 1
+    /// Steps already done in this job's kept workspace; the runner goes on behind them.
+    public var first_step = 0
+    public var timeout_seconds = 3600.0
+    public var steps: [StepOrder] = []
+    public var artifacts: [ArtifactSpec] = []
+    public var reports = ReportsSpec()
+    public var output_offset: Int64 = 0
+    public init() {}
+    public var key: LeaseKey {
+        var key = LeaseKey()
+        (key.run, key.stage, key.job, key.epoch) = (run, stage, job, epoch)
+        return key
+    }
+    public static let fields: [Field<Self>] = [
+        .told("project", \.project, "Project."),
+        .told("run", \.run, "Run."),
+        .told("stage", \.stage, "Stage."),
+        .told("job", \.job, "Job."),
+        .told("epoch", \.epoch, "Counts leases of this job."),
+        .told("attempt", \.attempt, "Counts tries."),
+        .told("first_step", \.first_step, "Index of the first step to do."),
+        .told("timeout_seconds", \.timeout_seconds, "Longest time of the job."),
+        .told("steps", \.steps, "What to do."),
+        .told("artifacts", \.artifacts, "Files to keep when all steps are done."),
+        .told("reports", \.reports, "Test reports to read."),
+        .told("output_offset", \.output_offset, "Where the job's output goes on."),
+    ]
+}
+
+/// One step, resolved: no expressions left, inputs by digest.
+public struct StepOrder: Manifest {
+    public var index = 0
+    public var id: String?
+    public var name = ""
+    public var verb = ""
+    public var settings: JSONValue = .null
+    public var environment: Ordered<String> = [:]
+    public var timeout_seconds: Double?
+    /// Condition, evaluated by the runner against the steps before; absent: none of them failed.
+    public var `if`: String?
+    public var continue_on_error = false
+    /// Artifacts to fetch: name for the worker → artifact.
+    public var inputs: Ordered<Artifact> = [:]
+    /// Declared things: kind → spec, with "name".
+    public var resources: Ordered<JSONValue> = [:]
+    /// Facts for the worker: the champion's version and metrics, for one.
+    public var facts: Ordered<JSONValue> = [:]
+    /// Where checkout finds the repository and which commit it takes.
+    public var repository: String?
+    public var commit: String?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("index", \.index, "Position in the job."),
+        .optional("id", \.id, "Its id."),
+        .told("name", \.name, "Its name."),
+        .told("verb", \.verb, "Its verb."),
+        .told("settings", \.settings, "Settings of the verb."),
+        .told("environment", \.environment, "Environment variables."),
+        .optional("timeout_seconds", \.timeout_seconds, "Longest time."),
+        .optional("if", \.if, "Condition."),
+        .optional("continue_on_error", \.continue_on_error, "Its failure does not fail the job."),
+        .optional("inputs", \.inputs, "Artifacts to fetch."),
+        .optional("resources", \.resources, "Declared things the verb reads."),
+        .optional("facts", \.facts, "Facts the verb reads."),
+        .optional("repository", \.repository, "Repository to check out: a path or URL for git."),
+        .optional("commit", \.commit, "Commit to check out."),
+    ]
+}
+
+public struct LeaseKey: Manifest {
+    public var run = ""
+    public var stage = ""
+    public var job = ""
+    public var epoch = 0
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
+        .required("epoch", \.epoch, "Epoch of the lease."),
+    ]
+}
+
+public struct LeaseState: Manifest {
+    /// The job has been cancelled, or the lease lost: stop.
+    public var stop = false
+    public var reason: String?
+    /// Where the job's output stands.
+    public var output_offset: Int64 = 0
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("stop", \.stop, "Stop this job now."),
+        .optional("reason", \.reason, "Why."),
+        .told("output_offset", \.output_offset, "Where the job's output stands."),
+    ]
+}
+
+public struct OutputInput: Manifest {
+    public var run = ""
+    public var stage = ""
+    public var job = ""
+    public var epoch = 0
+    public var offset: Int64 = 0
+    /// Base64 of the bytes.
+    public var bytes = ""
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
+        .required("epoch", \.epoch, "Epoch of the lease."),
+        .required("offset", \.offset, "Offset of the first byte in the job's output."),
+        .required("bytes", \.bytes, "The bytes, in base64."),
+    ]
+}
+
+public struct StepReport: Manifest {
+    public var run = ""
+    public var stage = ""
+    public var job = ""
+    public var epoch = 0
+    public var step = Step()
+    public var artifacts: [Artifact] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
+        .required("epoch", \.epoch, "Epoch of the lease."),
+        .required("step", \.step, "The step as it stands."),
+        .optional("artifacts", \.artifacts, "What it left behind."),
+    ]
+}
+
+public struct JobReport: Manifest {
+    public var run = ""
+    public var stage = ""
+    public var job = ""
+    public var epoch = 0
+    public var status = RunStatus.succeeded
+    public var cause: RetrySpec.Cause?
+    public var reason: String?
+    public var outputs: Ordered<JSONValue> = [:]
+    public var artifacts: [Artifact] = []
+    public var tests: TestSummary?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
+        .required("epoch", \.epoch, "Epoch of the lease."),
+        .required("status", \.status, "How it ended."),
+        .optional("cause", \.cause, "Why it failed, for retries."),
+        .optional("reason", \.reason, "Why it ended so, for people."),
+        .optional("outputs", \.outputs, "Values for later stages."),
+        .optional("artifacts", \.artifacts, "Files to keep."),
+        .optional("tests", \.tests, "What the JUnit report said."),
+    ]
+}
+
+public struct TestSummary: Manifest {
+    public var tests = 0
+    public var failures = 0
+    public var errors = 0
+    public var skipped = 0
+    public var failed_names: [String] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("tests", \.tests, "Test cases."), .told("failures", \.failures, "Failed."),
+        .told("errors", \.errors, "Broken."), .told("skipped", \.skipped, "Skipped."),
+        .told("failed_names", \.failed_names, "Names of those that failed, at most 50."),
+    ]
+}

@@ -1,0 +1,76 @@
+import Foundation
+import Manifests
+
+/// A model that turns rows of features into outputs. May be asked from any thread at once.
+package protocol Predictor: Sendable {
+    /// "xgboost" or "linear".
+    var format: String { get }
+    /// One per column of a batch, in order.
+    var featureNames: [String] { get }
+    /// Predictions, rows × outputs; one output a row for everything but `multi:softprob`.
+    ///
+    /// - Throws: `LearnerError`: `.badValue` when the batch has another width, `.nonFinite`.
+    func predict(_ batch: Matrix) throws(LearnerError) -> [Float]
+}
+
+/// Loads whatever kind of model lies in a folder.
+package enum Predictors {
+    /// Largest file of a model, in bytes.
+    package static let fileSizeLimit = 1 << 30
+
+    /// Loads `model.ubj` or `model.json` of a folder.
+    ///
+    /// - Parameter xgboost: Path of the XGBoost library; the usual places without it. Only looked for when the model
+    ///   needs it.
+    package static func load(folder: String, xgboost: String?) throws(LearnerError) -> any Predictor {
+        for name in ["model.ubj", "model.json"] {
+            let path = "\(folder)/\(name)"
+            guard FileManager.default.fileExists(atPath: path) else { continue }
+            return try load(ModelFiles.read(path), xgboost: xgboost)
+        }
+        throw LearnerError(
+            .badModel, "the folder \"\(folder)\" holds no model", hint: "It should hold model.ubj or model.json.")
+    }
+
+    /// Loads a model from the bytes of its file, whichever kind it is.
+    package static func load(_ bytes: [UInt8], xgboost: String?) throws(LearnerError) -> any Predictor {
+        if LinearModel.isSaved(in: bytes) { return try LinearModel(loading: bytes) }
+        _ = try ModelFormat.version(of: bytes)
+        return try XGBoostModel(loading: bytes, library: XGBoostLibrary.find(explicit: xgboost))
+    }
+}
+
+/// Reading and writing the files of a model folder, with errors that name them.
+enum ModelFiles {
+    static func read(_ path: String) throws(LearnerError) -> [UInt8] {
+        do {
+            let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
+            guard size <= Predictors.fileSizeLimit else {
+                throw LearnerError(.badModel, "\"\(path)\" has \(size) bytes, more than \(Predictors.fileSizeLimit)")
+            }
+            return Array(try Data(contentsOf: URL(fileURLWithPath: path)))
+        } catch let error as LearnerError {
+            throw error
+        } catch {
+            throw LearnerError(.badModel, "could not read \"\(path)\": \(error.localizedDescription)")
+        }
+    }
+
+    static func write(_ bytes: [UInt8], to path: String) throws(LearnerError) {
+        do {
+            try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic)
+        } catch {
+            throw LearnerError(.other, "could not write \"\(path)\": \(error.localizedDescription)")
+        }
+    }
+
+    static func decode<Value: Manifest>(_ type: Value.Type, from bytes: [UInt8], called noun: String)
+        throws(LearnerError) -> Value
+    {
+        do throws(ManifestError) {
+            return try Value(jsonText: bytes)
+        } catch {
+            throw LearnerError(.badModel, "\(noun) cannot be read: \(error.location.map { $0 + ": " } ?? "")\(error.message)")
+        }
+    }
+}

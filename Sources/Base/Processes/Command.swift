@@ -1,0 +1,121 @@
+import Glibc
+
+/// A program to be started: everything about it is said here, nothing is inherited.
+///
+/// The program starts as leader of its own process group, with default signal handling, umask 022, and no descriptor
+/// open but the three standard ones.
+package struct Command: Sendable {
+    /// Where output goes; standard output and standard error go the same way.
+    package enum Output: Sendable, Equatable {
+        /// To the caller of `Processes.run`, in chunks.
+        case stream
+        /// To a file, created when missing and always appended to, so that it survives us.
+        case file(String)
+        case discard
+    }
+
+    /// Where standard input comes from.
+    package enum Input: Sendable, Equatable {
+        case nothing
+        case file(String)
+    }
+
+    /// An absolute path, a path relative to `directory` (with a slash), or a name to find in the PATH of `environment`.
+    package var executable: String
+    /// Without the name of the program itself.
+    package var arguments: [String]
+    /// All of it: the program sees these variables and no others.
+    package var environment: [String: String]
+    package var directory: String
+    package var input: Input
+    package var output: Output
+    /// Kills the program (not what it has started) when this process dies, however it dies.
+    package var dieWithParent: Bool
+    /// Starts a session of its own, without a terminal, instead of a process group only.
+    package var ownSession: Bool
+    package var limits: ProcessLimits
+    /// Gives the program a cgroup of its own where one can be made, so that none of its descendants can escape.
+    package var isContained: Bool
+    /// Name of a variable in `environment` whose value no other command has. Where no cgroup can be made, descendants
+    /// that left group and session are found by it.
+    package var marker: String?
+
+    package init(
+        executable: String, arguments: [String] = [], environment: [String: String] = [:], directory: String,
+        input: Input = .nothing, output: Output = .stream, dieWithParent: Bool = false, ownSession: Bool = true,
+        limits: ProcessLimits = ProcessLimits(), isContained: Bool = true, marker: String? = nil
+    ) {
+        self.executable = executable
+        self.arguments = arguments
+        self.environment = environment
+        self.directory = directory
+        self.input = input
+        self.output = output
+        self.dieWithParent = dieWithParent
+        self.ownSession = ownSession
+        self.limits = limits
+        self.isContained = isContained
+        self.marker = marker
+    }
+
+    /// `NAME=value` of the marker, if it is named and there.
+    var markerText: String? {
+        guard let marker, let value = environment[marker] else { return nil }
+        return "\(marker)=\(value)"
+    }
+
+    /// Refuses what the system could only misread: zero bytes and names that are none.
+    func check() throws(ProcessError) {
+        let texts = [executable, directory] + arguments + environment.keys + environment.values
+        if texts.contains(where: { $0.utf8.contains(0) }) {
+            throw ProcessError(
+                .invalid, "a command holds a zero byte", hint: "Remove it from the arguments and the environment.")
+        }
+        if executable.isEmpty {
+            throw ProcessError(.invalid, "a command names no executable", hint: "Name a program or give its path.")
+        }
+        if let name = environment.keys.first(where: { $0.isEmpty || $0.utf8.contains(UInt8(ascii: "=")) }) {
+            throw ProcessError(
+                .invalid, "no variable can be called \"\(name)\"", hint: "Use a name that is not empty and has no =.")
+        }
+        if let marker, environment[marker]?.isEmpty ?? true {
+            throw ProcessError(
+                .invalid, "the marker \"\(marker)\" is not in the environment",
+                hint: "Set the variable to a value that no other command has.")
+        }
+    }
+}
+
+/// Bounds that the kernel keeps for each process of a command. Nil leaves the bound as it is for us.
+package struct ProcessLimits: Sendable, Equatable {
+    /// Bytes of address space; allocations beyond it fail.
+    package var addressSpaceBytes: UInt64?
+    /// Seconds of processor time; the kernel kills beyond it.
+    package var cpuSeconds: UInt64?
+    package var openFiles: UInt64?
+    /// Bytes of one written file; SIGXFSZ beyond it.
+    package var fileBytes: UInt64?
+    /// Bytes of a core dump; none by default, as a dump holds secrets.
+    package var coreBytes: UInt64?
+
+    package init(
+        addressSpaceBytes: UInt64? = nil, cpuSeconds: UInt64? = nil, openFiles: UInt64? = nil,
+        fileBytes: UInt64? = nil, coreBytes: UInt64? = 0
+    ) {
+        self.addressSpaceBytes = addressSpaceBytes
+        self.cpuSeconds = cpuSeconds
+        self.openFiles = openFiles
+        self.fileBytes = fileBytes
+        self.coreBytes = coreBytes
+    }
+
+    /// Pairs of resource number and bound, in the order they are set.
+    var resources: [(resource: Int32, value: UInt64)] {
+        let all: [(Int32, UInt64?)] = [
+            (Int32(RLIMIT_CORE.rawValue), coreBytes), (Int32(RLIMIT_CPU.rawValue), cpuSeconds),
+            (Int32(RLIMIT_FSIZE.rawValue), fileBytes), (Int32(RLIMIT_NOFILE.rawValue), openFiles),
+            (Int32(RLIMIT_AS.rawValue), addressSpaceBytes),
+        ]
+        return all.compactMap { resource, value in value.map { (resource, $0) } }
+    }
+}

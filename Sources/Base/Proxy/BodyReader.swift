@@ -1,0 +1,104 @@
+import NIOCore
+
+/// Takes a body off the bytes of a connection, piece by piece, in the shape the other side is to get it.
+struct BodyReader {
+    /// What to do with the framing the body came in.
+    enum Relay {
+        /// Pass it on as it is.
+        case raw
+        /// Take the chunks apart, for a side that does not know them (HTTP/1.0).
+        case decoded
+        /// Make chunks of a body that ends with its connection, so that the other connection can live on.
+        case encoded
+    }
+
+    private var framing = BodyFraming.none
+    private var relay = Relay.raw
+    private var remaining = 0
+    private var chunks = ChunkScanner()
+    private(set) var isComplete = true
+
+    /// Nothing to read.
+    init() {}
+
+    init(_ framing: BodyFraming, relay: Relay = .raw) {
+        self.framing = framing
+        self.relay = relay
+        isComplete = framing == .none
+        if case .length(let length) = framing { remaining = length }
+    }
+
+    /// Ends with the connection that carries it.
+    var endsWithConnection: Bool { framing == .untilClose }
+
+    /// Takes what belongs to the body from `input` and returns what to send; nil when there is nothing to send yet.
+    ///
+    /// Bytes behind the end of the body stay in `input`.
+    mutating func take(from input: inout ByteBuffer) throws(HTTPFault) -> ByteBuffer? {
+        guard !isComplete, input.readableBytes > 0 else { return nil }
+        switch framing {
+        case .none: return nil
+        case .length:
+            let count = min(remaining, input.readableBytes)
+            remaining -= count
+            isComplete = remaining == 0
+            return input.readSlice(length: count)
+        case .chunked:
+            return relay == .decoded ? try takeDecoded(&input) : try takeChunks(&input)
+        case .untilClose:
+            guard relay == .encoded else { return input.readSlice(length: input.readableBytes) }
+            return Self.chunk(&input)
+        }
+    }
+
+    /// The connection of a body that ends with it has closed: the last bytes to send, nil for none.
+    mutating func endOfConnection() -> ByteBuffer? {
+        isComplete = true
+        return relay == .encoded ? ByteBuffer(staticString: "0\r\n\r\n") : nil
+    }
+
+    private mutating func takeChunks(_ input: inout ByteBuffer) throws(HTTPFault) -> ByteBuffer? {
+        let progress = try scan(input)
+        var piece = input.readSlice(length: progress.forward)
+        input.moveReaderIndex(forwardBy: progress.consumed - progress.forward)
+        if progress.needsFinalLine {
+            var whole = piece ?? ByteBuffer()
+            whole.writeStaticString("\r\n")
+            piece = whole
+        }
+        return piece.flatMap { $0.readableBytes > 0 ? $0 : nil }
+    }
+
+    private mutating func takeDecoded(_ input: inout ByteBuffer) throws(HTTPFault) -> ByteBuffer? {
+        var output = ByteBuffer()
+        let source = input
+        let progress = try scan(input) { range in
+            guard let slice = source.getSlice(at: source.readerIndex + range.lowerBound, length: range.count) else {
+                return
+            }
+            output.writeImmutableBuffer(slice)
+        }
+        input.moveReaderIndex(forwardBy: progress.consumed)
+        return output.readableBytes > 0 ? output : nil
+    }
+
+    private mutating func scan(
+        _ input: ByteBuffer, payload: (Range<Int>) -> Void = { _ in }
+    ) throws(HTTPFault) -> ChunkScanner.Progress {
+        let result = input.withUnsafeReadableBytes { bytes in
+            Result { () throws(HTTPFault) in try chunks.scan(bytes, payload: payload) }
+        }
+        isComplete = chunks.isDone
+        return try result.get()
+    }
+
+    private static func chunk(_ input: inout ByteBuffer) -> ByteBuffer {
+        var output = ByteBuffer()
+        output.reserveCapacity(input.readableBytes + 12)
+        output.writeString(String(input.readableBytes, radix: 16))
+        output.writeStaticString("\r\n")
+        output.writeBuffer(&input)
+        output.writeStaticString("\r\n")
+        return output
+    }
+}

@@ -1,0 +1,85 @@
+import NIOCore
+
+/// Limits and patience of a proxy; every default is meant to be lived with.
+package struct ProxyConfiguration: Sendable {
+    /// Event loops, at most one per core.
+    package var maxLoops = 8
+    /// Client connections at once; further ones are closed as soon as they are accepted.
+    package var maxConnections = 16_384
+    /// Unused keep-alive connections kept to one endpoint, per event loop.
+    package var maxIdlePerEndpoint = 64
+    /// Time a client may leave a connection unused between two requests.
+    package var idleTimeout: Duration = .seconds(75)
+    /// Time from the first byte of a request head to its last; later is answered 408 (slow loris).
+    package var headTimeout: Duration = .seconds(10)
+    /// Time without a byte while a request body is awaited; later is answered 408.
+    package var bodyTimeout: Duration = .seconds(30)
+    /// Time without a byte either way once the response began; then both sides are closed.
+    package var streamTimeout: Duration = .seconds(300)
+    /// Time without a byte either way in a tunnel (WebSocket).
+    package var tunnelTimeout: Duration = .seconds(3_600)
+    /// Time to open a connection to an endpoint.
+    package var connectTimeout: Duration = .seconds(2)
+    /// Age at which an unused upstream connection is closed; below the 5 s that common servers keep theirs.
+    package var upstreamIdleTimeout: Duration = .seconds(4)
+    /// Time an endpoint that refused a connection is left out.
+    package var ejection: Duration = .milliseconds(500)
+    /// Time that requests under way get to end once `run` is cancelled; then they are cut.
+    package var drainTimeout: Duration = .seconds(10)
+    /// Time to let a client read the last answer before its connection is cut.
+    package var lingerTimeout: Duration = .seconds(2)
+    /// Keep `X-Forwarded-*` and `Forwarded` of the client, as behind another proxy of one's own; else they are
+    /// replaced, since anyone could have written them.
+    package var trustsForwarded = false
+    /// Called on the event loop after every `accessLogEvery`-th request; must be quick. nil costs nothing.
+    package var accessLog: (@Sendable (AccessRecord) -> Void)?
+    /// One request in so many reaches `accessLog`; at least 1.
+    package var accessLogEvery = 1
+
+    package init() {}
+
+    /// Longest request or response head.
+    package static let headLimit = 64 * 1024
+    /// Most header lines of a head.
+    package static let headerCountLimit = 100
+    /// Longest line that opens a chunk, extensions included; longest trailer section.
+    static let chunkLineLimit = 1_024
+    static let trailerLimit = 8 * 1024
+    /// Most body bytes kept for a second attempt; also what is taken from a client before its upstream is connected.
+    package static let replayLimit = 64 * 1024
+    /// Most bytes of later requests held while one is answered.
+    static let pipelineLimit = 64 * 1024
+    /// Most interim (1xx) responses to one request.
+    static let interimLimit = 16
+    /// Most endpoints tried for one request when connections are refused.
+    static let connectAttempts = 3
+    /// Most bytes thrown away while lingering.
+    static let lingerLimit = 1024 * 1024
+    /// Body pieces up to this size are copied behind the head, to leave in one write.
+    static let coalesceLimit = 8 * 1024
+    /// Longest schedule of weights; greater sums are rounded to this many parts.
+    static let scheduleLimit = 10_000
+    /// Counters of revisions that left the table and are still told; the oldest are forgotten first.
+    static let retiredCountersLimit = 4_096
+    /// Pause between two looks at the deadlines of a loop's connections.
+    static let sweepInterval = TimeAmount.milliseconds(50)
+
+    /// Number of loops for this machine.
+    var loops: Int { max(1, min(maxLoops, System.coreCount)) }
+}
+
+/// One finished request, as the access log hears of it.
+package struct AccessRecord: Sendable, Equatable {
+    package var service: String
+    package var revision: String
+    package var instance: String
+    package var method: String
+    /// As asked for, query included.
+    package var target: String
+    /// 499 when the client left before a response began.
+    package var status: Int
+    package var durationMicroseconds: UInt64
+    package var requestID: String
+    /// The proxy answered itself, or the upstream broke off.
+    package var isTransportError: Bool
+}

@@ -1,0 +1,218 @@
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// What the loops of one proxy share.
+final class ProxyCore: Sendable {
+    let configuration: ProxyConfiguration
+    let logger: Logger
+    let counters = CounterRegistry()
+    let epoch: String
+    /// Client connections open now, on all loops.
+    let connections = Atomic<Int>(0)
+    /// Grows with each swap, so that a loop sees by one atomic read that its table is old.
+    let generation = Atomic<Int>(0)
+    private let current: Mutex<CompiledTable>
+
+    init(configuration: ProxyConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+        var system = SystemRandomNumberGenerator()
+        var buffer = ByteBuffer()
+        buffer.writeHex(system.next())
+        epoch = String(buffer: buffer)
+        current = Mutex(CompiledTable(.empty, previous: nil, counters: counters))
+    }
+
+    var table: CompiledTable { current.withLock { $0 } }
+
+    func swap(_ table: RouteTable) {
+        current.withLock { current in
+            let next = CompiledTable(table, previous: current, counters: counters)
+            current.retireEndpoints(notIn: next)
+            current = next
+        }
+        generation.wrappingAdd(1, ordering: .releasing)
+    }
+}
+
+/// One event loop's share of the proxy: its connections, its pools, its copy of the table. Used on its loop only.
+final class Worker {
+    let core: ProxyCore
+    let loop: any EventLoop
+    let configuration: ProxyConfiguration
+    var ids: IDGenerator
+    private(set) var isDraining = false
+    /// The time of the last sweep: good enough for patience measured in seconds.
+    private(set) var now = NIODeadline.now()
+    private var generation: Int
+    private var current: CompiledTable
+    private var clients: [ClientConnection] = []
+    private var idle: [ObjectIdentifier: [UpstreamConnection]] = [:]
+    private var isSweeping = false
+    private var drained: EventLoopPromise<Void>?
+    private var drainDeadline = NIODeadline.distantFuture
+    private var requestsUntilLogged = 1
+
+    init(core: ProxyCore, loop: any EventLoop) {
+        self.core = core
+        self.loop = loop
+        configuration = core.configuration
+        var system = SystemRandomNumberGenerator()
+        ids = IDGenerator(seed: &system)
+        generation = core.generation.load(ordering: .acquiring)
+        current = core.table
+    }
+
+    /// The table to route by now. The generation is read first, so a swap in between is seen next time.
+    var table: CompiledTable {
+        let latest = core.generation.load(ordering: .acquiring)
+        if latest != generation {
+            generation = latest
+            current = core.table
+            closeRetired()
+        }
+        return current
+    }
+
+    /// Whether the next request is one for the access log.
+    func isLogged() -> Bool {
+        guard configuration.accessLog != nil else { return false }
+        requestsUntilLogged -= 1
+        guard requestsUntilLogged <= 0 else { return false }
+        requestsUntilLogged = max(1, configuration.accessLogEvery)
+        return true
+    }
+
+    // MARK: - Clients
+
+    func register(_ client: ClientConnection) {
+        client.slot = clients.count
+        clients.append(client)
+        startSweeping()
+    }
+
+    func unregister(_ client: ClientConnection) {
+        guard client.slot >= 0, client.slot < clients.count, clients[client.slot] === client else { return }
+        let last = clients.removeLast()
+        if last !== client {
+            clients[client.slot] = last
+            last.slot = client.slot
+        }
+        client.slot = -1
+        core.connections.wrappingSubtract(1, ordering: .relaxed)
+        finishDraining()
+    }
+
+    /// Lets requests under way end, closes what is idle, and cuts the rest at the deadline.
+    func drain() -> EventLoopFuture<Void> {
+        let promise = loop.makePromise(of: Void.self)
+        isDraining = true
+        drained = promise
+        drainDeadline = .now() + TimeAmount(configuration.drainTimeout)
+        for client in clients { client.drain() }
+        finishDraining()
+        return promise.futureResult
+    }
+
+    private func finishDraining() {
+        guard isDraining, clients.isEmpty, let promise = drained else { return }
+        drained = nil
+        for connection in idle.values.flatMap({ $0 }) { connection.close() }
+        promise.succeed()
+    }
+
+    // MARK: - Upstream connections
+
+    /// An unused open connection to an endpoint, the last used first.
+    func takeIdle(_ endpoint: EndpointState) -> UpstreamConnection? {
+        idle[ObjectIdentifier(endpoint)]?.popLast()
+    }
+
+    /// Takes back a connection whose response has ended, for the next request.
+    func release(_ connection: UpstreamConnection) {
+        let key = ObjectIdentifier(connection.endpoint)
+        let isFull = (idle[key]?.count ?? 0) >= configuration.maxIdlePerEndpoint
+        guard !isDraining, !isFull, !connection.endpoint.isRetired.load(ordering: .relaxed) else {
+            connection.close()
+            return
+        }
+        connection.idleSince = now
+        idle[key, default: []].append(connection)
+        startSweeping()
+    }
+
+    /// An unused connection has closed.
+    func forget(_ connection: UpstreamConnection) {
+        let key = ObjectIdentifier(connection.endpoint)
+        guard let index = idle[key]?.lastIndex(where: { $0 === connection }) else { return }
+        idle[key]?.remove(at: index)
+        if idle[key]?.isEmpty == true { idle[key] = nil }
+    }
+
+    /// Opens a connection on this loop; `then` is called on it.
+    func connect(
+        to endpoint: EndpointState, then: @escaping (Result<UpstreamConnection, any Error>) -> Void
+    ) {
+        let connection = UpstreamConnection(endpoint: endpoint, worker: self)
+        let bound = NIOLoopBound(connection, eventLoop: loop)
+        let bootstrap = ClientBootstrap(group: loop)
+            .connectTimeout(TimeAmount(configuration.connectTimeout))
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(bound.value)
+                }
+            }
+        let future =
+            if let address = endpoint.address {
+                bootstrap.connect(to: address)
+            } else {
+                bootstrap.connect(host: endpoint.endpoint.host, port: endpoint.endpoint.port)
+            }
+        future.assumeIsolated().whenComplete { result in then(result.map { _ in connection }) }
+    }
+
+    private func closeRetired() {
+        for (key, connections) in idle {
+            guard let first = connections.first, first.endpoint.isRetired.load(ordering: .relaxed) else { continue }
+            idle[key] = nil
+            for connection in connections { connection.close() }
+        }
+    }
+
+    // MARK: - Deadlines
+
+    /// One timer looks after all connections of the loop, instead of one set and cancelled with each request.
+    private func startSweeping() {
+        guard !isSweeping else { return }
+        isSweeping = true
+        now = .now()
+        scheduleSweep()
+    }
+
+    private func scheduleSweep() {
+        loop.assumeIsolated().scheduleTask(in: ProxyConfiguration.sweepInterval) { self.sweep() }
+    }
+
+    private func sweep() {
+        now = .now()
+        if isDraining, now >= drainDeadline {
+            for client in clients { client.cut() }
+        }
+        // Backwards: a client that goes away is replaced by one already looked at.
+        for index in clients.indices.reversed() where index < clients.count {
+            if clients[index].deadline <= now { clients[index].deadlinePassed() }
+        }
+        let oldest = now - TimeAmount(configuration.upstreamIdleTimeout)
+        for (key, connections) in idle {
+            let expired = connections.prefix { $0.idleSince < oldest }
+            guard !expired.isEmpty else { continue }
+            let left = Array(connections.dropFirst(expired.count))
+            idle[key] = left.isEmpty ? nil : left
+            for connection in expired { connection.close() }
+        }
+        if clients.isEmpty && idle.isEmpty { isSweeping = false } else { scheduleSweep() }
+    }
+}

@@ -1,0 +1,46 @@
+package import API
+package import Logging
+package import SQL
+
+/// One room of the house: everything the server must know to have a domain in it.
+package protocol Domain: Sendable {
+    /// Prefix of tables, metrics and log labels: "pipelines".
+    static var name: String { get }
+    var migrations: [Migration] { get }
+    /// Adds what this domain does for each of its operations.
+    func routes(_ routes: inout Routes)
+    /// What runs for the life of the server.
+    var loops: [any RunnableLoop] { get }
+    /// A chance to refuse a resource that is about to be put: rules that need the store.
+    func admit(_ resource: Resource, in change: Change) throws
+    /// A chance to refuse a removal.
+    func release(_ resource: Resource, in change: Change) throws
+}
+
+extension Domain {
+    package var migrations: [Migration] { [] }
+    package var loops: [any RunnableLoop] { [] }
+    package func admit(_ resource: Resource, in change: Change) throws {}
+    package func release(_ resource: Resource, in change: Change) throws {}
+}
+
+/// What every domain is handed.
+package struct DomainContext: Sendable {
+    package let store: Store
+    package let ids: IdentifierSource
+    /// The front door, for what another domain does.
+    package let caller: any OperationCaller
+    package let logger: Logger
+
+    package init(store: Store, ids: IdentifierSource, caller: any OperationCaller, logger: Logger) {
+        (self.store, self.ids, self.caller, self.logger) = (store, ids, caller, logger)
+    }
+
+    package var time: any TimeSource { store.time }
+
+    package func logger(for domain: String) -> Logger {
+        var logger = Logger(label: "vagus.\(domain)", factory: { _ in self.logger.handler })
+        logger.logLevel = self.logger.logLevel
+        return logger
+    }
+}

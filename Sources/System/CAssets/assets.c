@@ -1,0 +1,191 @@
+// A new file gets an array here and a line in the table. A list of several files joins them.
+#include "assets.h"
+
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
+static const unsigned char app_css[] = {
+#embed "assets/css/tokens.css"
+    ,
+#embed "assets/css/base.css"
+    ,
+#embed "assets/css/layout.css"
+    ,
+#embed "assets/css/components.css"
+    ,
+#embed "assets/css/charts.css"
+    ,
+#embed "assets/css/run.css"
+};
+static const unsigned char app_js[] = {
+#embed "assets/js/base.js"
+    ,
+#embed "assets/js/live.js"
+    ,
+#embed "assets/js/charts.js"
+    ,
+#embed "assets/js/log.js"
+};
+static const unsigned char icons_svg[] = {
+#embed "assets/icons.svg"
+};
+static const unsigned char favicon_svg[] = {
+#embed "assets/favicon.svg"
+};
+static const unsigned char template_action[] = {
+#embed "assets/templates/action.mustache"
+};
+static const unsigned char template_badge[] = {
+#embed "assets/templates/badge.mustache"
+};
+static const unsigned char template_dataset[] = {
+#embed "assets/templates/dataset.mustache"
+};
+static const unsigned char template_datasets[] = {
+#embed "assets/templates/datasets.mustache"
+};
+static const unsigned char template_dora[] = {
+#embed "assets/templates/dora.mustache"
+};
+static const unsigned char template_doracard[] = {
+#embed "assets/templates/doracard.mustache"
+};
+static const unsigned char template_elapsed[] = {
+#embed "assets/templates/elapsed.mustache"
+};
+static const unsigned char template_empty[] = {
+#embed "assets/templates/empty.mustache"
+};
+static const unsigned char template_events[] = {
+#embed "assets/templates/events.mustache"
+};
+static const unsigned char template_facts[] = {
+#embed "assets/templates/facts.mustache"
+};
+static const unsigned char template_figure[] = {
+#embed "assets/templates/figure.mustache"
+};
+static const unsigned char template_head[] = {
+#embed "assets/templates/head.mustache"
+};
+static const unsigned char template_layout[] = {
+#embed "assets/templates/layout.mustache"
+};
+static const unsigned char template_login[] = {
+#embed "assets/templates/login.mustache"
+};
+static const unsigned char template_loglines[] = {
+#embed "assets/templates/loglines.mustache"
+};
+static const unsigned char template_model[] = {
+#embed "assets/templates/model.mustache"
+};
+static const unsigned char template_models[] = {
+#embed "assets/templates/models.mustache"
+};
+static const unsigned char template_monitor[] = {
+#embed "assets/templates/monitor.mustache"
+};
+static const unsigned char template_monitors[] = {
+#embed "assets/templates/monitors.mustache"
+};
+static const unsigned char template_nav[] = {
+#embed "assets/templates/nav.mustache"
+};
+static const unsigned char template_notice[] = {
+#embed "assets/templates/notice.mustache"
+};
+static const unsigned char template_overview[] = {
+#embed "assets/templates/overview.mustache"
+};
+static const unsigned char template_pipeline[] = {
+#embed "assets/templates/pipeline.mustache"
+};
+static const unsigned char template_pipelines[] = {
+#embed "assets/templates/pipelines.mustache"
+};
+static const unsigned char template_problem[] = {
+#embed "assets/templates/problem.mustache"
+};
+static const unsigned char template_resource[] = {
+#embed "assets/templates/resource.mustache"
+};
+static const unsigned char template_resources[] = {
+#embed "assets/templates/resources.mustache"
+};
+static const unsigned char template_run[] = {
+#embed "assets/templates/run.mustache"
+};
+static const unsigned char template_runs[] = {
+#embed "assets/templates/runs.mustache"
+};
+static const unsigned char template_runtable[] = {
+#embed "assets/templates/runtable.mustache"
+};
+static const unsigned char template_service[] = {
+#embed "assets/templates/service.mustache"
+};
+static const unsigned char template_services[] = {
+#embed "assets/templates/services.mustache"
+};
+static const unsigned char template_status[] = {
+#embed "assets/templates/status.mustache"
+};
+static const unsigned char template_tabs[] = {
+#embed "assets/templates/tabs.mustache"
+};
+static const unsigned char template_toneicon[] = {
+#embed "assets/templates/toneicon.mustache"
+};
+static const unsigned char template_when[] = {
+#embed "assets/templates/when.mustache"
+};
+
+static const struct vagus_asset table[] = {
+    {"app.css", app_css, sizeof app_css},
+    {"app.js", app_js, sizeof app_js},
+    {"icons.svg", icons_svg, sizeof icons_svg},
+    {"favicon.svg", favicon_svg, sizeof favicon_svg},
+    {"action.mustache", template_action, sizeof template_action},
+    {"badge.mustache", template_badge, sizeof template_badge},
+    {"dataset.mustache", template_dataset, sizeof template_dataset},
+    {"datasets.mustache", template_datasets, sizeof template_datasets},
+    {"dora.mustache", template_dora, sizeof template_dora},
+    {"doracard.mustache", template_doracard, sizeof template_doracard},
+    {"elapsed.mustache", template_elapsed, sizeof template_elapsed},
+    {"empty.mustache", template_empty, sizeof template_empty},
+    {"events.mustache", template_events, sizeof template_events},
+    {"facts.mustache", template_facts, sizeof template_facts},
+    {"figure.mustache", template_figure, sizeof template_figure},
+    {"head.mustache", template_head, sizeof template_head},
+    {"layout.mustache", template_layout, sizeof template_layout},
+    {"login.mustache", template_login, sizeof template_login},
+    {"loglines.mustache", template_loglines, sizeof template_loglines},
+    {"model.mustache", template_model, sizeof template_model},
+    {"models.mustache", template_models, sizeof template_models},
+    {"monitor.mustache", template_monitor, sizeof template_monitor},
+    {"monitors.mustache", template_monitors, sizeof template_monitors},
+    {"nav.mustache", template_nav, sizeof template_nav},
+    {"notice.mustache", template_notice, sizeof template_notice},
+    {"overview.mustache", template_overview, sizeof template_overview},
+    {"pipeline.mustache", template_pipeline, sizeof template_pipeline},
+    {"pipelines.mustache", template_pipelines, sizeof template_pipelines},
+    {"problem.mustache", template_problem, sizeof template_problem},
+    {"resource.mustache", template_resource, sizeof template_resource},
+    {"resources.mustache", template_resources, sizeof template_resources},
+    {"run.mustache", template_run, sizeof template_run},
+    {"runs.mustache", template_runs, sizeof template_runs},
+    {"runtable.mustache", template_runtable, sizeof template_runtable},
+    {"service.mustache", template_service, sizeof template_service},
+    {"services.mustache", template_services, sizeof template_services},
+    {"status.mustache", template_status, sizeof template_status},
+    {"tabs.mustache", template_tabs, sizeof template_tabs},
+    {"toneicon.mustache", template_toneicon, sizeof template_toneicon},
+    {"when.mustache", template_when, sizeof template_when},
+};
+
+size_t vagus_asset_count(void) { return sizeof table / sizeof table[0]; }
+
+struct vagus_asset vagus_asset(size_t index) {
+    size_t last = vagus_asset_count() - 1;
+    return table[index < last ? index : last];
+}
