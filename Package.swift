@@ -84,11 +84,11 @@ targets += domain("Experiments", base: ["Blobs"])
 targets += domain("Serving", base: ["Frames", "Learners"])
 targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
 targets += face("Client", ["Outbound"])
-targets += face("Runner", ["Client", "Kernel", "Processes", "Blobs", logging])
+targets += face("Runner", ["Client", "Kernel", "Processes", "Blobs", "Expressions", logging])
 targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",
-    ["Kernel", "SQL", "Blobs", "Web", "Client", "Runner", "Proxy", "Outbound", "Processes", "Learners", hummingbird,
+    ["Kernel", "SQL", "Blobs", "Web", "Client", "Runner", "Proxy", "Outbound", "Processes", "Learners", "Stats", "Frames", hummingbird,
      lifecycle, logging] + nio + domains)
 targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging])
 targets += [

@@ -1,1 +1,1 @@
-// ExpressionsTests
+import Expressions

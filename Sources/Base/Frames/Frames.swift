@@ -92,16 +92,18 @@ func nearestName(to name: String, in known: [String]) -> String? {
     return best?.name
 }
 
-/// Levenshtein distance over bytes (Levenshtein 1966), by the two-row recurrence.
+/// Edits between two texts in bytes, swapped neighbours counting once (Damerau 1964, optimal string alignment).
 private func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
-    var previous = Array(0...b.count)
-    var current = previous
+    var earlier = Array(0...b.count)
+    var previous = earlier
+    var current = earlier
     for (i, x) in a.enumerated() {
         current[0] = i + 1
         for (j, y) in b.enumerated() {
             current[j + 1] = min(previous[j] + (x == y ? 0 : 1), previous[j + 1] + 1, current[j] + 1)
+            if i > 0, j > 0, x == b[j - 1], y == a[i - 1] { current[j + 1] = min(current[j + 1], earlier[j - 1] + 1) }
         }
-        swap(&previous, &current)
+        (earlier, previous, current) = (previous, current, earlier)
     }
     return previous[b.count]
 }

@@ -5,7 +5,7 @@ package struct Matrix: Sendable, Equatable {
     /// Row-major, `rows * columns` long.
     package private(set) var values: [Float]
 
-    /// - Parameter values: Row-major, exactly `rows * columns` long.
+    /// Takes row-major values, exactly `rows * columns` of them.
     package init(rows: Int, columns: Int, values: [Float]) {
         precondition(rows >= 0 && columns >= 0 && values.count == rows * columns, "a matrix has rows × columns values")
         self.rows = rows
@@ -39,7 +39,9 @@ package struct Matrix: Sendable, Equatable {
         try values.withUnsafeMutableBufferPointer { (buffer) throws(E) in try body(buffer) }
     }
 
-    /// Where the first infinite value stands, or nil. Missing values (NaN) do not count.
+    /// Where the first infinite value stands, or nil.
+    ///
+    /// Missing values (NaN) do not count.
     func firstInfinite() -> (row: Int, column: Int)? {
         values.withUnsafeBufferPointer { buffer in
             for index in 0..<buffer.count where buffer[index].isInfinite {

@@ -33,7 +33,9 @@ package struct OutputColumn: Manifest {
     ]
 }
 
-/// A model with the transforms it was trained behind: raw rows in, predictions out. Immutable, for any thread.
+/// A model with the transforms it was trained behind: raw rows in, predictions out.
+///
+/// Immutable, for any thread.
 ///
 /// Lies in a folder as `model.ubj` (XGBoost) or `model.json` (linear, or XGBoost), `transforms.json`, `signature.json`.
 package struct ModelBundle: Sendable {
@@ -67,10 +69,16 @@ package struct ModelBundle: Sendable {
         self.signature = signature
     }
 
-    /// Loads a folder. Without `transforms.json` the features are the raw columns; without `signature.json` the
-    /// output is called "prediction".
+    /// Loads a folder.
     ///
-    /// - Parameter xgboost: Path of the XGBoost library; the usual places without it.
+    /// Without `transforms.json` the features are the raw columns; without `signature.json` the output is called
+    /// "prediction".
+    ///
+    /// - Parameters:
+    ///   - folder: Where the files lie.
+    ///   - xgboost: Path of the XGBoost library; the usual places without it.
+    /// - Returns: The model, ready to be asked.
+    /// - Throws: `LearnerError`: `.badModel`, `.libraryMissing`, `.libraryTooOld`.
     package static func load(folder: String, xgboost: String?) throws(LearnerError) -> ModelBundle {
         let predictor = try Predictors.load(folder: folder, xgboost: xgboost)
         let transformsPath = "\(folder)/\(transformsFile)"
@@ -113,7 +121,7 @@ package struct ModelBundle: Sendable {
         }
         return [
             model, (Self.transformsFile, transforms.artifact),
-            (Self.signatureFile, Array(signature.json.canonicalText.utf8)),
+            (Self.signatureFile, ModelFiles.encode(signature)),
         ]
     }
 

@@ -1,7 +1,9 @@
 import Foundation
 import Manifests
 
-/// A model that turns rows of features into outputs. May be asked from any thread at once.
+/// A model that turns rows of features into outputs.
+///
+/// May be asked from any thread at once.
 package protocol Predictor: Sendable {
     /// "xgboost" or "linear".
     var format: String { get }
@@ -20,8 +22,12 @@ package enum Predictors {
 
     /// Loads `model.ubj` or `model.json` of a folder.
     ///
-    /// - Parameter xgboost: Path of the XGBoost library; the usual places without it. Only looked for when the model
-    ///   needs it.
+    /// - Parameters:
+    ///   - folder: Where the files lie.
+    ///   - xgboost: Path of the XGBoost library; the usual places without it. Only looked for when the model
+    ///     needs it.
+    /// - Returns: The model, ready to be asked.
+    /// - Throws: `LearnerError`: `.badModel`, `.libraryMissing`, `.libraryTooOld`.
     package static func load(folder: String, xgboost: String?) throws(LearnerError) -> any Predictor {
         for name in ["model.ubj", "model.json"] {
             let path = "\(folder)/\(name)"
@@ -64,13 +70,28 @@ enum ModelFiles {
         }
     }
 
+    /// Sorted keys and nothing that is null: equal values give equal bytes, and a field left out stays left out.
+    static func encode(_ value: some Manifest) -> [UInt8] { Array(value.json.withoutNulls.canonicalText.utf8) }
+
     static func decode<Value: Manifest>(_ type: Value.Type, from bytes: [UInt8], called noun: String)
         throws(LearnerError) -> Value
     {
         do throws(ManifestError) {
             return try Value(jsonText: bytes)
         } catch {
-            throw LearnerError(.badModel, "\(noun) cannot be read: \(error.location.map { $0 + ": " } ?? "")\(error.message)")
+            throw LearnerError(
+                .badModel, "\(noun) cannot be read: \(error.location.map { $0 + ": " } ?? "")\(error.message)")
+        }
+    }
+}
+
+extension JSONValue {
+    fileprivate var withoutNulls: JSONValue {
+        switch self {
+        case .array(let items): .array(items.map(\.withoutNulls))
+        case .object(let members):
+            .object(Ordered(members.filter { $0.value != .null }.map { ($0.key, $0.value.withoutNulls) }))
+        default: self
         }
     }
 }

@@ -66,7 +66,7 @@ final class ClientConnection: ChannelDuplexHandler {
 
     /// Sends an answer of the proxy's own.
     func answer(_ problem: ProxyProblem, requestID: RequestID?, isHEAD: Bool) {
-        if worker.isDraining || !body.isComplete || !head.keepsAlive { closesAfterResponse = true }
+        if worker.isDraining || !body.isComplete || !head.keepsAlive || !head.isVersion11 { closesAfterResponse = true }
         send(problem.response(requestID: requestID, closes: closesAfterResponse, isHEAD: isHEAD))
     }
 
@@ -138,15 +138,18 @@ final class ClientConnection: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         guard !isRefused else { return }
-        let address = context.remoteAddress?.ipAddress ?? "unknown"
-        identity = ClientIdentity(
-            address: Array(address.utf8), trustsForwarded: worker.configuration.trustsForwarded)
         worker.register(self)
         becomeWaiting()
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        if isRefused { context.close(promise: nil) }
+        if isRefused {
+            context.close(promise: nil)
+            return
+        }
+        let address = context.remoteAddress?.ipAddress ?? "unknown"
+        identity = ClientIdentity(
+            address: Array(address.utf8), trustsForwarded: worker.configuration.trustsForwarded)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -226,6 +229,7 @@ final class ClientConnection: ChannelDuplexHandler {
         phase = .waiting
         searched = 0
         let isWithinHead = inbound.readableBytes > 0
+        if !isWithinHead { inbound = ByteBuffer() }
         let patience = isWithinHead ? worker.configuration.headTimeout : worker.configuration.idleTimeout
         deadline = worker.now + TimeAmount(patience)
     }

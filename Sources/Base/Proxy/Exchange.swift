@@ -127,10 +127,8 @@ final class Exchange {
             guard !isFinished else { return }
             leaveEndpoint()
             refusals += 1
-            let isTimeout =
-                if case ChannelError.connectTimeout = error { true } else { error is NIOConnectionError }
-            let problem: ProxyProblem =
-                isTimeout && !(error is NIOConnectionError) ? .timeout(route.service) : .unreachable(route.service)
+            let isTimeout = if case ChannelError.connectTimeout = error { true } else { false }
+            let problem: ProxyProblem = isTimeout ? .timeout(route.service) : .unreachable(route.service)
             if route.retries, refusals < ProxyConfiguration.connectAttempts {
                 dispatch(avoiding: endpoint, fresh: false, otherwise: problem)
             } else {

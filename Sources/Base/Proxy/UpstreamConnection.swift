@@ -25,6 +25,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
     private var body = BodyReader()
     private var interims = 0
     private var wantsRead = false
+    private var inputClosed = false
 
     init(endpoint: EndpointState, worker: Worker) {
         self.endpoint = endpoint
@@ -51,7 +52,14 @@ final class UpstreamConnection: ChannelDuplexHandler {
 
     /// Ends the sending side once everything is sent (in a tunnel).
     func closeOutput() {
-        context?.close(mode: .output, promise: nil)
+        guard let context else { return }
+        guard inputClosed else {
+            context.close(mode: .output, promise: nil)
+            return
+        }
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer())).assumeIsolated().whenComplete { _ in
+            context.close(promise: nil)
+        }
     }
 
     /// Lets go of the exchange, if any, and closes.
@@ -118,6 +126,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else { return }
+        inputClosed = true
         if state == .tunnel, let exchange {
             exchange.client.closeOutput()
         } else {
@@ -174,7 +183,10 @@ final class UpstreamConnection: ChannelDuplexHandler {
         let asked = exchange.asked
         let framing = try head.framing(toHEAD: asked.isHEAD)
         var relay = BodyReader.Relay.raw
-        var goesInChunks = head.block.facts.isChunked && framing == .none && head.status != 204 && asked.isVersion11
+        let facts = head.block.facts
+        // A response to HEAD, or a 304, tells the framing of a body that does not come.
+        var goesInChunks =
+            framing == .none && facts.isChunked && facts.contentLength == nil && head.status != 204 && asked.isVersion11
         var endsConnection = false
         switch framing {
         case .chunked:
@@ -227,8 +239,8 @@ final class UpstreamConnection: ChannelDuplexHandler {
     }
 
     private func finish(_ exchange: Exchange) {
-        let isClean = inbound.readableBytes == 0 && exchange.isRequestSent && !body.endsWithConnection
-        inbound.clear()
+        let isClean = inbound.readableBytes == 0 && !inputClosed && exchange.isRequestSent && !body.endsWithConnection
+        inbound = ByteBuffer()
         self.exchange = nil
         if isClean, head.keepsAlive, let context, context.channel.isActive {
             state = .idle

@@ -119,7 +119,9 @@ final class Worker {
     private func finishDraining() {
         guard isDraining, clients.isEmpty, let promise = drained else { return }
         drained = nil
-        for connection in idle.values.flatMap({ $0 }) { connection.close() }
+        let unused = idle.values.flatMap { $0 }
+        idle = [:]
+        for connection in unused { connection.close() }
         promise.succeed()
     }
 

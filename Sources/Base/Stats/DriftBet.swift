@@ -46,37 +46,55 @@ package struct ReferenceRank: Sendable, Equatable {
 /// and Ramdas 2024) and within 0...1. Evidence is the mean of the four. `epsilon` ≥ 1/√m takes up that a reference of m
 /// values is not the truth. State is small and can be stored.
 package struct DriftBet: Sendable, Codable, Equatable {
-    /// One bet: its wealth and what it knows of its payoffs.
-    private struct Bet: Sendable, Codable, Equatable {
-        var logWealth = 0.0
-        /// Logarithm of the restarting sum; it has no money before the first window.
-        var logRestarted = -Double.infinity
+    /// What a stake is learnt from: payoffs of the past.
+    private struct Past: Sendable, Codable, Equatable {
         var count = 0.0
         var sum = 0.0
         var squares = 0.0
 
         /// Kelly's stake for the mean and variance so far, with a start as of one uniform rank.
         var stake: Double {
-            let n = count + 1
-            let mean = sum / n
-            let second = (squares + 1.0 / 12) / n
+            let mean = sum / (count + 1)
+            let second = (squares + 1.0 / 12) / (count + 1)
             return mean > 0 && second > 0 ? min(1, mean / second) : 0
         }
 
-        mutating func take(_ payoff: Double) -> Double {
-            let growth = log1p(stake * payoff)
+        mutating func add(_ payoff: Double) {
             count += 1
             sum += payoff
             squares += payoff * payoff
-            return growth
         }
 
-        enum CodingKeys: String, CodingKey {
-            case count, sum, squares
-            case logWealth = "log_wealth"
-            case logRestarted = "log_restarted"
+        mutating func fade(_ factor: Double) {
+            count *= factor
+            sum *= factor
+            squares *= factor
         }
     }
+
+    /// One bet: its wealth with a stake learnt from all the past, and its restarting sum with one of the recent past.
+    private struct Bet: Sendable, Codable, Equatable {
+        var wealth = 0.0
+        /// There is no money before the first window; nil, as JSON has no infinity.
+        var restarted: Double?
+        var all = Past()
+        var recent = Past()
+
+        mutating func take(_ payoffs: [Double]) {
+            var growth = 0.0
+            for payoff in payoffs {
+                wealth += log1p(all.stake * payoff)
+                growth += log1p(recent.stake * payoff)
+                all.add(payoff)
+                recent.add(payoff)
+            }
+            restarted = Special.logSumExp([restarted ?? -.infinity, 0]) + growth
+            recent.fade(DriftBet.memory)
+        }
+    }
+
+    /// What a window counts less with each later one, for the stakes of the restarting sum: about five are remembered.
+    private static let memory = 0.8
 
     /// How far from the reference a mean rank may be without being called drift.
     package let epsilon: Double
@@ -101,25 +119,21 @@ package struct DriftBet: Sendable, Codable, Equatable {
     }
 
     /// Logarithm of the evidence since the start; drift at log(1/α) or more, with a chance of at most α to be false ever.
-    package var logEvidence: Double { Special.logSumExp(bets.map(\.logWealth)) - log(Double(bets.count)) }
+    package var logEvidence: Double { Special.logSumExp(bets.map(\.wealth)) - log(Double(bets.count)) }
 
     /// Logarithm of the evidence for a change at some time (e-detector, Shiryaev–Roberts; Shin, Ramdas and Rinaldo 2024).
     ///
     /// Alarms at log(1/α) or more come on average not before 1/α windows without drift. It does not lose power late.
-    package var logDetector: Double { Special.logSumExp(bets.map(\.logRestarted)) - log(Double(bets.count)) }
+    package var logDetector: Double {
+        Special.logSumExp(bets.map { $0.restarted ?? -.infinity }) - log(Double(bets.count))
+    }
 
     /// Bets on a window of ranks (`ReferenceRank.rank`), in the order in which they came.
     package mutating func update(_ ranks: [Double]) {
         windows += 1
         observations += ranks.count
-        for index in bets.indices {
-            var growth = 0.0
-            for rank in ranks where rank.isFinite {
-                growth += bets[index].take(payoff(index, rank) - epsilon)
-            }
-            bets[index].logWealth += growth
-            bets[index].logRestarted = Special.logSumExp([bets[index].logRestarted, 0]) + growth
-        }
+        let ranks = ranks.filter(\.isFinite)
+        for index in bets.indices { bets[index].take(ranks.map { payoff(index, $0) - epsilon }) }
     }
 
     /// What the four bets win on a rank before the tolerance is taken off.

@@ -13,11 +13,19 @@ package struct LatencyHistogram: Sendable, Equatable {
     /// Logarithm of the factor between two edges: 10⁷ in 198 steps, 8.5 % each.
     private static let logStep = log(range.upperBound / range.lowerBound) / inner
 
-    private var buckets: [UInt64]
+    /// Counts, one for each bucket.
+    package private(set) var buckets: [UInt64]
     /// Sum of all recorded durations, in microseconds.
     package private(set) var totalMicroseconds: UInt64 = 0
 
     package init() { buckets = Array(repeating: 0, count: Self.bucketCount) }
+
+    /// A histogram from counts told elsewhere; missing buckets are empty, further ones left out.
+    package init(buckets: [UInt64], totalMicroseconds: UInt64 = 0) {
+        self.init()
+        for (index, count) in buckets.prefix(Self.bucketCount).enumerated() { self.buckets[index] = count }
+        self.totalMicroseconds = totalMicroseconds
+    }
 
     package var count: UInt64 { buckets.reduce(0, &+) }
 

@@ -39,12 +39,15 @@ static int fail(struct child *child, int stage) {
 
 /// Back to the defaults: an ignored SIGPIPE or a blocked SIGTERM would outlive the execution.
 static void reset_signal_handlers(void) {
-    struct sigaction standard;
-    standard.sa_handler = SIG_DFL;
-    standard.sa_flags = 0;
-    sigemptyset(&standard.sa_mask);
+    // The system call itself: the library's sigaction refuses 32 and 33, which it keeps for its threads, so that a
+    // child would go on ignoring them if whoever started us did. All zero is SIG_DFL in the kernel's own structure,
+    // whose four words (handler, flags, restorer, mask) are those of x86-64 and AArch64 alike.
+    const uint64_t standard[4] = {0, 0, 0, 0};
+    const size_t mask_bytes = 8;
     for (int number = 1; number < NSIG; number++) {
-        if (number != SIGKILL && number != SIGSTOP) (void)sigaction(number, &standard, NULL);
+        if (number != SIGKILL && number != SIGSTOP) {
+            (void)syscall(SYS_rt_sigaction, number, standard, NULL, mask_bytes);
+        }
     }
 }
 

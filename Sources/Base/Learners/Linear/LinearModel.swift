@@ -86,7 +86,7 @@ package struct LinearModel: Predictor, Equatable {
     package func save() -> [UInt8] {
         var file = LinearFile()
         (file.objective, file.features, file.weights, file.intercept) = (objective, featureNames, weights, intercept)
-        return Array(file.json.canonicalText.utf8)
+        return ModelFiles.encode(file)
     }
 
     /// Whether bytes hold a linear model rather than trees.

@@ -61,12 +61,18 @@ extension LinearModel {
         }
     }
 
-    /// Fits a model. The same data give the same model, bit by bit.
+    /// Fits a model.
+    ///
+    /// The same data give the same model, bit by bit.
     ///
     /// - Parameters:
+    ///   - data: The features, without missing values.
     ///   - labels: One per row; 0 or 1 for logistic.
     ///   - weights: One per row, not negative; 1 without them.
+    ///   - featureNames: One per column, distinct.
+    ///   - parameters: Objective, penalty and limits.
     ///   - progress: Called after each Newton step with the mean loss, penalty included; false cancels.
+    /// - Returns: The fitted model.
     /// - Throws: `LearnerError`: `.nonFinite` naming the feature, `.badValue`, `.noConvergence`, `.cancelled`.
     /// - Complexity: O(rows · k²) a step, k being how many features of a row are not 0, and O(features³).
     package static func train(
@@ -107,7 +113,8 @@ extension LinearModel {
         }
         try data.checkWidth(names)
         guard labels.count == data.rows, weights.map({ $0.count == data.rows }) ?? true else {
-            throw LearnerError(.badValue, "the training data needs a label and a weight for each of its \(data.rows) rows")
+            throw LearnerError(
+                .badValue, "the training data needs a label and a weight for each of its \(data.rows) rows")
         }
         if let row = labels.firstIndex(where: { !$0.isFinite }) {
             throw LearnerError(
@@ -164,7 +171,9 @@ struct SparseRows: Sendable {
     }
 }
 
-/// Penalised least squares or logistic loss over sparse rows. The last unknown is the intercept, which is not penalised.
+/// Penalised least squares or logistic loss over sparse rows.
+///
+/// The last unknown is the intercept, which is not penalised.
 struct LinearProblem {
     let rows: SparseRows
     let labels: [Double]
@@ -197,12 +206,12 @@ struct LinearProblem {
                 add(row, times: rowWeights[row] * (probability - labels[row]), to: &gradient)
             }
             for column in 0..<rows.width { gradient[column] += l2 * point[column] }
-            if gradient.allSatisfy({ abs($0) <= tolerance }) { return point }
+            if gradient.allSatisfy({ abs($0) <= tolerance }) { return try finite(point, margins) }
             var system = gram(curvature, penalty: l2)
             let direction = try system.solve(gradient)
             guard let step = descend(from: &point, along: direction, gradient, loss: &loss, margins: &margins) else {
                 // No smaller loss can be told from this one in double precision: the optimum, unless far from flat.
-                if gradient.allSatisfy({ abs($0) <= tolerance * 1e4 }) { return point }
+                if gradient.allSatisfy({ abs($0) <= tolerance * 1e4 }) { return try finite(point, margins) }
                 break
             }
             guard step.isFinite else { break }
@@ -212,7 +221,21 @@ struct LinearProblem {
         }
         throw LearnerError(
             .noConvergence, "the logistic fit did not converge in \(maxIterations) steps",
-            hint: "Set l2 above 0 (labels that features tell apart exactly have no finite weights), or scale the features.")
+            hint: "Set l2 above 0, or scale the features.")
+    }
+
+    /// Without a penalty, labels that a plane tells apart have no finite optimum: the loss falls for ever, ever slower
+    /// (Albert & Anderson 1984), and where the steps ended says nothing.
+    private func finite(_ point: [Double], _ margins: [Double]) throws(LearnerError) -> [Double] {
+        let isSeparated = (0..<rows.count).allSatisfy { row in
+            rowWeights[row] == 0 || (labels[row] == 1 ? margins[row] > 0 : margins[row] < 0)
+        }
+        guard l2 > 0 || !isSeparated else {
+            throw LearnerError(
+                .noConvergence, "the features tell the labels apart exactly, so the weights have no bound",
+                hint: "Set l2 above 0, or look for a feature that gives the label away.")
+        }
+        return point
     }
 
     /// Takes the longest of the steps 1, ½, ¼ … that lowers the loss enough (Armijo 1966); nil when none does.
@@ -281,7 +304,9 @@ struct LinearProblem {
                             // Columns ascend within a row: only the lower triangle is filled.
                             let scaled = weights[row] * values[first]
                             let base = Int(columns[first]) * (last + 1)
-                            for second in start...first { cells[base + Int(columns[second])] += scaled * values[second] }
+                            for second in start...first {
+                                cells[base + Int(columns[second])] += scaled * values[second]
+                            }
                             cells[last * (last + 1) + Int(columns[first])] += scaled
                         }
                         cells[last * (last + 1) + last] += weights[row]
@@ -304,7 +329,9 @@ struct SymmetricSystem {
         cells = Array(repeating: 0, count: size * size)
     }
 
-    /// Cholesky's method (Golub & Van Loan 2013, 4.2). Leaves the factor in `cells`.
+    /// Cholesky's method (Golub & Van Loan 2013, 4.2).
+    ///
+    /// Leaves the factor in `cells`.
     mutating func solve(_ right: [Double]) throws(LearnerError) -> [Double] {
         let size = size
         let largest = (0..<size).map { cells[$0 * size + $0] }.max() ?? 0

@@ -66,14 +66,18 @@ package struct FittedTransforms: Sendable, Equatable {
         try self.init(inputs: artifact.inputs, steps: artifact.steps, features: artifact.features)
     }
 
-    /// The artifact as JSON. Equal transforms give equal bytes, so that their digest can be compared.
+    /// The artifact as JSON.
+    ///
+    /// Equal transforms give equal bytes, so that their digest can be compared.
     package var artifact: [UInt8] {
         var artifact = Artifact()
         (artifact.inputs, artifact.steps, artifact.features) = (inputColumns, steps, featureNames)
-        return Array(artifact.json.canonicalText.utf8)
+        return ModelFiles.encode(artifact)
     }
 
-    /// The features of every row of a table. Columns that are not inputs may be missing from it.
+    /// The features of every row of a table.
+    ///
+    /// Columns that are not inputs may be missing from it.
     ///
     /// - Throws: `LearnerError`: `.missingColumn`, `.badValue` for a column of another type, `.unknownLevel`,
     ///   `.nonFinite`.
@@ -81,8 +85,9 @@ package struct FittedTransforms: Sendable, Equatable {
         try program.run(FrameSource(frame, inputs: inputColumns))
     }
 
-    /// The features of raw rows. A key that is not an input is passed over; an input without its key is an error, one
-    /// that is `missing` is not.
+    /// The features of raw rows.
+    ///
+    /// A key that is not an input is passed over; an input without its key is an error, one that is `missing` is not.
     package func apply(rows: [[String: RawValue]]) throws(LearnerError) -> Matrix {
         try program.run(RowSource(rows: rows, inputs: inputColumns))
     }

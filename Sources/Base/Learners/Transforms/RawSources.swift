@@ -30,7 +30,7 @@ struct FrameSource: RowsOfColumns {
             guard let type = InputType(column.type), !input.type.isNumber || type.isNumber else {
                 throw LearnerError(
                     .badValue,
-                    "column \"\(input.name)\" is \(column.type.rawValue), the model was trained on \(input.type.rawValue)",
+                    "column \"\(input.name)\" is \(column.type.rawValue), the model took \(input.type.rawValue)",
                     hint: "Declare the column as \(input.type.rawValue) in the data set's schema.")
             }
             columns.append(column)
@@ -92,7 +92,8 @@ struct RowSource: RowsOfColumns {
             case .missing: cells[row] = .nan
             case .text(let text):
                 throw LearnerError(
-                    .badValue, "\"\(inputs[input].name)\" must be a number in row \(start + row), not \"\(text.prefix(40))\"",
+                    .badValue,
+                    "\"\(inputs[input].name)\" must be a number in row \(start + row), not \"\(text.prefix(40))\"",
                     hint: "Send numbers without quotes, and null for a missing value.")
             }
         }

@@ -19,7 +19,7 @@ package enum RawValue: Sendable, Equatable {
 
     /// The name of the level a value of a category stands for; nil is missing.
     ///
-    /// A whole number is written without a fraction, so that 3 and "3" are one level whether they came from CSV or JSON.
+    /// A whole number has no fraction, so that 3 and "3" are one level whether they came from CSV or JSON.
     var level: String? {
         switch self {
         case .number(let value): value.isNaN ? nil : Self.level(of: value)

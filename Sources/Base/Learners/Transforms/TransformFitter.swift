@@ -8,6 +8,7 @@ extension FittedTransforms {
     /// Learns what the steps need from the training rows.
     ///
     /// - Parameters:
+    ///   - steps: What to do, in order.
     ///   - frame: The training split, and nothing else: what is learned from validation rows would flatter the model.
     ///   - excluding: Columns that are no features: target, identifiers, times, weights.
     /// - Returns: Transforms that read only the columns their features are made of.
@@ -16,7 +17,8 @@ extension FittedTransforms {
         _ steps: [TransformStep], on frame: Frame, excluding: [String] = []
     ) throws(LearnerError) -> FittedTransforms {
         guard frame.rowCount > 0 else {
-            throw LearnerError(.badValue, "the training rows are empty", hint: "Transforms learn from at least one row.")
+            throw LearnerError(
+                .badValue, "the training rows are empty", hint: "Transforms learn from at least one row.")
         }
         var fitter = try TransformFitter(frame, excluding: excluding)
         for (index, step) in steps.enumerated() {
@@ -107,7 +109,8 @@ private struct TransformFitter {
         }
         guard (1...FittedTransforms.featureLimit).contains(visible.count) else {
             throw LearnerError(
-                .badParameter, "the transforms give \(visible.count) features, not 1 to \(FittedTransforms.featureLimit)")
+                .badParameter,
+                "the transforms give \(visible.count) features, not 1 to \(FittedTransforms.featureLimit)")
         }
         var needed = Set(visible)
         var kept: [FittedStep] = []
@@ -319,7 +322,7 @@ private struct TransformFitter {
 extension TransformStep {
     /// What is wrong with the one verb of a step, also when it was not decoded but made in code.
     fileprivate static func problems(_ step: Self) -> [ManifestError] {
-        (step.impute.map(ImputeSpec.check) ?? []) + (step.oneHot.map(OneHotSpec.check) ?? [])
+        check(step) + (step.impute.map(ImputeSpec.check) ?? []) + (step.oneHot.map(OneHotSpec.check) ?? [])
             + (step.ordinal.map(OrdinalSpec.check) ?? []) + (step.bin.map(BinSpec.check) ?? [])
     }
 }

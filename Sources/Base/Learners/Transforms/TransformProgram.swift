@@ -83,7 +83,7 @@ struct TransformProgram: Sendable {
                 if value.isInfinite {
                     throw LearnerError(
                         .nonFinite,
-                        "feature \"\(features[column])\" is too large in row \(workspace.firstRow + row): \(cells[row])",
+                        "feature \"\(features[column])\" is too big in row \(workspace.firstRow + row): \(cells[row])",
                         hint: "Leave the value out, or scale or bin the column.")
                 }
                 values[(workspace.firstRow + row) * width + column] = value

@@ -29,6 +29,11 @@ package struct TransformStep: Manifest {
         .optional("keep", \.keep, "Leaves out all columns but these."),
     ]
     package static var choices: [String] { fields.map(\.name) }
+    /// The short form of lists of columns does not pass their own check.
+    package static func check(_ value: Self) -> [ManifestError] {
+        (value.drop.map(ColumnsSpec.check) ?? []).map { $0.below(["drop"]) }
+            + (value.keep.map(ColumnsSpec.check) ?? []).map { $0.below(["keep"]) }
+    }
 }
 
 /// How missing values are filled in.
@@ -68,7 +73,9 @@ package enum UnknownLevel: String, WireEnum {
     case error
 }
 
-/// Which categories become features of 0 or 1. A missing value is 0 in all of them.
+/// Which categories become features of 0 or 1.
+///
+/// A missing value is 0 in all of them.
 package struct OneHotSpec: Manifest {
     package var columns: [String] = []
     package var unknown = UnknownLevel.ignore
@@ -101,7 +108,9 @@ package struct OneHotSpec: Manifest {
     }
 }
 
-/// Which categories become numbers. A missing value stays missing.
+/// Which categories become numbers.
+///
+/// A missing value stays missing.
 package struct OrdinalSpec: Manifest {
     package var columns: [String] = []
     package var unknown = UnknownLevel.code
@@ -182,7 +191,9 @@ package struct BinSpec: Manifest {
     }
 }
 
-/// A new column made of two others. Where the denominator is 0 it is missing.
+/// A new column made of two others.
+///
+/// Where the denominator is 0 it is missing.
 package struct RatioSpec: Manifest {
     package var name = ""
     package var numerator = ""

@@ -55,12 +55,16 @@ final class TransformWorkspace {
         }
     }
 
-    /// The cells of one slot of numbers. Valid until the workspace grows or ends.
+    /// The cells of one slot of numbers.
+    ///
+    /// Valid until the workspace grows or ends.
     func numberCells(_ slot: Int) -> UnsafeMutableBufferPointer<Double> {
         UnsafeMutableBufferPointer(rebasing: numbers[slot * capacity..<slot * capacity + rows])
     }
 
-    /// The cells of one slot of texts. Valid until the workspace grows or ends.
+    /// The cells of one slot of texts.
+    ///
+    /// Valid until the workspace grows or ends.
     func textCells(_ slot: Int) -> UnsafeMutableBufferPointer<String?> {
         UnsafeMutableBufferPointer(rebasing: texts[slot * capacity..<slot * capacity + rows])
     }

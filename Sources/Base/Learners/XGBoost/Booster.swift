@@ -8,9 +8,9 @@ final class Booster: @unchecked Sendable {  // handle and scratch are only touch
     fileprivate let handle: OpaquePointer
     private let gate = Mutex(())
     fileprivate let features: Int
-    /// The values of one row, at a place that never moves…
+    /// The values of one row, at a place that never moves.
     fileprivate let row: UnsafeMutablePointer<Float>
-    /// …and the text that tells the library of that place, written once.
+    /// The text that tells the library of that place, written once.
     fileprivate let rowInterface: [CChar]
 
     /// Missing values are NaN; the result is always rows × outputs; the whole model is used.
@@ -36,7 +36,7 @@ final class Booster: @unchecked Sendable {  // handle and scratch are only touch
 
     /// Loads a saved model.
     ///
-    /// - Parameter threads: How many threads one prediction may use.
+    /// Predictions use `threads` threads each.
     convenience init(loading bytes: [UInt8], threads: Int, library: XGBoostLibrary) throws(LearnerError) {
         var created: OpaquePointer?
         try library.check(library.functions.create(nil, 0, &created), "make a model")

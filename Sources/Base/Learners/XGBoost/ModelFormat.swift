@@ -204,8 +204,9 @@ struct UBJSONScanner {
     }
 
     private mutating func integer(_ marker: UInt8) throws(LearnerError) -> Int {
-        guard [UInt8(ascii: "i"), UInt8(ascii: "U"), UInt8(ascii: "I"), UInt8(ascii: "l"), UInt8(ascii: "L")]
-            .contains(marker)
+        guard
+            [UInt8(ascii: "i"), UInt8(ascii: "U"), UInt8(ascii: "I"), UInt8(ascii: "l"), UInt8(ascii: "L")]
+                .contains(marker)
         else { throw ModelFormat.broken("a number is missing at byte \(at)") }
         let width = try Self.width(of: marker)
         let start = at

@@ -74,6 +74,7 @@ struct XGBoostFunctions: Sendable {
     /// Resolves every function once.
     ///
     /// - Parameter symbol: The address of an exported name, or nil.
+    /// - Throws: `LearnerError(.libraryTooOld)` when one is not there.
     init(symbol: (String) -> UnsafeMutableRawPointer?) throws(LearnerError) {
         func find<T>(_ name: String, as type: T.Type) throws(LearnerError) -> T {
             guard let address = symbol(name) else {

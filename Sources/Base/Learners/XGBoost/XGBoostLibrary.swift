@@ -83,7 +83,9 @@ package struct XGBoostLibrary: Sendable {
         }
         places += cachedPlaces(below: cacheFolder())
         let triples = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
-        return places + triples.map { "/usr/lib/\($0)/\(fileName)" } + ["/usr/local/lib/\(fileName)"]
+        let system = triples.map { "/usr/lib/\($0)" } + ["/usr/local/lib"]
+        // Debian's package without headers has only the name with the interface's number.
+        return places + system.flatMap { ["\($0)/\(fileName)", "\($0)/\(fileName).0"] }
     }
 
     /// `<cache>/<version>/xgboost/lib/libxgboost.so`, newest version first.

@@ -11,7 +11,9 @@ import Darwin
 /// May be asked from any thread at once: it keeps up to ``poolLimit`` copies of the trees, made when two callers first
 /// meet; a caller beyond that waits its turn.
 package struct XGBoostModel: Predictor {
-    /// How a model is saved. Both are read by every XGBoost from 1.7 on of at least the writing version.
+    /// How a model is saved.
+    ///
+    /// Both are read by every XGBoost from 1.7 on of at least the writing version.
     package enum FileFormat: String, Sendable, CaseIterable {
         case json
         /// Universal Binary JSON: smaller and faster to read.
@@ -45,8 +47,11 @@ package struct XGBoostModel: Predictor {
 
     /// Loads a model saved as JSON or UBJSON.
     ///
-    /// - Parameter threads: How many threads one prediction uses. One is best for a server: more cost a single row far
-    ///   more than they give.
+    /// - Parameters:
+    ///   - bytes: The file.
+    ///   - threads: How many threads one prediction uses. One is best for a server: more cost a single row far
+    ///     more than they give.
+    ///   - library: The library that is to run it.
     /// - Throws: `LearnerError(.libraryTooOld)` when a newer library wrote the model, `.badModel`.
     package init(loading bytes: [UInt8], threads: Int = 1, library: XGBoostLibrary) throws(LearnerError) {
         version = try ModelFormat.version(of: bytes)

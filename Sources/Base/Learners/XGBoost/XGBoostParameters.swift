@@ -70,7 +70,9 @@ package enum XGBoostParameters {
         "early_stopping_rounds": "Stopping early is the setting `early_stopping`.",
     ]
 
-    /// Refuses unknown names and values that XGBoost would refuse, before any data is read. Needs no library.
+    /// Refuses unknown names and values that XGBoost would refuse, before any data is read.
+    ///
+    /// Needs no library.
     package static func check(_ parameters: [String: String]) throws(LearnerError) {
         for (name, value) in parameters.sorted(by: { $0.key < $1.key }) {
             guard let rule = rules[name] else {

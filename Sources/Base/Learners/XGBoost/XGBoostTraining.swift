@@ -36,13 +36,19 @@ extension XGBoostModel {
     /// model comes out.
     ///
     /// - Parameters:
+    ///   - data: The features; NaN is missing.
     ///   - labels: One per row, finite.
+    ///   - weights: One per row; 1 without them.
     ///   - featureNames: One per column; they are saved in the model.
     ///   - hyperparameters: XGBoost's own names; checked by ``XGBoostParameters/check(_:)``, values passed through.
     ///     `nthread` is how many threads train; all processors without it.
+    ///   - rounds: How many rounds of boosting, at most ``roundLimit``.
+    ///   - evaluation: What is judged after each round; early stopping looks at the last set.
     ///   - earlyStopping: Stops after this many rounds without a gain on the last evaluation set, and keeps the rounds
     ///     up to the best.
+    ///   - library: The library that trains.
     ///   - progress: Called after each round, counted from 0; false cancels.
+    /// - Returns: The model, and what each round scored.
     /// - Throws: `LearnerError`: `.badParameter`, `.badValue`, `.nonFinite`, `.cancelled`.
     package static func train(
         _ data: Matrix, labels: [Float], weights: [Float]? = nil, featureNames: [String],
@@ -111,7 +117,9 @@ struct EarlyStopping {
 
     init(patience: Int) { self.patience = patience }
 
-    /// - Parameter score: "set-metric" and its value; a NaN never counts as better.
+    /// Notes a round's score, "set-metric" and its value, and tells whether patience is over.
+    ///
+    /// NaN never counts as better.
     mutating func shouldStop(after round: Int, _ score: (name: String, value: Double)) -> Bool {
         let metric = score.name.split(separator: "-", maxSplits: 1).last.map(String.init) ?? score.name
         let isMaximised = XGBoostParameters.isMaximised(metric)
@@ -163,7 +171,8 @@ private final class TrainingSession {
         guard set.data.rows > 0 else { throw LearnerError(.badValue, "the \(set.name) data has no rows") }
         for (values, noun) in [(set.labels, "labels"), (set.weights ?? set.labels, "weights")] {
             guard values.count == set.data.rows else {
-                throw LearnerError(.badValue, "the \(set.name) data has \(set.data.rows) rows and \(values.count) \(noun)")
+                throw LearnerError(
+                    .badValue, "the \(set.name) data has \(set.data.rows) rows and \(values.count) \(noun)")
             }
             if let row = values.firstIndex(where: { !$0.isFinite }) {
                 throw LearnerError(

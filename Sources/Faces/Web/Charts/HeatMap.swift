@@ -51,7 +51,7 @@ struct HeatMap: Sendable {
         var svg = SVG()
         let width = size == .phone ? size.width : max(labelWidth + cell * count, min(size.width, 530))
         let frame = ChartFrame(width: width, height: top + rowHeight * Double(rows.count) + 6)
-        frame.open(&svg, label: "\(title). \(over) of \(rows.count * columns.count) cells at or above \(unit.written(threshold))")
+        frame.open(&svg, label: "\(title). \(over) of \(rows.count * columns.count) cells at or above \(unit.limit(threshold))")
         drawColumns(&svg, labelWidth: labelWidth, cell: cell, width: width)
         for (index, row) in rows.enumerated() {
             let y = top + Double(index) * rowHeight
@@ -90,7 +90,7 @@ struct HeatMap: Sendable {
             "x": .number(x + inset), "y": .number(y + 1), "width": .number(max(1, cell - 2 * inset)),
             "height": .number(height - 2), "rx": .number(cell > 14 ? 3.5 : 1),
             "data-at": "\(row.name), \(column < columns.count ? columns[column] : "")",
-            "data-values": "\(value.map { "value\t\(unit.written($0))\nlimit\t\(unit.written(threshold))" } ?? "value\ttoo few rows")",
+            "data-values": "\(value.map { "value\t\(unit.written($0))\nlimit\t\(unit.limit(threshold))" } ?? "value\ttoo few rows")",
         ]
         let told = value.map(unit.written) ?? "too few rows"
         svg.add("rect", shape, title: "\(row.name), \(column < columns.count ? columns[column] : ""): \(told)")

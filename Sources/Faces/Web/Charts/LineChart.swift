@@ -122,7 +122,7 @@ struct LineChart: Sendable {
         let latest = series.compactMap { one in
             one.points.last { $0.y != nil }?.y.map { "\(one.name) latest \(unit.written($0))" }
         }
-        return ([title] + latest + thresholds.map { "\($0.label) \(unit.written($0.value))" }).joined(separator: ", ")
+        return ([title] + latest + thresholds.map { "\($0.label) \(unit.limit($0.value))" }).joined(separator: ", ")
     }
 
     private func horizontal(_ span: ClosedRange<Double>, frame: ChartFrame, narrow: Bool) -> Scale {
@@ -161,7 +161,7 @@ struct LineChart: Sendable {
             svg.add(
                 "text",
                 ["class": "limit", "x": .number(frame.right - 4), "y": .number(above ? at - 6 : at + 15), "text-anchor": "end"],
-                "\(limit.label) \(unit.written(limit.value))")
+                "\(limit.label) \(unit.limit(limit.value))")
         }
     }
 

@@ -190,12 +190,14 @@ struct RunGraph: Sendable {
         svg.add(
             "rect",
             ["class": "job-bg", "x": .number(x + 5), "y": .number(y + 1), "width": .number(width - 10), "height": 23, "rx": 6])
+        svg.open("g", ["transform": "translate(\(SVG.coordinate(x + 12)) \(SVG.coordinate(y + 5)))"])
         svg.add(
             "use",
             [
-                "href": "\(icons)#\(job.status.icon)", "x": .number(x + 12), "y": .number(y + 5), "width": 15, "height": 15,
+                "href": "\(icons)#\(job.status.icon)", "width": 15, "height": 15,
                 "class": "t-\(job.status.tone.rawValue)\(job.status.icon == "running" ? " turn" : "")",
             ])
+        svg.close("g")
         let room = Int((width - 44 - Double(max(job.time.count, 4)) * 6.6 - 14) / 6.9)
         svg.add("text", ["class": "job-name", "x": .number(x + 34), "y": .number(y + 17)], Format.clipped(job.name, max(4, room)))
         if let since = job.since {

@@ -20,6 +20,9 @@ enum Unit: Sendable, Equatable {
         }
     }
 
+    /// A limit as a person wrote it.
+    func limit(_ value: Double) -> String { self == .plain ? Format.plain(value) : written(value) }
+
     /// A tick: the step between ticks decides the decimals.
     func tick(_ value: Double, step: Double) -> String {
         switch self {
@@ -55,8 +58,8 @@ struct Scale: Sendable, Equatable {
             (low, high) = (low == 0 ? 0 : low - room, high + room)
         }
         let step = Self.niceStep((high - low) / Double(max(1, count)))
-        let first = (low / step - 1e-9).rounded(.down)
-        let last = (high / step + -1e-9).rounded(.up)
+        let first = (low / step + 1e-9).rounded(.down)
+        let last = (high / step - 1e-9).rounded(.up)
         self.step = step
         self.ticks = stride(from: first, through: max(last, first + 1), by: 1).map { $0 * step }
         self.domain = first * step...max(last, first + 1) * step

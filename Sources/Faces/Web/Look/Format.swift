@@ -5,6 +5,7 @@ enum Format {
         guard seconds.isFinite else { return "–" }
         let value = max(0, seconds)
         if value == 0 { return "0s" }
+        if value < 0.00995 { return "\(fixed(value * 1000, 1)) ms" }
         if value < 0.9995 { return "\(Int((value * 1000).rounded())) ms" }
         if value < 9.95 { return "\(fixed(value, 1))s" }
         let whole = Int(value.rounded(.down))
@@ -65,6 +66,14 @@ enum Format {
         if value == value.rounded(), size < 1e9 { return count(Int(value)) }
         if size >= 1000 { return fixed(value, 0) }
         return fixed(value, size >= 100 ? 1 : size >= 10 ? 2 : 4)
+    }
+
+    /// A number without the zeros at its end, for limits that people wrote: "0.1", "0.05".
+    static func plain(_ value: Double) -> String {
+        var text = number(value)
+        guard text.contains("."), !text.contains("e") else { return text }
+        while text.last == "0" { text.removeLast() }
+        return text.last == "." ? String(text.dropLast()) : text
     }
 
     private static func scientific(_ value: Double) -> String {

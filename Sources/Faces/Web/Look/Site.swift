@@ -59,7 +59,7 @@ struct Site: Sendable {
             Shell(
                 title: title ?? Body.title, section: Body.section.label, icons: assets.icons,
                 favicon: assets.path("favicon.svg"), style: assets.path("app.css"), script: assets.path("app.js"),
-                feed: "/api/v1/events?after=\(visit.cursor)", feedNames: "", nav: nav, actor: visit.actor,
+                feed: "/api/v1/events?after=\(visit.cursor)", feedNames: "event", nav: nav, actor: visit.actor,
                 project: visit.project, csrf: visit.csrf, canLogOut: visit.canLogOut, notice: visit.notice,
                 body: Markup(fragment(body, visit))),
             "layout")

@@ -1,0 +1,73 @@
+/// One expression, in the dialect of GitHub Actions, with arithmetic added.
+///
+///     try Expression(parsing: "ref == 'main' && !failure()").evaluate(in: context).isTruthy
+///     try Expression(parsing: "auc - champion.auc >= -0.005").evaluate(in: metrics).isTruthy
+///
+/// Reference: https://docs.github.com/actions/reference/workflows-and-actions/expressions. What is more here: `+ - * /` (a
+/// subtraction of names has blanks around its sign, as names may contain `-`) and a minus before any operand. Absent and
+/// empty operands of arithmetic are NaN, so that no comparison with their result holds.
+package struct Expression: Sendable {
+    /// The text it was parsed from.
+    package let source: String
+    /// The context paths that it reads, in order of appearance.
+    package let references: [Reference]
+    /// Whether it calls `success()`, `failure()`, `always()` or `cancelled()`.
+    package let usesStatus: Bool
+    private let root: Node
+
+    /// Parses the text between `${{` and `}}`, or an `if:` without them.
+    package init(parsing source: String) throws(ExpressionError) {
+        try self.init(parsing: source, at: Position())
+    }
+
+    init(parsing source: String, at start: Position) throws(ExpressionError) {
+        guard source.utf8.count <= ExpressionLimits.sourceBytes else {
+            throw ExpressionError(
+                .limit, "the expression is larger than \(ExpressionLimits.sourceBytes) bytes", at: start)
+        }
+        var lexer = Lexer(source, at: start)
+        var parser = Parser(try lexer.run())
+        root = try parser.run()
+        self.source = source
+        var collector = Collector()
+        collector.visit(root)
+        (references, usesStatus) = (collector.references, collector.usesStatus)
+    }
+
+    /// Evaluates within the limits of `ExpressionLimits`.
+    ///
+    /// - Throws: `ExpressionError`, or what the closures of the context throw.
+    package func evaluate(in context: Context) throws -> Value {
+        try Evaluator(context).value(root)
+    }
+}
+
+/// A context path that an expression reads: `needs.build.outputs.digest`.
+package struct Reference: Sendable, Equatable, CustomStringConvertible {
+    /// Names and literal indexes; `*` for a filter. It ends before an index that is computed.
+    package let path: [String]
+    package let position: Position
+
+    package var description: String { path.joined(separator: ".") }
+}
+
+private struct Collector {
+    var references: [Reference] = []
+    var usesStatus = false
+
+    mutating func visit(_ node: Node) {
+        if let path = node.path {
+            references.append(Reference(path: path, position: start(of: node)))
+            return
+        }
+        if case .call(let function, _) = node.kind, function.isStatus { usesStatus = true }
+        for child in node.kind.children { visit(child) }
+    }
+
+    /// Where the path of the node begins.
+    private func start(of node: Node) -> Position {
+        var node = node
+        while let base = node.kind.children.first { node = base }
+        return node.position
+    }
+}

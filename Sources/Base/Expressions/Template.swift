@@ -1,0 +1,113 @@
+/// Text with `${{ … }}` in it.
+package struct Template: Sendable {
+    private enum Part: Sendable {
+        case text(String)
+        case expression(Expression)
+    }
+
+    /// Bytes that a template may have.
+    package static let sourceBytes = 1 << 20
+
+    /// The text it was parsed from.
+    package let source: String
+    private let parts: [Part]
+
+    package init(parsing source: String) throws(ExpressionError) {
+        guard source.utf8.count <= Self.sourceBytes else {
+            throw ExpressionError(.limit, "the text is larger than \(Self.sourceBytes) bytes", at: Position())
+        }
+        var scanner = Scanner(source)
+        self.source = source
+        parts = try scanner.run()
+    }
+
+    /// The expressions, in order.
+    package var expressions: [Expression] {
+        parts.compactMap { part in
+            if case .expression(let expression) = part { expression } else { nil }
+        }
+    }
+
+    /// The context paths that all expressions read.
+    package var references: [Reference] { expressions.flatMap(\.references) }
+
+    /// Whether there is no expression in it.
+    package var isPlain: Bool { expressions.isEmpty }
+
+    /// Evaluates; a template that is a single expression keeps the type of its value.
+    package func evaluate(in context: Context) throws -> Value {
+        if parts.count == 1, case .expression(let expression) = parts[0] { return try expression.evaluate(in: context) }
+        return .string(try render(in: context))
+    }
+
+    /// Evaluates to text.
+    package func render(in context: Context) throws -> String {
+        var text = ""
+        for part in parts {
+            switch part {
+            case .text(let literal): text += literal
+            case .expression(let expression): text += try expression.evaluate(in: context).text
+            }
+            guard text.utf8.count <= ExpressionLimits.resultBytes else {
+                throw ExpressionError(
+                    .limit, "the result is larger than \(ExpressionLimits.resultBytes) bytes", at: Position())
+            }
+        }
+        return text
+    }
+
+    /// Cuts the text at `${{` and at the `}}` that is not inside a string.
+    private struct Scanner {
+        private let characters: [Character]
+        private var offset = 0
+        private var position = Position()
+
+        init(_ source: String) { characters = Array(source) }
+
+        mutating func run() throws(ExpressionError) -> [Part] {
+            var parts: [Part] = []
+            var text = ""
+            while offset < characters.count {
+                guard starts(with: "${{") else {
+                    text.append(characters[offset])
+                    advance()
+                    continue
+                }
+                if !text.isEmpty { parts.append(.text(text)) }
+                text = ""
+                parts.append(.expression(try expression()))
+            }
+            if !text.isEmpty { parts.append(.text(text)) }
+            return parts
+        }
+
+        private mutating func expression() throws(ExpressionError) -> Expression {
+            let open = position
+            advance(3)
+            let start = position
+            var source = ""
+            var isInString = false
+            while offset < characters.count {
+                if !isInString, starts(with: "}}") {
+                    advance(2)
+                    return try Expression(parsing: source, at: start)
+                }
+                if characters[offset] == "'" { isInString.toggle() }
+                source.append(characters[offset])
+                advance()
+            }
+            throw ExpressionError(
+                .syntax, "\"${{\" without its \"}}\"", at: open,
+                hint: isInString ? "A string inside it has no end." : "Close it, or write ${{ '${{' }} for the text itself.")
+        }
+
+        private func starts(with text: String) -> Bool { characters[offset...].starts(with: text) }
+
+        private mutating func advance(_ count: Int = 1) {
+            for _ in 0..<count {
+                position.advance(over: characters[offset])
+                offset += 1
+            }
+        }
+    }
+}

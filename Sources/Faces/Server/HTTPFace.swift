@@ -1,0 +1,125 @@
+import API
+import Blobs
+import Hummingbird
+import Kernel
+import Logging
+import Manifests
+import NIOCore
+import Web
+
+/// Answers HTTP: operations, blobs, the event feed, health, and the web pages.
+struct HTTPFace: HTTPResponder {
+    typealias Context = BasicRequestContext
+
+    let switchboard: Switchboard
+    let table: OperationTable
+    let doorman: Doorman
+    let blobs: BlobRoutes
+    let feed: EventFeed
+    let web: WebPages
+    let ids: IdentifierSource
+    let logger: Logger
+
+    /// Bytes of a JSON body.
+    static let bodyLimit = 4 << 20
+
+    func respond(to request: Request, context: Context) async throws -> Response {
+        let correlation = request.headers[.init("X-Request-ID") ?? .userAgent].flatMap(Self.cleanID) ?? ids.next("req")
+        do {
+            var response = try await answer(request, correlation: correlation)
+            if let name = HTTPField.Name("X-Request-ID") { response.headers[name] = correlation }
+            return response
+        } catch {
+            return refuse(error, request, correlation: correlation)
+        }
+    }
+
+    private func answer(_ request: Request, correlation: String) async throws -> Response {
+        let path = request.uri.path
+        switch path {
+        case "/-/ready", "/-/healthy": return Response.text("ok\n")
+        default: break
+        }
+        if path.hasPrefix("/api/") {
+            let call = try doorman.call(for: request, correlation: correlation)
+            return try await api(request, path: path, call: call)
+        }
+        return try await web.respond(to: request, correlation: correlation)
+    }
+
+    private func api(_ request: Request, path: String, call: Call) async throws -> Response {
+        if path == "/api/v1/events" { return try feed.respond(to: request, call: call) }
+        if path == "/api/v1/blobs" || path.hasPrefix("/api/v1/blobs/") {
+            return try await blobs.respond(to: request, path: path, call: call)
+        }
+        let match = try table.match(method: request.method.rawValue, path: path[...])
+        var body: JSONValue?
+        if [.post, .put].contains(request.method) {
+            let bytes = try await Self.collect(request, limit: Self.bodyLimit)
+            do {
+                body = bytes.isEmpty ? [:] : try JSONParser.parse(bytes)
+            } catch {
+                throw Problem("body.not-json", status: 400, error.message, location: error.location)
+            }
+        }
+        let input = try OperationTable.input(match, query: (request.uri.query ?? "")[...], body: body)
+        return .json(try await switchboard.call(match.operation.name, input, as: call))
+    }
+
+    /// The whole body, refused as soon as it is known to be too large.
+    static func collect(_ request: Request, limit: Int) async throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        for try await buffer in request.body {
+            guard bytes.count + buffer.readableBytes <= limit else {
+                throw Problem(
+                    "body.too-large", status: 413, "the body is larger than \(limit >> 20) MiB",
+                    hint: "Send large content to /api/v1/blobs.")
+            }
+            bytes.append(contentsOf: buffer.readableBytesView)
+        }
+        return bytes
+    }
+
+    private func refuse(_ error: any Error, _ request: Request, correlation: String) -> Response {
+        let problem = Problem(describing: error)
+        if problem.code == "internal" {
+            logger.error(
+                "request failed",
+                metadata: [
+                    "method": "\(request.method)", "path": "\(request.uri.path)", "request_id": "\(correlation)",
+                    "error": "\(error)",
+                ])
+        }
+        var json = problem.json.object ?? [:]
+        json["type"] = .string("urn:vagus:problem:\(problem.code)")
+        json["title"] = .string(problem.message)
+        json["request_id"] = .string(correlation)
+        var response = Response.json(.object(json), status: problem.status == 0 ? 502 : problem.status)
+        response.headers[.contentType] = "application/problem+json"
+        if problem.status == 429 || problem.status == 503 { response.headers[.retryAfter] = "1" }
+        if problem.status == 401 { response.headers[.wwwAuthenticate] = "Bearer realm=\"vagus\"" }
+        return response
+    }
+
+    private static func cleanID(_ text: String) -> String? {
+        let isClean = (8...64).contains(text.utf8.count) && text.utf8.allSatisfy {
+            (0x30...0x39).contains($0) || (0x61...0x7A).contains($0 | 0x20) || $0 == 0x2D || $0 == 0x5F
+        }
+        return isClean ? text : nil
+    }
+}
+
+extension Response {
+    static func json(_ value: JSONValue, status: Int = 200) -> Response {
+        var response = Response(
+            status: .init(code: status), body: .init(byteBuffer: ByteBuffer(bytes: value.bytes)))
+        response.headers[.contentType] = "application/json"
+        return response
+    }
+
+    static func text(_ text: String, status: Int = 200, type: String = "text/plain; charset=utf-8") -> Response {
+        var response = Response(status: .init(code: status), body: .init(byteBuffer: ByteBuffer(string: text)))
+        response.headers[.contentType] = type
+        return response
+    }
+}

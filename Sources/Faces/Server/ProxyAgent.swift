@@ -1,0 +1,147 @@
+import API
+package import Client
+import Foundation
+package import Logging
+import Manifests
+import Proxy
+import Stats
+import Synchronization
+
+/// `vagus proxy`: the data plane, with the server's routing table in force and its counts told.
+///
+/// It needs the server for news only: without it the last table stays in force, over a restart of the proxy too.
+package struct ProxyAgent: Sendable {
+    /// How the proxy is set up.
+    package struct Settings: Sendable {
+        package var name = "proxy"
+        package var host = "127.0.0.1"
+        package var port = 8480
+        /// Folder where the last table is kept.
+        package var folder: String
+        package init(folder: String) { self.folder = folder }
+    }
+
+    private let client: VagusClient
+    private let settings: Settings
+    private let logger: Logger
+    private let server: ProxyServer
+    /// Time between two reports.
+    private static let reportEvery = Duration.milliseconds(500)
+
+    package init(client: VagusClient, settings: Settings, logger: Logger) {
+        self.client = client
+        self.settings = settings
+        self.logger = logger
+        server = ProxyServer(logger: logger)
+    }
+
+    /// Serves until cancelled; tells the port once it listens.
+    package func run(onReady: @escaping @Sendable (Int) async -> Void) async throws {
+        restore()
+        let (settings, server) = (settings, server)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await server.run(listen: (host: settings.host, port: settings.port)) { port in
+                    await onReady(port)
+                    await withTaskGroup(of: Void.self) { agents in
+                        agents.addTask { await follow(url: "http://\(settings.host):\(port)") }
+                        agents.addTask { await report() }
+                    }
+                }
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    private func follow(url: String) async {
+        while !Task.isCancelled {
+            var query = TableQuery()
+            query.name = settings.name
+            query.have = server.table.version
+            query.url = url
+            do {
+                let table = try await client.call(Proxies.table, query)
+                if table.version != server.table.version { try take(table) }
+            } catch {
+                guard !Task.isCancelled else { return }
+                logger.debug("no routing table from the server; the last one stays", metadata: ["error": "\(error)"])
+                await pause(.milliseconds(500))
+            }
+        }
+    }
+
+    private func take(_ table: RoutingTable) throws {
+        let text = table.json.bytes
+        server.swap(try Self.decode(table))
+        try Data(text).write(to: file, options: .atomic)
+        logger.info("routing table in force", metadata: ["version": "\(table.version)", "routes": "\(table.routes.count)"])
+    }
+
+    private var file: URL { URL(filePath: settings.folder).appending(path: "routing-table.json") }
+
+    /// Puts the table of the last life in force, so that a restart needs no server.
+    private func restore() {
+        do {
+            let table = try RoutingTable(json: JSONParser.parse(Array(try Data(contentsOf: file))), at: [])
+            var old = try Self.decode(table)
+            // Asked for again at once: the server may have counted on since.
+            old.version = 0
+            server.swap(old)
+        } catch {
+            logger.debug("no routing table kept from before", metadata: ["error": "\(error)"])
+        }
+    }
+
+    static func decode(_ table: RoutingTable) throws -> RouteTable {
+        let routes = try JSONDecoder().decode([Route].self, from: Data(JSONValue.array(table.routes).bytes))
+        return RouteTable(version: table.version, routes: routes)
+    }
+
+    private func report() async {
+        while !Task.isCancelled {
+            do {
+                _ = try await client.call(Proxies.report, counters())
+            } catch {
+                logger.debug("could not tell the counts; they add up until the next time", metadata: ["error": "\(error)"])
+            }
+            await pause(Self.reportEvery)
+        }
+    }
+
+    private func pause(_ time: Duration) async {
+        do { try await Task.sleep(for: time) } catch { return }  // cancelled: the loops look for themselves
+    }
+
+    private func counters() -> CountersInput {
+        let counters = server.counters()
+        var input = CountersInput()
+        input.name = settings.name
+        input.epoch = counters.epoch
+        input.table = server.table.version
+        input.revisions = counters.revisions.compactMap { revision in
+            guard let number = Int(revision.revision) else { return nil }
+            var count = RevisionCount()
+            count.service = revision.service
+            count.revision = number
+            count.requests = Int64(revision.requests)
+            count.errors = Int64(revision.errors)
+            count.latency = Self.histogram(revision.latency_buckets)
+            return count
+        }
+        return input
+    }
+
+    /// The proxy's latency buckets in those of `LatencyHistogram`, each by its upper bound.
+    static func histogram(_ buckets: [UInt64]) -> [Int64] {
+        var counts = [Int64](repeating: 0, count: LatencyHistogram.bucketCount)
+        for (index, count) in buckets.enumerated() where count > 0 { counts[places[min(index, places.count - 1)]] += Int64(count) }
+        return counts
+    }
+
+    private static let places: [Int] = (RevisionCounters.bucketBounds + [100_000_000]).map { bound in
+        var histogram = LatencyHistogram()
+        histogram.record(microseconds: bound)
+        return histogram.buckets.firstIndex(of: 1) ?? 0
+    }
+}

@@ -1,0 +1,19 @@
+package import Manifests
+
+/// What can be set of a server; from `--config FILE`, flags going before it.
+package struct ServerConfig: Manifest {
+    package var listen: String?
+    package var xgboost_library: String?
+    package var datasets: String?
+    package var run_capacity = 2
+    package var log_level = LogLevel.info
+    package init() {}
+    package enum LogLevel: String, WireEnum { case trace, debug, info, notice, warning, error }
+    package static let fields: [Field<Self>] = [
+        .optional("listen", \.listen, "HOST:PORT to listen on."),
+        .optional("xgboost_library", \.xgboost_library, "Path of libxgboost.so; absent: the usual places."),
+        .optional("datasets", \.datasets, "Folder where relative dataset paths begin; absent: DATA/datasets."),
+        .optional("run_capacity", \.run_capacity, "Jobs that the runner of `vagus dev` takes at once.", in: 1...64),
+        .optional("log_level", \.log_level, "How much is logged."),
+    ]
+}

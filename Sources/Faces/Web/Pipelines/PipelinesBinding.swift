@@ -1,0 +1,104 @@
+import API
+
+extension Visitor {
+    func runs() async throws -> WebResponse {
+        try await render {
+            var query = RunQuery()
+            (query.project, query.limit) = (project, RunsPage.limit)
+            (query.pipeline, query.after) = (typed("pipeline"), typed("after"))
+            query.status = typed("status").flatMap(RunStatus.init(rawValue:))
+            let asked = query
+            async let found = ask(Runs.list, asked)
+            async let pipelines = resources(PipelineKind.self)
+            let page = try await found
+            return RunsPage(page.items, pipelines: try await pipelines.map(\.name), query: asked, next: page.next, now: now)
+        }
+    }
+
+    func run(_ id: String) async throws -> WebResponse {
+        let name = RunName(project: project, run: id)
+        let run = try await ask(Runs.get, name)
+        let view = RunPage.View(rawValue: request.query["view"] ?? "") ?? .log
+        return try await render(title: "\(run.pipeline) #\(run.number)") {
+            let artifacts = try await ask(Runs.artifacts, name).items
+            let job = RunPage.chosen(request.query["job"], in: run)
+            // A page that refreshes itself keeps the log it has; log.js reads on.
+            let wantsLog = view == .log && !request.wantsFragment
+            let log = wantsLog ? try await firstLog(run, job) : nil
+            return RunPage(
+                run, artifacts: artifacts, view: view, job: request.query["job"], log: log, icons: icons, csrf: csrf, now: now)
+        }
+    }
+
+    /// Parts of a run that are fetched by themselves: "log" for the page, "raw" for people.
+    func runPart(_ id: String, _ part: String) async throws -> WebResponse? {
+        guard part == "log" || part == "raw" else { return nil }
+        let offset = max(0, Int64(request.query["after"] ?? "") ?? 0)
+        let job = request.query["job"] ?? ""
+        if part == "raw" { return .text(try await output(id, job, from: offset, limit: 1_048_576)?.text ?? "") }
+        let line = max(1, Int(request.query["line"] ?? "") ?? 1)
+        let chunk = try await output(id, job, from: offset, limit: Self.logLimit)
+        let lines = LogLines(chunk?.text ?? "", first: line, ended: chunk?.ended ?? true)
+        return .html(status: 200, face.site.logPart(LogPart(chunk: chunk, offset: offset, lines: lines)))
+    }
+
+    /// Bytes of a log that the page starts with, and that each further request brings.
+    static let logLimit = 262_144
+
+    private func firstLog(_ run: Run, _ job: Job?) async throws -> RunPage.LogPanel? {
+        guard let job, job.started_at != nil || job.status == .running else { return nil }
+        let chunk = try await output(run.id, job.key, from: 0, limit: Self.logLimit)
+        let ended = chunk?.ended ?? job.status.hasEnded
+        let lines = LogLines(chunk?.text ?? "", first: 1, ended: ended)
+        let part = LogPart(chunk: chunk, offset: 0, lines: lines)
+        return RunPage.LogPanel(
+            lines: lines.html, next: part.next, line: lines.nextLine, done: ended,
+            more: Links.path(["runs", run.id, "log"], ["job": job.key]), raw: Links.path(["runs", run.id, "raw"], ["job": job.key]),
+            earlier: nil)
+    }
+
+    private func output(_ run: String, _ job: String, from offset: Int64, limit: Int) async throws -> LogChunk? {
+        var query = LogQuery()
+        (query.project, query.run, query.job, query.offset, query.limit) = (project, run, job, offset, limit)
+        return try await find(Runs.log, query)
+    }
+
+    func pipelines() async throws -> WebResponse {
+        try await render {
+            var query = RunQuery()
+            (query.project, query.limit) = (project, 200)
+            let asked = query
+            async let found = ask(Runs.list, asked)
+            async let all = resources(PipelineKind.self)
+            return PipelinesPage(try await all, runs: try await found.items)
+        }
+    }
+
+    func pipeline(_ name: String) async throws -> WebResponse {
+        try await render(title: name) {
+            var query = RunQuery()
+            (query.project, query.pipeline) = (project, name)
+            let asked = query
+            async let found = ask(Runs.list, asked)
+            async let one = resource(PipelineKind.self, name)
+            return PipelinePage(try await one, runs: try await found.items, icons: icons, csrf: csrf, now: now)
+        }
+    }
+}
+
+/// Lines of a log with where to go on.
+struct LogPart: Sendable {
+    let next: String
+    let line: Int
+    let done: Bool
+    let lines: Markup
+
+    init(chunk: LogChunk?, offset: Int64, lines: LogLines) {
+        next = "\((chunk?.next_offset ?? offset) - Int64(lines.unread))"
+        (line, done, self.lines) = (lines.nextLine, chunk?.ended ?? true, lines.html)
+    }
+}
+
+extension Site {
+    func logPart(_ part: LogPart) -> String { templates.render(part, "loglines") }
+}
