@@ -19,7 +19,10 @@ let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummi
 let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
-let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let lifecycle: [Target.Dependency] = ["ServiceLifecycle", "UnixSignals"].map {
+    .product(name: $0, package: "swift-service-lifecycle")
+}
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundationCompat"].map {
     .product(name: $0, package: "swift-nio")
@@ -52,8 +55,7 @@ func face(_ name: String, _ dependencies: [Target.Dependency]) -> [Target] {
     room(name, "Faces/\(name)", ["API", "Manifests"] + dependencies)
 }
 
-let domains = ["Pipelines", "Delivery", "Datasets", "Training", "Experiments", "Serving", "Monitors"]
-    .map(Target.Dependency.init(stringLiteral:))
+let domains: [Target.Dependency] = []
 
 var targets: [Target] = [
     .target(name: "CLinux", path: "Sources/System/CLinux"),
@@ -89,7 +91,7 @@ targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",
     ["Kernel", "SQL", "Blobs", "Web", "Client", "Runner", "Proxy", "Outbound", "Processes", "Learners", "Stats", "Frames", hummingbird,
-     lifecycle, logging] + nio + domains)
+     httpTypes, logging] + lifecycle + nio + domains)
 targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging])
 targets += [
     .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),
@@ -124,6 +126,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: targets

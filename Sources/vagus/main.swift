@@ -1,1 +1,3 @@
-print("vagus")
+import CLI
+
+await Vagus.start()

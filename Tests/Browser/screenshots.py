@@ -19,6 +19,7 @@ import http.server
 import pathlib
 import sys
 import threading
+import time
 
 from playwright.sync_api import sync_playwright
 
@@ -44,17 +45,36 @@ class Pages(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self):
         if self.path.startswith("/api/v1/events"):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.feed()
             return
         super().do_GET()
 
 
+    def feed(self):
+        """One event, as the server writes it, and then silence until the page is left."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        super().end_headers()
+        try:
+            self.wfile.write(b"id: 1\nevent: event\ndata: {}\n\n")
+            while True:
+                time.sleep(1)
+                self.wfile.write(b": still here\n\n")
+        except OSError:
+            pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A page that is left in the middle of an answer is no error worth a trace."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
 def static_server(folder):
     handler = functools.partial(Pages, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
 
@@ -102,6 +122,83 @@ CHECKS = """() => {
 }"""
 
 
+def stream(page, base):
+    """A log that goes on: the page asks from where it stands, adds the lines, stops at the end."""
+    asked = []
+
+    def more(route):
+        asked.append(route.request.url)
+        last = len(asked) == 2
+        line = f'<div class="log-line"><span class="no">{66 + len(asked)}</span><span class="tx">more {len(asked)}</span></div>'
+        route.fulfill(
+            content_type="text/html",
+            body=f'<div data-next="{9000 + len(asked)}" data-line="{67 + len(asked)}" data-done="{str(last).lower()}">{line}</div>',
+        )
+
+    def open_end(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('data-done="true"', 'data-done="false"'))
+
+    page.route("**/runs/*/log?*", more)
+    page.route("**/run-live.html", open_end)
+    page.goto(f"{base}/run-live.html", wait_until="load")
+    page.wait_for_timeout(2500)
+    problems = []
+    lines = page.locator(".log-line").all_inner_texts()
+    if len(asked) != 2 or "after=9001" not in asked[-1]:
+        problems.append(f"behaviour: the log is asked for twice, on from where it stands: {asked}")
+    if not lines[-1].endswith("more 2"):
+        problems.append(f"behaviour: new lines of the log come last: {lines[-1]}")
+    body = page.locator(".log-body")
+    if body.evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight") > 4:
+        problems.append("behaviour: a log that runs is followed")
+    page.unroute("**/runs/*/log?*")
+    page.unroute("**/run-live.html")
+    return problems
+
+
+def behave(browser, base):
+    """What the pages do under hands: only on the sample pages, whose content is known."""
+    problems = []
+
+    def expect(what, holds):
+        if not holds:
+            problems.append(f"behaviour: {what}")
+
+    page = browser.new_page(viewport={"width": 1360, "height": 900})
+    page.on("pageerror", lambda error: problems.append(f"behaviour: {error}"))
+    page.goto(f"{base}/monitor.html", wait_until="load")
+    page.wait_for_timeout(900)
+    expect("the feed is on", page.locator(".side .live").inner_text() == "Live")
+    chart = page.locator("svg.chart:visible").nth(1)
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    expect("arrow keys tell a chart's values", "AUC" in (page.locator(".tip:visible").text_content() or ""))
+    cell = page.locator("svg.chart:visible").first.locator(".hit.h4").first
+    cell.hover()
+    expect("hovering tells a cell's value", "limit" in (page.locator(".tip:visible").text_content() or ""))
+    page.goto(f"{base}/run-failed.html", wait_until="load")
+    page.keyboard.press("/")
+    page.keyboard.type("round 4")
+    expect("the log is searched", page.locator(".log-bar .hits").inner_text() == "1 of 11")
+    page.keyboard.press("Enter")
+    expect("Enter goes to the next match", page.locator(".log-bar .hits").inner_text() == "2 of 11")
+    problems += stream(page, base)
+    page.goto(f"{base}/service.html", wait_until="load")
+    page.locator("#act-abort > summary").click()
+    expect("an action tells its consequences", "All traffic goes to revision 3" in page.locator("#act-abort .panel").inner_text())
+    page.keyboard.press("Escape")
+    expect("Escape closes the panel", not page.locator("#act-abort .panel").is_visible())
+    page.goto(f"{base}/overview.html", wait_until="load")
+    page.keyboard.press("Tab")
+    expect("the first stop is the skip link", page.evaluate("document.activeElement.className") == "skip")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".menu > summary").click()
+    expect("the menu opens on a phone", page.locator(".menu .nav a", has_text="Monitors").is_visible())
+    page.close()
+    return problems
+
+
 def shoot(browser, base, paths, out, only):
     problems = []
     for scheme in ("light", "dark"):
@@ -147,6 +244,8 @@ def main():
             base = options.server.rstrip("/")
             paths = walk(browser.new_page(), base)
         problems = shoot(browser, base, paths, options.out, options.only)
+        if options.pages:
+            problems += behave(browser, base)
         browser.close()
     shots = len(list(options.out.glob("*.png")))
     for problem in sorted(set(problems)):

@@ -29,13 +29,17 @@ struct CSVTests {
     }
 
     @Test func `quotes keep commas, quotes and line ends, as RFC 4180 says`() throws {
-        let frame = try csv("a,\"b \"\"x\"\"\"\r\n\"1,2\",\"say \"\"hi\"\"\"\r\n\"two\r\nlines\",un\"quoted\r\n\"\",\"\"\r\n").frame
+        let frame = try csv(
+            "a,\"b \"\"x\"\"\"\r\n\"1,2\",\"say \"\"hi\"\"\"\r\n\"two\r\nlines\",un\"quoted\r\n\"\",\"\"\r\n"
+        ).frame
         #expect(frame.names == ["a", "b \"x\""])
         #expect(frame["a"]?.texts == ["1,2", "two\r\nlines", ""])
         #expect(frame["b \"x\""]?.texts == ["say \"hi\"", "un\"quoted", ""])
     }
 
-    @Test(arguments: ["\u{FEFF}a,b\n1,2\n", "a,b\r\n1,2\r\n", "a,b\n1,2", "a,b\n\n1,2\n\n", " a ,b\n 1 , 2 \n", "a,b\r\n1,2\r"])
+    @Test(arguments: [
+        "\u{FEFF}a,b\n1,2\n", "a,b\r\n1,2\r\n", "a,b\n1,2", "a,b\n\n1,2\n\n", " a ,b\n 1 , 2 \n", "a,b\r\n1,2\r",
+    ])
     func `marks, line ends, blank lines and blanks around numbers do not matter`(text: String) throws {
         let result = try csv(text)
         #expect(result.frame.schema == [ColumnSchema("a", .int), ColumnSchema("b", .int)])
@@ -170,7 +174,8 @@ struct CSVTests {
 
     @Test(arguments: [
         "0", "-0", "1", "0.1", "123456789.125", "1e22", "1e23", "-9007199254740993", "5e-324", "1.7976931348623157e308",
-        "2.2250738585072011e-308", "0.000000000000000000000000000000123456789012345678", "123456789012345678901234567890",
+        "2.2250738585072011e-308", "0.000000000000000000000000000000123456789012345678",
+        "123456789012345678901234567890",
         "3.14159265358979311599796346854", "1E+5", "+7.", ".5",
     ])
     func `numbers are the nearest double`(text: String) throws {
@@ -211,7 +216,8 @@ struct CSVTests {
         #expect(Array(column.texts.prefix(5)) == texts)
         #expect(column.double(1) == 1_709_208_000_000_000)
         #expect(column.double(3) == -1)
-        let bad = try csv("t\n2023-02-29\n2024-13-01\n2024-1-1\n2024-01-01T25:00\nnow\n", [ColumnSchema("t", .timestamp)])
+        let bad = try csv(
+            "t\n2023-02-29\n2024-13-01\n2024-1-1\n2024-01-01T25:00\nnow\n", [ColumnSchema("t", .timestamp)])
         #expect(bad.rejectedCount == 5)
     }
 

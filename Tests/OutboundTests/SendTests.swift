@@ -55,7 +55,8 @@ import Testing
     }
 
     @Test func `an answer that stops half-way times out too`() async throws {
-        try await withServer(answering: { _ in TestServer.Reply(chunks: ["half"], ending: .silence) }) { client, server in
+        try await withServer(answering: { _ in TestServer.Reply(chunks: ["half"], ending: .silence) }) {
+            client, server in
             let request = HTTPRequest(url: server.url)
             #expect(await code { try await client.send(request, deadline: .milliseconds(80)) } == .timedOut)
         }

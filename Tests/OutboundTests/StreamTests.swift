@@ -24,7 +24,8 @@ final class TestCounter: Sendable {
     }
 
     @Test func `silence in the middle ends the stream`() async throws {
-        try await withServer(answering: { _ in TestServer.Reply(chunks: ["one"], ending: .silence) }) { client, server in
+        try await withServer(answering: { _ in TestServer.Reply(chunks: ["one"], ending: .silence) }) {
+            client, server in
             var text = ""
             let ended = await code {
                 try await client.stream(HTTPRequest(url: server.url), idleDeadline: .milliseconds(80)) {
@@ -47,7 +48,8 @@ final class TestCounter: Sendable {
 
     @Test func `a consumer that throws ends the stream with its own error`() async throws {
         struct Enough: Error {}
-        try await withServer(answering: { _ in TestServer.Reply(chunks: ["one"], ending: .silence) }) { client, server in
+        try await withServer(answering: { _ in TestServer.Reply(chunks: ["one"], ending: .silence) }) {
+            client, server in
             await #expect(throws: Enough.self) {
                 try await client.stream(HTTPRequest(url: server.url), idleDeadline: .seconds(60)) { _ in
                     throw Enough()
@@ -95,9 +97,12 @@ final class TestCounter: Sendable {
         ("data:a\r\rdata:  b\r\n\r\n", [ServerSentEvent(data: "a"), ServerSentEvent(data: " b")]),
         ("\u{FEFF}event: tick\ndata: 1\ndata: 2\n\n", [ServerSentEvent(name: "tick", data: "1\n2")]),
         (": comment\n\nevent: x\n\ndata\n\n", [ServerSentEvent(data: "")]),
-        ("id: 7\ndata: a\n\ndata: b\n\nid\ndata: c\n\n", [
-            ServerSentEvent(data: "a", id: "7"), ServerSentEvent(data: "b", id: "7"), ServerSentEvent(data: "c"),
-        ]),
+        (
+            "id: 7\ndata: a\n\ndata: b\n\nid\ndata: c\n\n",
+            [
+                ServerSentEvent(data: "a", id: "7"), ServerSentEvent(data: "b", id: "7"), ServerSentEvent(data: "c"),
+            ]
+        ),
         ("data: {\"é\": 1}\nunknown: x\n\n", [ServerSentEvent(data: "{\"é\": 1}")]),
         ("data: never finished\n", []),
     ])

@@ -165,7 +165,7 @@ import Testing
 
     @Test func `a connection nobody uses is closed`() async throws {
         let server = try await TestServer.named("x")
-        try await withProxy(table([(1, [server.port])]), configure: { $0.idleTimeout = .milliseconds(100) }) { lab in
+        try await withProxy(table([(1, [server.port])]), configure: { $0.idleTimeout = .seconds(1) }) { lab in
             let wire = try await lab.connect()
             #expect(try await wire.get("/").status == 200)
             #expect(await wire.isAtEnd())

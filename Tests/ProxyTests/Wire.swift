@@ -104,7 +104,7 @@ final class Wire {
         if message["transfer-encoding"] == "chunked" {
             message.wasChunked = true
             while let line = try await read(until: "\r\n") {
-                guard let size = Int(line.dropLast(2), radix: 16) else { throw WireError("bad chunk \(line)") }
+                guard let size = Int(line.dropLast(), radix: 16) else { throw WireError("bad chunk \(line)") }
                 var chunk = try await read(size + 2)
                 guard size > 0 else { break }
                 chunk.moveWriterIndex(to: chunk.writerIndex - 2)

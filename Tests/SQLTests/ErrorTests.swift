@@ -128,7 +128,9 @@ import Testing
             try await database.migrate([first, second])
             let seen = try await database.read { connection in
                 (
-                    try connection.rows("SELECT id FROM migration ORDER BY position").map { try $0.get(0, as: String.self) },
+                    try connection.rows("SELECT id FROM migration ORDER BY position").map {
+                        try $0.get(0, as: String.self)
+                    },
                     try connection.value("SELECT count(*) FROM a WHERE y IS NULL", as: Int.self)
                 )
             }
@@ -156,7 +158,9 @@ import Testing
             let broken = Migration(id: "3", statements: ["CREATE TABLE b (x INTEGER)", "CREATE TABLE b (x INTEGER)"])
             #expect(await code { try await database.migrate([first, broken]) } == .other)
             let tables = try await database.read {
-                try $0.rows("SELECT name FROM sqlite_master WHERE type = 'table'").map { try $0.get(0, as: String.self) }
+                try $0.rows("SELECT name FROM sqlite_master WHERE type = 'table'").map {
+                    try $0.get(0, as: String.self)
+                }
             }
             #expect(tables == ["item"])
             #expect(await code { try await database.migrate([first, first]) } == .migrationChanged)

@@ -16,7 +16,8 @@ import Testing
     @Test(arguments: [
         (["a", "c"], ["a", "c"], ["b"]), ([], [], ["a", "b", "c"]), (["b"], ["b"], ["a", "c"]),
     ])
-    func `a list works with IN and NOT IN, empty too`(list: [String], inside: [String], outside: [String]) async throws {
+    func `a list works with IN and NOT IN, empty too`(list: [String], inside: [String], outside: [String]) async throws
+    {
         try await withDatabase { database in
             for name in ["a", "b", "c"] { try await database.insert(name) }
             let found = try await database.read { connection in

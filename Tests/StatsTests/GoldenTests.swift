@@ -9,8 +9,8 @@ private struct NumericalCases: Decodable {
                 var statistic: Double
                 var p: Double
             }
-            var ks_2samp: Test
-            var wasserstein_distance: Double
+            var ks2samp: Test
+            var wassersteinDistance: Double
         }
         struct Evidently: Decodable {
             struct Value: Decodable { var value: Double }
@@ -44,9 +44,9 @@ private struct CategoricalCases: Decodable {
                 var p: Double
                 var dof: Int
             }
-            var chi2_contingency_nocorr: Contingency
+            var chi2ContingencyNocorr: Contingency
             var tvd: Double
-            var js_distance_e: Double
+            var jsDistanceE: Double
         }
         struct Evidently: Decodable {
             struct Value: Decodable { var value: Double }
@@ -56,8 +56,8 @@ private struct CategoricalCases: Decodable {
             var z: Value?
         }
         var keys: [String]
-        var ref_counts: [Int]
-        var cur_counts: [Int]
+        var refCounts: [Int]
+        var curCounts: [Int]
         var scipy: Scipy
         var evidently: Evidently
     }
@@ -79,12 +79,12 @@ struct GoldenTests {
         let current = try #require(sample["cur"])
 
         let distance = try Drift.wasserstein(reference: reference, current: current)
-        #expect(isClose(distance, golden.scipy.wasserstein_distance))
+        #expect(isClose(distance, golden.scipy.wassersteinDistance))
         let normalised = try Drift.wassersteinNormalised(reference: reference, current: current)
         #expect(isClose(normalised, golden.evidently.wasserstein.value))
         let ks = try Drift.ks(reference: reference, current: current)
-        #expect(isClose(ks.statistic, golden.scipy.ks_2samp.statistic))
-        #expect(isClose(ks.pValue, golden.scipy.ks_2samp.p, relative: 1e-7))
+        #expect(isClose(ks.statistic, golden.scipy.ks2samp.statistic))
+        #expect(isClose(ks.pValue, golden.scipy.ks2samp.p, relative: 1e-7))
 
         let distinct = Set(reference)
         let counts: (reference: [Int], current: [Int])
@@ -100,7 +100,9 @@ struct GoldenTests {
             counts = (try Drift.histogram(reference, edges: edges), try Drift.histogram(current, edges: edges))
         } else {
             let keys = distinct.union(current).sorted()
-            counts = (keys.map { key in reference.count { $0 == key } }, keys.map { key in current.count { $0 == key } })
+            counts = (
+                keys.map { key in reference.count { $0 == key } }, keys.map { key in current.count { $0 == key } }
+            )
         }
         let psi = try Drift.psi(reference: counts.reference, current: counts.current)
         #expect(isClose(psi.value, golden.evidently.psi.value))
@@ -113,20 +115,20 @@ struct GoldenTests {
     func `drift of categories is what scipy and Evidently say`(name: String) throws {
         let cases = try Golden.json("drift_categorical.json", as: CategoricalCases.self).cases
         let golden = try #require(cases[name])
-        let (reference, current) = (golden.ref_counts, golden.cur_counts)
+        let (reference, current) = (golden.refCounts, golden.curCounts)
         let e = 2.718281828459045
 
         let js = try Drift.jensenShannon(reference: reference, current: current, base: e)
-        #expect(isClose(js, golden.scipy.js_distance_e))
+        #expect(isClose(js, golden.scipy.jsDistanceE))
         #expect(isClose(js, golden.evidently.jensenshannon.value))
         let base2 = try Drift.jensenShannon(reference: reference, current: current)
         #expect(isClose(base2, js / 0.6931471805599453.squareRoot()))
         #expect(isClose(try Drift.psi(reference: reference, current: current).value, golden.evidently.psi.value))
         #expect(isClose(try Drift.totalVariation(reference: reference, current: current), golden.scipy.tvd))
         let test = try Drift.chiSquare(reference: reference, current: current)
-        #expect(isClose(test.statistic, golden.scipy.chi2_contingency_nocorr.statistic))
-        #expect(test.degreesOfFreedom == golden.scipy.chi2_contingency_nocorr.dof)
-        #expect(isClose(test.pValue, golden.scipy.chi2_contingency_nocorr.p))
+        #expect(isClose(test.statistic, golden.scipy.chi2ContingencyNocorr.statistic))
+        #expect(test.degreesOfFreedom == golden.scipy.chi2ContingencyNocorr.dof)
+        #expect(isClose(test.pValue, golden.scipy.chi2ContingencyNocorr.p))
         let exact = try Drift.chiSquareAgainstExact(reference: reference, current: current)
         #expect(isClose(exact, golden.evidently.chisquare.value, absolute: 0))
         if let z = golden.evidently.z {
@@ -140,7 +142,7 @@ struct GoldenTests {
     @Test func `metrics of a classifier and a regression are what scikit-learn says`() throws {
         struct Metrics: Decodable {
             struct Binary: Decodable {
-                var accuracy, balanced_accuracy, precision, recall, f1, roc_auc, log_loss, brier: Double
+                var accuracy, balancedAccuracy, precision, recall, f1, rocAuc, logLoss, brier: Double
                 var confusion: [[Int]]
             }
             struct Regression: Decodable { var mae, rmse, r2: Double }
@@ -152,15 +154,15 @@ struct GoldenTests {
         let labels = try #require(sample["y"]).map { $0 == 1 }
         let scores = try #require(sample["score"])
         let selected = try #require(sample["pred"]).map { $0 == 1 }
-        #expect(isClose(try Classification.auc(scores: scores, labels: labels), golden.binary.roc_auc))
-        #expect(isClose(try Classification.logLoss(scores: scores, labels: labels), golden.binary.log_loss))
+        #expect(isClose(try Classification.auc(scores: scores, labels: labels), golden.binary.rocAuc))
+        #expect(isClose(try Classification.logLoss(scores: scores, labels: labels), golden.binary.logLoss))
         #expect(isClose(try Classification.brier(scores: scores, labels: labels), golden.binary.brier))
         let counts = try Classification.confusion(scores: scores, labels: labels)
         #expect(try counts == Classification.confusion(selected: selected, labels: labels))
         #expect(
             [[counts.trueNegatives, counts.falsePositives], [counts.falseNegatives, counts.truePositives]]
                 == golden.binary.confusion)
-        #expect(isClose(counts.balancedAccuracy, golden.binary.balanced_accuracy))
+        #expect(isClose(counts.balancedAccuracy, golden.binary.balancedAccuracy))
         #expect(isClose(try Classification.accuracy(scores: scores, labels: labels), golden.binary.accuracy))
         #expect(isClose(try Classification.precision(scores: scores, labels: labels), golden.binary.precision))
         #expect(isClose(try Classification.recall(scores: scores, labels: labels), golden.binary.recall))
@@ -176,12 +178,12 @@ struct GoldenTests {
 
     @Test func `fairness by group is what fairlearn says`() throws {
         struct Fairness: Decodable {
-            struct Groups: Decodable { var selection_rate, tpr, fpr, accuracy, count: [String: Double] }
-            struct Gaps: Decodable { var selection_rate, tpr, fpr: Double }
-            var by_group: Groups
+            struct Groups: Decodable { var selectionRate, tpr, fpr, accuracy, count: [String: Double] }
+            struct Gaps: Decodable { var selectionRate, tpr, fpr: Double }
+            var byGroup: Groups
             var difference: Gaps
-            var demographic_parity_ratio: Double
-            var equalized_odds_difference_mean: Double
+            var demographicParityRatio: Double
+            var equalizedOddsDifferenceMean: Double
         }
         let golden = try Golden.json("fairness.json", as: Fairness.self)
         let sample = try Golden.sample("binary_scores")
@@ -192,18 +194,18 @@ struct GoldenTests {
         let fairness = try GroupFairness(groups: names, labels: labels, selected: selected, scores: scores)
         #expect(fairness.groups.map(\.name) == ["A", "B", "C"])
         for group in fairness.groups {
-            #expect(golden.by_group.count[group.name] == Double(group.n))
-            #expect(isClose(try #require(golden.by_group.selection_rate[group.name]), group.selectionRate))
-            #expect(isClose(try #require(golden.by_group.accuracy[group.name]), group.accuracy))
-            #expect(isClose(try #require(golden.by_group.tpr[group.name]), try #require(group.tpr)))
-            #expect(isClose(try #require(golden.by_group.fpr[group.name]), try #require(group.fpr)))
+            #expect(golden.byGroup.count[group.name] == Double(group.n))
+            #expect(isClose(try #require(golden.byGroup.selectionRate[group.name]), group.selectionRate))
+            #expect(isClose(try #require(golden.byGroup.accuracy[group.name]), group.accuracy))
+            #expect(isClose(try #require(golden.byGroup.tpr[group.name]), try #require(group.tpr)))
+            #expect(isClose(try #require(golden.byGroup.fpr[group.name]), try #require(group.fpr)))
             #expect(try #require(group.auc) > 0.8)
         }
         #expect(isClose(try #require(fairness.tprGap), golden.difference.tpr))
         #expect(isClose(try #require(fairness.fprGap), golden.difference.fpr))
-        #expect(isClose(try #require(fairness.selectionGap), golden.difference.selection_rate))
-        #expect(isClose(try #require(fairness.selectionRatio), golden.demographic_parity_ratio))
-        #expect(isClose(try #require(fairness.averageOddsGap), golden.equalized_odds_difference_mean))
+        #expect(isClose(try #require(fairness.selectionGap), golden.difference.selectionRate))
+        #expect(isClose(try #require(fairness.selectionRatio), golden.demographicParityRatio))
+        #expect(isClose(try #require(fairness.averageOddsGap), golden.equalizedOddsDifferenceMean))
 
         let without = try GroupFairness(groups: names, labels: labels, selected: selected, minCell: 150)
         #expect(without.groups.map(\.name) == ["A", "B"])

@@ -30,7 +30,8 @@ struct SequentialTests {
         }
         let none = Sequential.ratioEvidence(canaryErrors: 0, baselineErrors: 0, canaryShare: 0.1, tolerance: 0.1)
         #expect(isClose(none, 0))
-        #expect(isClose(Sequential.ratioSafety(canaryErrors: 0, baselineErrors: 0, canaryShare: 0.1, tolerance: 0.1), 0))
+        #expect(
+            isClose(Sequential.ratioSafety(canaryErrors: 0, baselineErrors: 0, canaryShare: 0.1, tolerance: 0.1), 0))
     }
 
     @Test func `millions of errors overflow nothing`() {

@@ -18,7 +18,9 @@ enum Golden {
     static let isPresent = FileManager.default.fileExists(atPath: folder.appending(path: "metrics.json").path)
 
     static func json<Value: Decodable>(_ name: String, as type: Value.Type) throws -> Value {
-        try JSONDecoder().decode(type, from: Data(contentsOf: folder.appending(path: name)))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(type, from: Data(contentsOf: folder.appending(path: name)))
     }
 
     /// The columns of a sample by name, empty cells left out.

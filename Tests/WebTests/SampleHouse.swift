@@ -52,7 +52,9 @@ final class SampleHouse: Sendable {
                 (bare.id, bare.pipeline, bare.number) = (name.run, "employment", 1)
                 return bare
             }
-            guard let run = SampleWorld.runs.first(where: { $0.id == name.run }) else { throw missing("run \"\(name.run)\"") }
+            guard let run = SampleWorld.runs.first(where: { $0.id == name.run }) else {
+                throw missing("run \"\(name.run)\"")
+            }
             return run
         }
         routes.on(Runs.log) { query, _ in
@@ -82,7 +84,9 @@ final class SampleHouse: Sendable {
             }
             let all = SampleWorld.resources[name.kind] ?? []
             let wanted = name.name == "salary" ? "employment" : name.name
-            guard let one = all.first(where: { $0.name == wanted }) else { throw missing("\(name.kind) \"\(name.name)\"") }
+            guard let one = all.first(where: { $0.name == wanted }) else {
+                throw missing("\(name.kind) \"\(name.name)\"")
+            }
             return one
         }
         routes.on(Monitors.report) { [self] _, _ in
@@ -124,14 +128,17 @@ final class SampleHouse: Sendable {
     static func look(_ path: String, _ query: [String: String] = [:], permission: Permission = .admin) -> WebRequest {
         WebRequest(
             method: "GET", path: path, query: query, cookies: [WebFace.csrfCookie: csrf],
-            call: Call(actor: "user:dev", correlation: "req", permission: permission), hasAuth: false, now: SampleWorld.now)
+            call: Call(actor: "user:dev", correlation: "req", permission: permission), hasAuth: false,
+            now: SampleWorld.now)
     }
 
     static func post(_ path: String, _ form: [String: String] = [:]) -> WebRequest {
         var request = look(path)
         request.method = "POST"
         request.form = form.merging(["csrf": csrf]) { given, _ in given }
-        request.headers = ["origin": "http://127.0.0.1:8420", "host": "127.0.0.1:8420", "sec-fetch-site": "same-origin"]
+        request.headers = [
+            "origin": "http://127.0.0.1:8420", "host": "127.0.0.1:8420", "sec-fetch-site": "same-origin",
+        ]
         return request
     }
 }

@@ -56,7 +56,9 @@ struct SampleWorld {
             job.runner = "local"
             job.attempt = 1
             let isBehind = status == .failed && index > bad || status == .running && index > live
-            job.status = isBehind ? (status == .failed ? .skipped : .queued) : status == .failed && index == bad ? .failed : .succeeded
+            job.status =
+                isBehind
+                ? (status == .failed ? .skipped : .queued) : status == .failed && index == bad ? .failed : .succeeded
             if status == .running, index == live { job.status = .running }
             if job.status == .skipped { job.reason = "skipped, since stage \"evaluate\" failed" }
             if !isBehind {
@@ -95,13 +97,19 @@ struct SampleWorld {
         case "validate": step.report = quality
         case "train":
             step.report = [
-                "rounds": .array((1...60).map { round in
-                    let loss = 0.36 + 0.33 / (1 + Double(round) / 7)
-                    return ["round": .integer(Int64(round)), "train log loss": .number(loss - 0.012), "test log loss": .number(loss + 0.004)]
-                })
+                "rounds": .array(
+                    (1...60).map { round in
+                        let loss = 0.36 + 0.33 / (1 + Double(round) / 7)
+                        return [
+                            "round": .integer(Int64(round)), "train log loss": .number(loss - 0.012),
+                            "test log loss": .number(loss + 0.004),
+                        ]
+                    })
             ]
         case "evaluate":
-            step.metrics = ["auc": 0.8931, "log_loss": 0.3712, "brier": 0.1168, "ece": 0.0127, "accuracy": 0.8344, "f1": 0.8652]
+            step.metrics = [
+                "auc": 0.8931, "log_loss": 0.3712, "brier": 0.1168, "ece": 0.0127, "accuracy": 0.8344, "f1": 0.8652,
+            ]
             step.report = gates(job.status == .succeeded)
         default: break
         }
@@ -111,12 +119,23 @@ struct SampleWorld {
     private static let quality: JSONValue = [
         "quarantined": 3,
         "expectations": [
-            ["expect": "expect_column_values_to_not_be_null", "column": "AGEP", "success": true, "severity": "fail", "mostly": 1.0, "unexpected_count": 0, "element_count": 68785],
-            ["expect": "expect_column_values_to_be_between", "column": "AGEP", "success": false, "severity": "quarantine", "mostly": 0.999, "unexpected_count": 3, "element_count": 68785, "message": "values from 0 to 99"],
-            ["expect": "expect_column_values_to_be_in_set", "column": "SEX", "success": true, "severity": "warn", "mostly": 1.0, "unexpected_count": 0, "element_count": 68785],
+            [
+                "expect": "expect_column_values_to_not_be_null", "column": "AGEP", "success": true, "severity": "fail",
+                "mostly": 1.0, "unexpected_count": 0, "element_count": 68785,
+            ],
+            [
+                "expect": "expect_column_values_to_be_between", "column": "AGEP", "success": false,
+                "severity": "quarantine", "mostly": 0.999, "unexpected_count": 3, "element_count": 68785,
+                "message": "values from 0 to 99",
+            ],
+            [
+                "expect": "expect_column_values_to_be_in_set", "column": "SEX", "success": true, "severity": "warn",
+                "mostly": 1.0, "unexpected_count": 0, "element_count": 68785,
+            ],
         ],
         "quarantine": [
-            ["row": 1204, "column": "AGEP", "reason": "130 is above 99"], ["row": 40233, "column": "AGEP", "reason": "-1 is below 0"],
+            ["row": 1204, "column": "AGEP", "reason": "130 is above 99"],
+            ["row": 40233, "column": "AGEP", "reason": "-1 is below 0"],
             ["row": 51118, "column": "<b>AGEP</b>", "reason": "199 is above 99"],
         ],
     ]
@@ -126,7 +145,10 @@ struct SampleWorld {
             "champion": ["version": 3, "metrics": ["auc": 0.8944, "log_loss": 0.3699]],
             "gates": [
                 ["require": "auc >= 0.80", "passed": true, "message": "0.8931"],
-                ["require": "auc - champion.auc >= -0.005", "passed": .bool(passed), "message": "auc 0.8931, champion.auc 0.8944"],
+                [
+                    "require": "auc - champion.auc >= -0.005", "passed": .bool(passed),
+                    "message": "auc 0.8931, champion.auc 0.8944",
+                ],
                 ["require": "ece <= 0.05", "passed": true, "message": "0.0127"],
                 ["require": "bias.SEX.tpr_gap <= 0.10", "passed": .bool(passed), "message": "0.131"],
             ],
@@ -135,19 +157,27 @@ struct SampleWorld {
 
     static let runs: [Run] = {
         let messages = [
-            "Train on the years before 2018", "Scale the ages, bin the hours", "Break the artifact on purpose <script>alert(1)</script>",
+            "Train on the years before 2018", "Scale the ages, bin the hours",
+            "Break the artifact on purpose <script>alert(1)</script>",
             "Add the fairness gate", "Monitor by year", "First pipeline",
         ]
         return (0..<14).map { index in
             let number = 14 - index
             let status: RunStatus = index == 0 ? .running : index == 2 ? .failed : index == 7 ? .cancelled : .succeeded
-            return run(number, status, ago: index == 0 ? 90 : Double(index) * 5_400 + 300, message: messages[index % messages.count])
+            return run(
+                number, status, ago: index == 0 ? 90 : Double(index) * 5_400 + 300,
+                message: messages[index % messages.count])
         }
     }()
 
     static let log: String = {
-        var lines = ["\u{1B}[1mtrain\u{1B}[0m xgboost 3.2.0, 51,588 rows, 34 features", "\u{1B}[36mhyperparameters\u{1B}[0m max_depth 6, eta 0.1"]
-        for round in 1...60 { lines.append("round \(round)  train log loss 0.\(690 - round * 4)  test log loss 0.\(695 - round * 4)") }
+        var lines = [
+            "\u{1B}[1mtrain\u{1B}[0m xgboost 3.2.0, 51,588 rows, 34 features",
+            "\u{1B}[36mhyperparameters\u{1B}[0m max_depth 6, eta 0.1",
+        ]
+        for round in 1...60 {
+            lines.append("round \(round)  train log loss 0.\(690 - round * 4)  test log loss 0.\(695 - round * 4)")
+        }
         lines.append("\u{1B}[33mwarning\u{1B}[0m: 3 rows have <missing> & odd \"values\"")
         lines.append("\u{1B}[32mdone\u{1B}[0m in 61.8 s")
         return lines.joined(separator: "\n") + "\n"

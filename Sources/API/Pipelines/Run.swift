@@ -73,6 +73,7 @@ public struct Job: Manifest {
     public var started_at: Timestamp?
     public var finished_at: Timestamp?
     public var outputs: Ordered<JSONValue> = [:]
+    public var tests: TestSummary?
     public var steps: [Step] = []
     public init() {}
     /// "stage/name": unique in the run.
@@ -89,6 +90,7 @@ public struct Job: Manifest {
         .told("started_at", \.started_at, "When it began."),
         .told("finished_at", \.finished_at, "When it ended."),
         .optional("outputs", \.outputs, "Values for later stages."),
+        .optional("tests", \.tests, "What its JUnit report said."),
         .told("steps", \.steps, "Its steps."),
     ]
 }

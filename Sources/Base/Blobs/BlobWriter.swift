@@ -54,7 +54,7 @@ package final class BlobWriter: Sendable {
 
     func appendNow(_ bytes: [UInt8]) throws(BlobError) {
         try change { state throws(BlobError) in
-            try bytes.withUnsafeBytes { buffer throws(BlobError) in try append(buffer, to: &state) }
+            try Files.withBytes(of: bytes) { buffer throws(BlobError) in try append(buffer, to: &state) }
         }
     }
 

@@ -26,7 +26,17 @@ enum Files {
     }
 
     static func writeAll(_ bytes: [UInt8], to file: Int32) throws(BlobError) {
-        try bytes.withUnsafeBytes { buffer throws(BlobError) in try writeAll(buffer, to: file) }
+        try withBytes(of: bytes) { buffer throws(BlobError) in try writeAll(buffer, to: file) }
+    }
+
+    /// `withUnsafeBytes` with its error typed, which the standard library's is not.
+    static func withBytes(
+        of bytes: [UInt8], _ body: (UnsafeRawBufferPointer) throws(BlobError) -> Void
+    ) throws(BlobError) {
+        let result = bytes.withUnsafeBytes { buffer -> Result<Void, BlobError> in
+            do throws(BlobError) { return .success(try body(buffer)) } catch { return .failure(error) }
+        }
+        try result.get()
     }
 
     /// Opens a regular file for reading; never waits for a writer of a pipe that took its place.
@@ -43,7 +53,7 @@ enum Files {
         var failure: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             while filled < count, let base = buffer.baseAddress {
-                let got = pread(file, base + filled, count - filled, offset + Int64(filled))
+                let got = pread(file, base + filled, count - filled, Int(offset) + filled)
                 if got < 0 && errno == EINTR { continue }
                 if got < 0 { failure = errno }
                 if got <= 0 { return }

@@ -112,9 +112,17 @@ package struct Tree: Sendable, Codable, Equatable {
         return entries
     }
 
+    private static func trimmed(_ folder: String) -> String {
+        var folder = folder
+        while folder.count > 1 && folder.hasSuffix("/") { folder.removeLast() }
+        return folder
+    }
+
     private static func readLink(_ path: String) throws(BlobError) -> String {
         var bytes = [UInt8](repeating: 0, count: pathLimit + 1)
-        let count = bytes.withUnsafeMutableBytes { readlink(path, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count) }
+        let count = bytes.withUnsafeMutableBytes { buffer in
+            buffer.baseAddress.map { readlink(path, $0.assumingMemoryBound(to: CChar.self), buffer.count) } ?? -1
+        }
         guard count >= 0 else { throw Files.error(errno, "read the link \"\(path)\"") }
         guard let target = String(validating: bytes.prefix(count), as: UTF8.self) else {
             throw BlobError(.invalid, "the target of \"\(path)\" is not UTF-8", hint: "Make the link anew.")
@@ -148,8 +156,7 @@ package struct Tree: Sendable, Codable, Equatable {
     ///   - folder: Missing or empty; it appears whole or not at all, even on a kill.
     package static func unpack(_ digest: Digest, from store: BlobStore, to folder: String) async throws {
         let tree = try await open(digest, from: store)
-        var folder = folder
-        while folder.count > 1 && folder.hasSuffix("/") { folder.removeLast() }
+        let folder = trimmed(folder)
         let work = "\(folder).unpacking-\(UInt64.random(in: 0...UInt64.max))"
         do {
             try await lay(tree, from: store, in: work)

@@ -102,12 +102,6 @@ package final class WorkerThreads: Sendable {
                 Unmanaged<Queue>.fromOpaque(context).release()
                 return
             }
-            name.withUTF8Buffer { text in
-                text.withMemoryRebound(to: CChar.self) { characters in
-                    guard let start = characters.baseAddress else { return }
-                    pthread_setname_np(thread, start)
-                }
-            }
             pthread_detach(thread)
         }
 

@@ -58,6 +58,13 @@ final class Evaluator {
 
     private func compare(_ comparison: Node.Comparison, _ left: Node, _ right: Node) throws -> Bool {
         let (first, second) = (try value(left), try value(right))
+        if case .string(let a) = first, case .string(let b) = second {
+            try step((a.utf8.count + b.utf8.count) / 64, left)
+        }
+        if comparison != .equal, comparison != .notEqual {
+            try requirePresent(first, left)
+            try requirePresent(second, right)
+        }
         var isEqual: Bool {
             // Arrays and objects equal only themselves: the same path of the same context.
             if !first.isPrimitive, !second.isPrimitive, let path = left.path {
@@ -78,8 +85,21 @@ final class Evaluator {
     /// A number to calculate with: unlike in a comparison, null is none, so that what is absent never counts as 0.
     private func operandNumber(_ node: Node) throws -> Double {
         let value = try value(node)
+        try requirePresent(value, node)
         if value == .null || value == .string("") { return .nan }
         return value.number
+    }
+
+    /// Where all values must be there, null can be asked for with `==`, but never measured.
+    private func requirePresent(_ value: Value, _ node: Node) throws {
+        guard value == .null, context.missing == .error else { return }
+        throw missing(node.path?.joined(separator: ".") ?? "null", node)
+    }
+
+    private func missing(_ name: String, _ node: Node) -> ExpressionError {
+        ExpressionError(
+            .missing, "no value \"\(name)\"", at: node.position,
+            hint: "Look at the names that the run recorded, and at their spelling.")
     }
 
     // MARK: Contexts
@@ -101,9 +121,7 @@ final class Evaluator {
         case .value(let value):
             if let member = value.element(key) { return .value(member) }
             guard context.missing == .null else {
-                throw ExpressionError(
-                    .missing, "no value \"\(node.path?.joined(separator: ".") ?? key.text)\"", at: node.position,
-                    hint: "Look at the names that the run recorded, and at their spelling.")
+                throw missing(node.path?.joined(separator: ".") ?? key.text, node)
             }
             return .value(.null)
         case .filtered(let items):
@@ -127,6 +145,7 @@ final class Evaluator {
     private func call(_ function: Function, _ nodes: [Node], _ node: Node) throws -> Value {
         if function.isStatus { return .bool(try status(function, node)) }
         let arguments = try nodes.map { try value($0) }
+        for case .string(let text) in arguments { try step(text.utf8.count / 64, node) }
         switch function {
         case .contains:
             if case .array(let items) = arguments[0] { try step(items.count, node) }
@@ -138,7 +157,8 @@ final class Evaluator {
             return try text(
                 try Function.format(pattern, Array(arguments.dropFirst()), at: node.position), node)
         case .join:
-            return try text(Function.join(arguments[0], separator: arguments.dropFirst().first), node)
+            return try text(
+                try Function.join(arguments[0], separator: arguments.dropFirst().first, at: node.position), node)
         case .toJSON: return try text(arguments[0].jsonValue.prettyText, node)
         case .fromJSON: return try fromJSON(arguments[0].text, node)
         case .hashFiles:
@@ -167,7 +187,7 @@ final class Evaluator {
     private func fromJSON(_ json: String, _ node: Node) throws -> Value {
         try step(json.utf8.count / 16, node)
         do throws(ManifestError) { return Value(try JSONParser.parse(json)) } catch {
-            throw ExpressionError(.invalidValue, "fromJSON() was given no JSON: \(error)", at: node.position)
+            throw ExpressionError(.invalidValue, "fromJSON() was given no JSON: \(error.message)", at: node.position)
         }
     }
 
@@ -183,10 +203,7 @@ final class Evaluator {
 
     private func text(_ text: String, _ node: Node) throws -> Value {
         bytesLeft -= text.utf8.count
-        guard bytesLeft >= 0 else {
-            throw ExpressionError(
-                .limit, "the result is larger than \(ExpressionLimits.resultBytes) bytes", at: node.position)
-        }
+        guard bytesLeft >= 0 else { throw ExpressionError.tooLarge(at: node.position) }
         return .string(text)
     }
 }

@@ -3,8 +3,9 @@
 ///     try Expression(parsing: "ref == 'main' && !failure()").evaluate(in: context).isTruthy
 ///     try Expression(parsing: "auc - champion.auc >= -0.005").evaluate(in: metrics).isTruthy
 ///
-/// Reference: https://docs.github.com/actions/reference/workflows-and-actions/expressions. What is more here: `+ - * /` (a
-/// subtraction of names has blanks around its sign, as names may contain `-`) and a minus before any operand. Absent and
+/// Reference: https://docs.github.com/actions/reference/workflows-and-actions/expressions. What is more here: `+ - *
+/// /` (a subtraction of names has blanks around its sign, as names may contain `-`) and a minus before any operand.
+/// Absent and
 /// empty operands of arithmetic are NaN, so that no comparison with their result holds.
 package struct Expression: Sendable {
     /// The text it was parsed from.
@@ -38,13 +39,16 @@ package struct Expression: Sendable {
     ///
     /// - Throws: `ExpressionError`, or what the closures of the context throw.
     package func evaluate(in context: Context) throws -> Value {
-        try Evaluator(context).value(root)
+        try evaluate(with: Evaluator(context))
     }
+
+    /// Evaluates on the budget of several expressions.
+    func evaluate(with evaluator: Evaluator) throws -> Value { try evaluator.value(root) }
 }
 
 /// A context path that an expression reads: `needs.build.outputs.digest`.
 package struct Reference: Sendable, Equatable, CustomStringConvertible {
-    /// Names and literal indexes; `*` for a filter. It ends before an index that is computed.
+    /// Names and literal indexes, a star for a filter, up to an index that is computed.
     package let path: [String]
     package let position: Position
 

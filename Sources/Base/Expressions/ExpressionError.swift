@@ -40,6 +40,11 @@ package struct ExpressionError: Error, Sendable, Equatable, CustomStringConverti
     }
 
     package var description: String { "\(message), at \(position)" }
+
+    static func tooLarge(at position: Position) -> ExpressionError {
+        ExpressionError(
+            .limit, "the result is larger than \(ExpressionLimits.resultBytes) bytes", at: position)
+    }
 }
 
 /// The bounds of an expression.

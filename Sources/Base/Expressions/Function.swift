@@ -53,10 +53,17 @@ extension Function {
         return text.text.caseFolded.utf8.reversed().starts(with: part.text.caseFolded.utf8.reversed())
     }
 
-    static func join(_ items: Value, separator: Value?) -> String {
+    static func join(_ items: Value, separator: Value?, at position: Position) throws(ExpressionError) -> String {
         let separator = separator.map { $0.isPrimitive ? $0.text : "," } ?? ","
         switch items {
-        case .array(let items): return items.map(\.text).joined(separator: separator)
+        case .array(let items):
+            var text = ""
+            for (index, item) in items.enumerated() {
+                if index > 0 { text += separator }
+                text += item.text
+                guard text.utf8.count <= ExpressionLimits.resultBytes else { throw .tooLarge(at: position) }
+            }
+            return text
         case .object: return ""
         default: return items.text
         }
@@ -84,6 +91,7 @@ extension Function {
                         .invalidValue, "format '\(pattern)' has no value for {\(number)}", at: position)
                 }
                 text += values[number].text
+                guard text.utf8.count <= ExpressionLimits.resultBytes else { throw .tooLarge(at: position) }
                 rest = rest[rest.index(after: end)...]
             case "}":
                 throw ExpressionError(

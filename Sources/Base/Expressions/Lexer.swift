@@ -26,8 +26,8 @@ struct Token: Equatable {
 
 /// Cuts the source of an expression into tokens.
 ///
-/// A sign belongs to a number only where an operand may begin; after an operand it is an operator. Names may contain `-`,
-/// so a subtraction of names needs a blank before its sign.
+/// A sign belongs to a number only where an operand may begin; after an operand it is an operator. Names may contain
+/// `-`, so a subtraction of names needs a blank before its sign.
 struct Lexer {
     private let characters: [Character]
     private var offset = 0

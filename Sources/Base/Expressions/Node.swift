@@ -17,8 +17,10 @@ struct Node: Sendable {
         case arithmetic(Arithmetic, Node, Node)
     }
 
-    enum Comparison: String { case equal = "==", notEqual = "!=", less = "<", lessOrEqual = "<=", greater = ">",
-        greaterOrEqual = ">=" }
+    enum Comparison: String {
+        case equal = "==", notEqual = "!=", less = "<", lessOrEqual = "<=", greater = ">",
+            greaterOrEqual = ">="
+    }
     enum Arithmetic: String { case add = "+", subtract = "-", multiply = "*", divide = "/" }
 
     let kind: Kind

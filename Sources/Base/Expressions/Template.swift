@@ -42,15 +42,15 @@ package struct Template: Sendable {
 
     /// Evaluates to text.
     package func render(in context: Context) throws -> String {
+        let evaluator = Evaluator(context)
         var text = ""
         for part in parts {
             switch part {
             case .text(let literal): text += literal
-            case .expression(let expression): text += try expression.evaluate(in: context).text
+            case .expression(let expression): text += try expression.evaluate(with: evaluator).text
             }
             guard text.utf8.count <= ExpressionLimits.resultBytes else {
-                throw ExpressionError(
-                    .limit, "the result is larger than \(ExpressionLimits.resultBytes) bytes", at: Position())
+                throw ExpressionError.tooLarge(at: Position())
             }
         }
         return text
@@ -98,7 +98,8 @@ package struct Template: Sendable {
             }
             throw ExpressionError(
                 .syntax, "\"${{\" without its \"}}\"", at: open,
-                hint: isInString ? "A string inside it has no end." : "Close it, or write ${{ '${{' }} for the text itself.")
+                hint: isInString
+                    ? "A string inside it has no end." : "Close it, or write ${{ '${{' }} for the text itself.")
         }
 
         private func starts(with text: String) -> Bool { characters[offset...].starts(with: text) }

@@ -23,7 +23,7 @@ enum CellParser {
         var hasLeadingZero = false
     }
 
-    /// The spelling of a number, or nil when the bytes are no decimal number. Infinities are none.
+    /// The spelling of a number, or nil when the bytes are no decimal number; infinities are none.
     static func decimal(_ p: UnsafePointer<UInt8>, _ count: Int) -> Decimal? {
         guard count > 0, count <= numberBytes else { return nil }
         var number = Decimal()
@@ -106,7 +106,7 @@ enum CellParser {
         return value.isFinite ? value : nil
     }
 
-    /// A whole number, or nil. `12.0` is one, as tables with gaps are often written so.
+    /// A whole number, or nil; `12.0` is one, as tables with gaps are often written so.
     static func int(_ p: UnsafePointer<UInt8>, _ count: Int) -> Int64? {
         let (p, count) = trimmed(p, count)
         guard let number = decimal(p, count), !number.isTruncated else { return nil }

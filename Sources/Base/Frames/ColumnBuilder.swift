@@ -33,8 +33,8 @@ struct ColumnBuilder {
 
     /// Adds a cell.
     ///
-    /// - Parameters:
-    ///   - isText: Whether the cell was quoted: an empty one is then the empty text and not missing.
+    /// An empty cell that is text, as it was in quotes, is the empty text and not missing.
+    ///
     /// - Returns: Nil, or why the cell does not fit; nothing was added then.
     mutating func append(_ p: UnsafePointer<UInt8>, _ count: Int, isText: Bool) -> CellFault? {
         switch type {
@@ -51,7 +51,8 @@ struct ColumnBuilder {
             guard let value = Calendar.microseconds(p, count) else { return appendGap(p, count, else: .notTimestamp) }
             ints.append(value)
         case .category:
-            if count == 0, !isText { appendMissing() } else { return appendLevel(p, count) }
+            guard count == 0, !isText else { return appendLevel(p, count) }
+            appendMissing()
         case .string:
             if count == 0, !isText {
                 appendMissing()
@@ -161,7 +162,7 @@ struct TypeGuess {
 
     /// Looks at a cell that is not missing.
     ///
-    /// - Parameter isText: Whether the cell cannot be anything but text, as a JSON string.
+    /// One that is text cannot be anything else, as a JSON string.
     mutating func observe(_ p: UnsafePointer<UInt8>, _ count: Int, isText: Bool) {
         rows += 1
         if levels.count <= Self.levelLimit { _ = levels.insert(p, count) }

@@ -127,7 +127,8 @@ private struct FrameInput: ~Copyable {
     mutating func readFrame() throws(FrameError) -> Frame {
         guard left >= FrameFile.magic.count, try bytes(FrameFile.magic.count) == FrameFile.magic else {
             throw FrameError(
-                .corrupt, "\"\(path)\" is not a VGF1 table", hint: "Read CSV and JSON Lines files with their own readers.")
+                .corrupt, "\"\(path)\" is not a VGF1 table",
+                hint: "Read CSV and JSON Lines files with their own readers.")
         }
         let rows = try count(number(UInt64.self))
         let columnCount = try count(UInt64(number(UInt32.self)))
@@ -155,7 +156,9 @@ private struct FrameInput: ~Copyable {
             var levels: [String] = []
             for _ in 0..<levelCount { levels.append(try text()) }
             let codes: [Int32] = try values(rows, of: 0)
-            guard codes.allSatisfy({ $0 >= -1 && $0 < levelCount }) else { throw corrupt("it has a code without level") }
+            guard codes.allSatisfy({ $0 >= -1 && $0 < levelCount }) else {
+                throw corrupt("it has a code without level")
+            }
             return .category(codes: codes, levels: levels)
         case .string: return .string(try table(rows))
         }

@@ -77,6 +77,7 @@ extension Frame {
     ///   - test: Share of rows that go to the second table, 0...1; rounded to the nearest row.
     ///   - seed: Start of the SplitMix64 sequence (Steele, Lea and Flood 2014) that shuffles (Fisher and Yates).
     /// - Returns: Two tables, both in the order of this one.
+    /// - Throws: `invalid_argument` for a share outside 0...1.
     package func split(test: Double, seed: UInt64) throws(FrameError) -> (train: Frame, test: Frame) {
         guard test >= 0, test <= 1 else {
             throw FrameError(

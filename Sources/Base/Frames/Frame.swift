@@ -92,12 +92,14 @@ package struct Frame: Sendable {
     private mutating func add(_ schema: ColumnSchema, _ column: Column) throws(FrameError) {
         guard positions[schema.name] == nil else {
             throw FrameError(
-                .duplicateColumn, "column \"\(schema.name)\" is there twice", hint: "Give each column a name of its own.")
+                .duplicateColumn, "column \"\(schema.name)\" is there twice",
+                hint: "Give each column a name of its own.")
         }
         guard column.count == rowCount else { throw Self.wrongLength(schema.name, column.count, rowCount) }
         guard column.type == schema.type else {
             throw FrameError(
-                .typeMismatch, "column \"\(schema.name)\" is declared \(schema.type.rawValue) but holds \(column.type.rawValue)",
+                .typeMismatch,
+                "column \"\(schema.name)\" is declared \(schema.type.rawValue) but holds \(column.type.rawValue)",
                 hint: "Convert the values or declare the type that they have.")
         }
         positions[schema.name] = columns.count

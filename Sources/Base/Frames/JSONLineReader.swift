@@ -23,7 +23,8 @@ final class JSONLineReader: RecordReader {
         cells.initialize(repeating: Cell(), count: limits.columns)
         try source.refill()
         guard source.end > 0 else {
-            throw FrameError(.emptyFile, "\"\(source.name)\" is empty", hint: "Give a file with one JSON object a line.")
+            throw FrameError(
+                .emptyFile, "\"\(source.name)\" is empty", hint: "Give a file with one JSON object a line.")
         }
     }
 

@@ -5,7 +5,7 @@ struct LevelTable {
     private var bytes: [UInt8] = []
     private var offsets: [Int] = [0]
     private var hashes: [UInt64] = []
-    /// Open addressing with linear probing; -1 is free. At most half full.
+    /// Open addressing with linear probing, at most half full; -1 is free.
     private var slots: [Int32] = Array(repeating: -1, count: 64)
 
     var count: Int { hashes.count }

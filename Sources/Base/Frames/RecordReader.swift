@@ -102,9 +102,10 @@ final class CSVRecordReader: RecordReader {
     }
 
     private func tooLong() -> FrameError {
-        FrameError(
+        let place = row < 0 ? "the header" : "row \(row + 1)"
+        return FrameError(
             .limitExceeded,
-            "\(row < 0 ? "the header" : "row \(row + 1)") of \"\(source.name)\" is longer than \(limits.lineBytes) bytes",
+            "\(place) of \"\(source.name)\" is longer than \(limits.lineBytes) bytes",
             hint: "Check that the file is CSV with line ends, and that each quote is closed.")
     }
 
@@ -119,7 +120,8 @@ final class CSVRecordReader: RecordReader {
         row = -1
         guard let count = try next(), fault == nil else {
             throw FrameError(
-                .malformedHeader, "the header of \"\(source.name)\" cannot be read: \(fault?.reason ?? "it is missing")",
+                .malformedHeader,
+                "the header of \"\(source.name)\" cannot be read: \(fault?.reason ?? "it is missing")",
                 hint: "Write the column names in the first line, separated by commas.")
         }
         guard count <= limits.columns else {

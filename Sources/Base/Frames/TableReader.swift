@@ -81,6 +81,8 @@ struct TableReader<Reader: RecordReader> {
     /// - Parameters:
     ///   - schema: The wanted columns, or nil to take all and tell their types from all their values.
     ///   - mayBeAbsent: Whether a wanted column that no record has is missing everywhere rather than an error.
+    /// - Returns: The table and what was left out of it.
+    /// - Throws: What the reader throws, `unknown_column`, `limit_exceeded`.
     mutating func read(schema: [ColumnSchema]?, mayBeAbsent: Bool) throws(FrameError) -> CSVResult {
         let isGuessed = schema == nil
         let schema = if let schema { schema } else { try guessSchema() }
@@ -117,7 +119,8 @@ struct TableReader<Reader: RecordReader> {
             if let fault = reader.fault {
                 reject(RejectedRow(row: row, column: nil, value: fault.value, reason: fault.reason))
             } else if let expected, count != expected {
-                reject(RejectedRow(row: row, column: nil, value: "", reason: "\(count) cells where the header has \(expected)"))
+                let reason = "\(count) cells where the header has \(expected)"
+                reject(RejectedRow(row: row, column: nil, value: "", reason: reason))
             } else {
                 try append(row, places, schema, &builders)
             }
@@ -140,7 +143,8 @@ struct TableReader<Reader: RecordReader> {
             if cell.isEscaped {
                 fault = appendEscaped(cell, &builders[index])
             } else {
-                fault = builders[index].append(reader.source.base + cell.start, cell.end - cell.start, isText: cell.isQuoted)
+                let start = reader.source.base + cell.start
+                fault = builders[index].append(start, cell.end - cell.start, isText: cell.isQuoted)
             }
             guard let fault else { continue }
             if fault == .tooManyLevels { throw tooManyLevels(schema[index].name) }

@@ -74,7 +74,9 @@ enum AddressGuard {
         }
         // IPv4-mapped ::ffff:0:0/96 and translated 64:ff9b::/96 are as public as the address they carry.
         if bytes.prefix(10).allSatisfy({ $0 == 0 }), bytes[10] == 0xFF, bytes[11] == 0xFF { return embedded(at: 12) }
-        if bytes.prefix(4) == [0x00, 0x64, 0xFF, 0x9B], bytes[4..<12].allSatisfy({ $0 == 0 }) { return embedded(at: 12) }
+        if bytes.prefix(4) == [0x00, 0x64, 0xFF, 0x9B], bytes[4..<12].allSatisfy({ $0 == 0 }) {
+            return embedded(at: 12)
+        }
         // 6to4, 2002::/16, carries one too.
         if bytes.prefix(2) == [0x20, 0x02] { return embedded(at: 2) }
         // Only 2000::/3 is handed out as global unicast; of it 2001::/23 and documentation are not.

@@ -86,12 +86,14 @@ struct PartialFile: Sendable {
     }
 
     func discard() async {
-        // What cannot be removed stays under its partial name and is never read.
-        _ = try? await NIOThreadPool.singleton.runIfActive { unlink(partial) }
+        let remove = { @Sendable in _ = unlink(partial) }
+        try? await NIOThreadPool.singleton.runIfActive(remove)  // what stays has a partial name and is never read
     }
 }
 
-/// An open file, closed when nobody holds it. All calls block.
+/// An open file, closed when nobody holds it.
+///
+/// All calls block.
 final class Descriptor: Sendable {
     private let number: Int32
     private let path: String

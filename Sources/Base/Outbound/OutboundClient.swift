@@ -23,7 +23,9 @@ package final class OutboundClient: Sendable {
         client.shutdown { _ in }
     }
 
-    /// Closes the connections. Requests under way fail; calling it twice is fine.
+    /// Closes the connections.
+    ///
+    /// Requests under way fail; calling it twice is fine.
     package func shutdown() async {
         guard !isShutDown.exchange(true, ordering: .acquiringAndReleasing) else { return }
         try? await client.shutdown()  // there is nothing left that a failure could harm
@@ -36,6 +38,7 @@ package final class OutboundClient: Sendable {
     ///   - deadline: How long all of it may take: connecting, sending, receiving.
     ///   - limit: Bytes of the body, when fewer than the configuration allows.
     /// - Returns: Status, headers and body.
+    /// - Throws: Why there is no whole answer; a status such as 500 is an answer.
     package func send(
         _ request: HTTPRequest, deadline: Duration, limit: Int? = nil
     ) async throws(OutboundError) -> HTTPResponse {
@@ -50,7 +53,8 @@ package final class OutboundClient: Sendable {
     /// - Parameters:
     ///   - request: What to send.
     ///   - headDeadline: How long the head may take.
-    ///   - idleDeadline: How long the server may be silent between two pieces; the time spent in `onChunk` does not count.
+    ///   - idleDeadline: How long the server may be silent between two pieces; the time spent in `onChunk` does not
+    ///     count.
     ///   - head: Sees status and headers first; when it throws, the body is not read.
     ///   - onChunk: Sees each piece; the network waits meanwhile.
     /// - Returns: The status.
@@ -77,7 +81,9 @@ package final class OutboundClient: Sendable {
         }
     }
 
-    /// Loads a file. It appears under `path` whole and synced, or not at all.
+    /// Loads a file.
+    ///
+    /// It appears under `path` whole and synced, or not at all.
     ///
     /// - Parameters:
     ///   - request: What to send.
@@ -85,6 +91,7 @@ package final class OutboundClient: Sendable {
     ///   - deadline: How long all of it may take.
     ///   - idleDeadline: How long the server may be silent.
     /// - Returns: The answer without its body, or, when the status is no success, with it and without a file.
+    /// - Throws: Why there is no file; nothing is left then.
     package func download(
         _ request: HTTPRequest, to path: String, deadline: Duration = .seconds(3600),
         idleDeadline: Duration = .seconds(60)

@@ -36,14 +36,15 @@ package struct RetryBudget: Sendable {
 extension OutboundClient {
     /// Sends a request, and again when that is safe and may help.
     ///
-    /// A refused connection is always tried again, as nothing was sent. A broken one, a timeout and the statuses 429, 502,
-    /// 503 and 504 are tried again only when the request is idempotent. `Retry-After` in seconds is honoured.
+    /// A refused connection is always tried again, as nothing was sent. A broken one, a timeout and the statuses 429,
+    /// 502, 503 and 504 are tried again only when the request is idempotent. `Retry-After` in seconds is honoured.
     ///
     /// - Parameters:
     ///   - request: What to send; one with a streamed body is sent once.
     ///   - deadline: How long each attempt may take.
     ///   - budget: How often and how long.
     /// - Returns: The first final answer, or the last one when the budget is spent.
+    /// - Throws: The failure of the last attempt.
     package func sendRetrying(
         _ request: HTTPRequest, deadline: Duration, budget: RetryBudget = RetryBudget()
     ) async throws(OutboundError) -> HTTPResponse {

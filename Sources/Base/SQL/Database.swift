@@ -1,10 +1,13 @@
-/// One database. The only door to stored state: nothing above this module knows which engine it is.
+/// One database.
+///
+/// The only door to stored state: nothing above this module knows which engine it is.
 ///
 /// - Reads run on a few threads of their own, each on a snapshot that no writer disturbs. The hop costs thirty times a
 ///   small query: batch the reads of a request into one closure.
-/// - Writes run one after another on one thread. Those that wait are committed together ("group commit"): each body has a
-///   savepoint of its own inside one transaction, so one that throws takes nothing along.
-/// - No body ever runs on Swift's cooperative pool, and none can wait: a transaction never stays open across an `await`.
+/// - Writes run one after another on one thread. Those that wait are committed together ("group commit"): each body
+///   has a savepoint of its own inside one transaction, so one that throws takes nothing along.
+/// - No body ever runs on Swift's cooperative pool, and none can wait: a transaction never stays open across an
+///   `await`.
 package struct Database: Sendable {
     let engine: SQLiteEngine
 
@@ -15,8 +18,9 @@ package struct Database: Sendable {
 
     /// Runs `body` as one transaction: all of it is kept, or, when it throws, none.
     ///
-    /// Returns after the commit is on the disk (`synchronous=FULL`). A failed commit is thrown to every write of its group.
-    /// Waits while more than `Limits.waitingWrites` writes wait. Do not use deferred constraints: they fail at the
+    /// Returns after the commit is on the disk (`synchronous=FULL`). A failed commit is thrown to every write of its
+    /// group. Waits while more than `Limits.waitingWrites` writes wait. Do not use deferred constraints: they fail at
+    /// the
     /// commit, which is shared with others.
     @discardableResult
     package func write<Value: Sendable>(
@@ -25,7 +29,9 @@ package struct Database: Sendable {
         try await engine.write(body)
     }
 
-    /// Refuses new work, ends what waits, closes the file. Later reads and writes throw `closed`; closing twice is fine.
+    /// Refuses new work, ends what waits, closes the file.
+    ///
+    /// Later reads and writes throw `closed`; closing twice is fine.
     package func close() async {
         await engine.close()
     }
@@ -40,7 +46,9 @@ package struct Database: Sendable {
         try await engine.checkpoint()
     }
 
-    /// Copies the database to a new file while it is in use. The copy appears under `path` whole, or not at all.
+    /// Copies the database to a new file while it is in use.
+    ///
+    /// The copy appears under `path` whole, or not at all.
     package func backup(to path: String) async throws {
         try await engine.backup(to: path)
     }
@@ -62,7 +70,9 @@ package struct Database: Sendable {
     }
 }
 
-/// A connection inside a transaction. Not Sendable: it cannot outlive the closure it was given to.
+/// A connection inside a transaction.
+///
+/// Not Sendable: it cannot outlive the closure it was given to.
 package struct Connection {
     let session: Session
 

@@ -1,4 +1,6 @@
-/// One step in the life of the schema. Once shipped it never changes: what comes next is a new migration.
+/// One step in the life of the schema.
+///
+/// Once shipped it never changes: what comes next is a new migration.
 package struct Migration: Sendable {
     /// Unique for ever: `pipelines-1-runs`.
     package let id: String
@@ -6,8 +8,9 @@ package struct Migration: Sendable {
 
     package init(id: String, statements: [Statement]) { (self.id, self.statements) = (id, statements) }
 
-    /// Sixteen hexadecimal digits that change with any character of the statements (FNV-1a, 64 bit:
-    /// http://www.isthe.com/chongo/tech/comp/fnv/). Guards against slips, not against malice.
+    /// Sixteen hexadecimal digits that change with any character of the statements.
+    ///
+    /// FNV-1a, 64 bit (Fowler, Noll, Vo; RFC 9923): guards against slips, not against malice.
     var checksum: String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for statement in statements {
@@ -23,7 +26,8 @@ package struct Migration: Sendable {
 }
 
 extension Database {
-    /// Brings the schema up to date: applies, in order and in one transaction, what the table `migration` does not list.
+    /// Brings the schema up to date: applies, in order and in one transaction, what the table `migration` does not
+    /// list.
     ///
     /// Migrations that the table lists and the program does not know are left alone.
     ///

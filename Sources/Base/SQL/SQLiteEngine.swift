@@ -109,8 +109,10 @@ extension Database {
     ///   - path: The database file; its folder must be there.
     ///   - readers: Threads that read at once; 1...64.
     ///   - maximumBytes: The size the file may grow to; a write beyond it throws `full`.
-    ///   - commitHook: Called after the n-th commit since opening (from 1), before its callers resume. When it throws, the
-    ///     database behaves as if the process had died there: its callers, and all later ones, get `closed`.
+    ///   - commitHook: Called after the n-th commit since opening (from 1), before its callers resume. When it
+    ///     throws, the database behaves as if the process had died there: its callers, and all later ones, get
+    ///     `closed`.
+    /// - Returns: The database, ready for reading and writing.
     /// - Throws: `notADatabase`, `corrupt`, `cannotOpen`, `readOnly`, `busy`.
     package static func sqlite(
         path: String, readers: Int = 4, maximumBytes: Int? = nil,
@@ -145,7 +147,9 @@ final class EngineState: Sendable {
     func schemaChanged() { schema.add(1, ordering: .acquiringAndReleasing) }
 }
 
-/// Threads that can be awaited. They are started by `init` only and end when their queue is closed.
+/// Threads that can be awaited.
+///
+/// They are started by `init` only and end when their queue is closed.
 private final class Threads: Sendable {
     private struct State {
         var running = 0

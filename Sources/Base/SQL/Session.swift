@@ -1,7 +1,9 @@
 import Foundation
 import GRDB
 
-/// One open connection while a body runs on it. Never leaves its thread.
+/// One open connection while a body runs on it.
+///
+/// Never leaves its thread.
 final class Session {
     let db: GRDB.Database
     /// Whether a body may have changed tables: what is prepared may then have other columns.
@@ -101,7 +103,9 @@ private enum FirstWord {
     case other
 
     init(_ sql: String) {
-        let word = sql.utf8.drop { $0 <= 0x20 || $0 == UInt8(ascii: ";") }.prefix(10).prefix { (0x61...0x7A).contains($0 | 0x20) }
+        let word = sql.utf8.drop { $0 <= 0x20 || $0 == UInt8(ascii: ";") }.prefix(10).prefix {
+            (0x61...0x7A).contains($0 | 0x20)
+        }
         switch String(decoding: word, as: UTF8.self).lowercased() {
         case "begin", "commit", "end", "rollback", "savepoint", "release", "attach", "detach", "pragma", "vacuum":
             self = .frame
@@ -143,7 +147,9 @@ final class StatementCache {
         }
     }
 
-    /// Takes a statement back. One that failed is forgotten: its next use would report the old failure again.
+    /// Takes a statement back.
+    ///
+    /// One that failed is forgotten: its next use would report the old failure again.
     func checkIn(_ sql: String, isSound: Bool) {
         if !isSound { statements[sql] = nil }
         guard let count = inUse[sql] else { return }

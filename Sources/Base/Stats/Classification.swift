@@ -1,6 +1,6 @@
 import Glibc
 
-/// How well scores tell two classes apart. Scores are probabilities of the class `true` where a function says so.
+/// How well scores tell two classes apart.
 package enum Classification {
     /// Counts of decisions against labels.
     package struct Confusion: Sendable, Codable, Equatable {
@@ -29,7 +29,9 @@ package enum Classification {
         private func share(_ part: Int, of whole: Int) -> Double { whole == 0 ? 0 : Double(part) / Double(whole) }
     }
 
-    /// Area under the ROC curve: the chance that a true one scores above a false one, ties counting half (Mann and Whitney 1947).
+    /// Area under the ROC curve: the chance that a true one scores above a false one, ties counting half.
+    ///
+    /// By the rank sum of Mann and Whitney (1947); scores may be of any scale.
     ///
     /// - Complexity: O(n log n).
     package static func auc(scores: [Double], labels: [Bool]) throws(StatsError) -> Double {
@@ -56,7 +58,9 @@ package enum Classification {
         return (rankSum - p * (p + 1) / 2) / (p * n)
     }
 
-    /// Mean negative logarithm of the probability that was given to what came true; probabilities are kept 2.2·10⁻¹⁶ off 0 and 1.
+    /// Mean negative logarithm of the probability that was given to what came true.
+    ///
+    /// Scores are probabilities, kept 2.2·10⁻¹⁶ off 0 and 1 as in scikit-learn.
     package static func logLoss(scores: [Double], labels: [Bool]) throws(StatsError) -> Double {
         try checkProbabilities(scores, labels)
         let floor = Double.ulpOfOne
@@ -114,11 +118,14 @@ package enum Classification {
         return counts
     }
 
-    package static func accuracy(scores: [Double], labels: [Bool], threshold: Double = 0.5) throws(StatsError) -> Double {
+    package static func accuracy(scores: [Double], labels: [Bool], threshold: Double = 0.5) throws(StatsError) -> Double
+    {
         try confusion(scores: scores, labels: labels, threshold: threshold).accuracy
     }
 
-    package static func precision(scores: [Double], labels: [Bool], threshold: Double = 0.5) throws(StatsError) -> Double {
+    package static func precision(scores: [Double], labels: [Bool], threshold: Double = 0.5) throws(StatsError)
+        -> Double
+    {
         try confusion(scores: scores, labels: labels, threshold: threshold).precision
     }
 

@@ -9,7 +9,7 @@ package enum Descriptive {
 
     /// Mean squared distance from the mean, in two passes.
     ///
-    /// - Parameter degreesOfFreedom: 0 for a population, 1 for the unbiased estimate from a sample.
+    /// Degrees of freedom are 0 for a population, 1 for the unbiased estimate from a sample.
     package static func variance(_ values: [Double], degreesOfFreedom: Int = 0) throws(StatsError) -> Double {
         try StatsError.require(values, atLeast: degreesOfFreedom + 1, "the sample")
         let center = try mean(values)
@@ -26,7 +26,6 @@ package enum Descriptive {
 
     /// The value below which a share of the sample lies, interpolated as numpy does by default (Hyndman and Fan 1996, type 7).
     ///
-    /// - Parameter q: 0...1.
     /// - Complexity: O(n log n).
     package static func quantile(_ values: [Double], _ q: Double) throws(StatsError) -> Double {
         try StatsError.require(values, atLeast: 1, "the sample")

@@ -40,7 +40,7 @@ package enum Drift {
 
     /// Jensen–Shannon distance, the root of the divergence, between counts of the same categories in the same order.
     ///
-    /// - Parameter base: Of the logarithm; with 2 the distance is at most 1, Evidently and scipy take e.
+    /// With base 2 the distance is at most 1; Evidently and scipy take e.
     package static func jensenShannon(reference: [Int], current: [Int], base: Double = 2) throws(StatsError) -> Double {
         let (p, q) = try shares(reference, current)
         guard base > 1 else { throw StatsError(.invalidArgument, "\(base) is no base of a logarithm") }
@@ -55,7 +55,7 @@ package enum Drift {
 
     /// Jensen–Shannon distance between two samples of numbers that are counted in bins.
     ///
-    /// - Parameter edges: Ascending; the first and last bin take all that lies outside.
+    /// The edges ascend; the first and last bin take all that lies outside.
     package static func jensenShannonNumeric(
         reference: [Double], current: [Double], edges: [Double], base: Double = 2
     ) throws(StatsError) -> Double {

@@ -37,7 +37,7 @@ package struct LatencyHistogram: Sendable, Equatable {
 
     /// The duration that a share of all is not longer than, in microseconds; nil when nothing was counted.
     ///
-    /// - Parameter q: 0...1; values outside count as the nearer end.
+    /// Shares outside 0...1 count as the nearer end.
     package func quantile(_ q: Double) -> Double? {
         let count = count
         guard count > 0, !q.isNaN else { return nil }

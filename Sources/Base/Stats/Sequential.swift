@@ -55,7 +55,9 @@ package enum Sequential {
     /// The hypotheses to reject such that at most a share α of the rejections is false on average, under any dependence
     /// (e-BH; Wang and Ramdas 2022): the k with the most evidence, for the largest k whose weakest has e ≥ n / (k α).
     ///
-    /// - Parameter logEvidence: Logarithm of each hypothesis's e-value.
+    /// - Parameters:
+    ///   - logEvidence: Logarithm of each hypothesis's e-value.
+    ///   - alpha: The share of false rejections that is borne.
     /// - Returns: Places of the rejected, ascending.
     package static func rejections(logEvidence: [Double], alpha: Double) -> [Int] {
         guard alpha > 0 else { return [] }

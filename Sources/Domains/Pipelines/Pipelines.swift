@@ -1,1 +1,142 @@
-// Pipelines
+package import API
+package import Blobs
+package import Kernel
+import Manifests
+package import SQL
+
+// Pipelines: from a push to a finished run.
+//
+// What comes in: pushes (RepositoryLoop sees them in the refs of git), `Runs.start`, and what runners tell (`Runners.*`).
+// What goes out: leases for runners, operations of other rooms (`Models`, `Services`, `Monitors`) for the verbs that the
+// server carries out itself, and events.
+//
+// A push: refs differ from table pipelines_ref → manifests of that very commit are applied → one transaction records the
+// ref, tells `repository.pushed` and lays down the runs. Killed anywhere before that transaction, it all happens again.
+//
+// A run: laid down whole when it is asked for, its pipeline's spec frozen with it. RunDecision (pure) says which jobs are
+// ready, skipped, lost, late; RunLoop does it. A ready job has its orders: every expression resolved, every artifact named
+// by digest. A runner holds it by a lease; the lease's epoch fences off those who were thought lost. Steps that a runner
+// has finished stay finished when the same runner comes back to its kept workspace.
+//
+// Tables owned: pipelines_ref, pipelines_run, pipelines_job, pipelines_step, pipelines_artifact, pipelines_runner.
+// Events told: run.queued, run.started, run.cancel-requested, run.finished; job.leased, job.started (server's own),
+// job.skipped, job.finished, job.lost, job.retried; step.started, step.finished; repository.pushed,
+// repository.ref-deleted, repository.manifests-applied, repository.manifests-refused.
+// Loops run: pipelines-repositories, pipelines-runs.
+//
+//   Routes, RunRoutes     handlers                     RunDecision     pure: which jobs do what next
+//   Tables, RunTable, JobTable   the only SQL          RunLoop         does it
+//   Laying                a run laid down whole        Orders, Resolver   expressions → values, references → digests
+//   Leases, Reports       what runners ask and tell    LogBook         output of jobs, a file each
+//   ServerSteps           register, deploy, watch      RepositoryLoop, Git, Push   refs → runs
+//   Admission             what a pipeline must keep
+
+/// Where pipelines keep what does not fit into the store.
+package struct PipelinesSettings: Sendable {
+    /// Hosted repositories: FOLDER/<project>/<name>.git.
+    package var repositories: String
+    /// Output of jobs: FOLDER/<run>/<stage>.<job>.log.
+    package var logs: String
+    /// The git program: a path, or a name to find in the PATH of `environment`.
+    package var git: String
+    /// All that git sees of our environment.
+    package var environment: [String: String]
+
+    package init(
+        repositories: String, logs: String, git: String = "git",
+        environment: [String: String] = ["PATH": "/usr/local/bin:/usr/bin:/bin"]
+    ) {
+        (self.repositories, self.logs, self.git, self.environment) = (repositories, logs, git, environment)
+    }
+}
+
+/// The bounds of this room.
+package enum PipelineLimits {
+    /// How long a lease holds without renewal.
+    package static let lease: Duration = .seconds(15)
+    /// How often a runner renews it.
+    package static let renewal: Duration = .seconds(3)
+    /// How long a runner's question for work may stay open.
+    package static let leaseWait: Duration = .seconds(20)
+    /// How long a reader of a log may wait for more.
+    package static let logWait: Duration = .seconds(20)
+    /// Leases that one job may lose in a row without having finished a step in between.
+    package static let losses = 3
+    /// Time beyond a job's own limit after which the server ends it without its runner's word.
+    package static let timeoutGrace: Duration = .seconds(30)
+    /// Time that a runner has to give a cancelled job back.
+    package static let cancelGrace: Duration = .seconds(60)
+    /// Runs of one pipeline that may be open at once.
+    package static let openRuns = 1000
+    /// Bytes of output kept of one job.
+    package static let logBytes: Int64 = 64 << 20
+    /// Bytes of one piece of output.
+    package static let chunkBytes = 256 << 10
+    /// How often refs are looked at.
+    package static let refsInterval: Duration = .seconds(1)
+    /// Refs of one repository.
+    package static let refs = 10_000
+    /// Manifest files of one commit, and the bytes of all of them.
+    package static let manifestFiles = 500
+    package static let manifestBytes = 8 << 20
+    /// How often a rollout or a monitor is looked at.
+    package static let rolloutInterval: Duration = .milliseconds(500)
+    package static let watchInterval: Duration = .seconds(2)
+}
+
+/// The room of pipelines, repositories and runners.
+package struct PipelinesDomain: Domain {
+    package static let name = "pipelines"
+    let context: DomainContext
+    let blobs: BlobStore
+    let settings: PipelinesSettings
+    let logs: LogBook
+
+    package init(context: DomainContext, blobs: BlobStore, settings: PipelinesSettings) {
+        (self.context, self.blobs, self.settings) = (context, blobs, settings)
+        logs = LogBook(folder: settings.logs)
+    }
+
+    package var migrations: [Migration] { Tables.migrations }
+
+    package func routes(_ routes: inout Routes) {
+        RunRoutes(context: context, logs: logs, git: git).add(to: &routes)
+        RunnerRoutes(leases: Leases(context: context, blobs: blobs, logs: logs)).add(to: &routes)
+    }
+
+    package var loops: [any RunnableLoop] {
+        let logger = context.logger(for: Self.name)
+        return [
+            ReconcileLoop(repositoryReconciler, store: context.store, sweep: .seconds(30), logger: logger),
+            ReconcileLoop(runReconciler, store: context.store, sweep: .seconds(15), logger: logger),
+        ]
+    }
+
+    package func admit(_ resource: Resource, in change: Change) throws {
+        try Admission.check(resource)
+    }
+
+    package func release(_ resource: Resource, in change: Change) throws {
+        switch resource.kind {
+        case RepositoryKind.name:
+            try change.sql.forgetRefs(project: resource.project, repository: resource.name)
+        case PipelineKind.name:
+            for run in try change.sql.openRuns(project: resource.project, pipeline: resource.name) {
+                try change.stop(run, as: .cancelled, because: "its pipeline was deleted")
+            }
+        default: break
+        }
+    }
+
+    // MARK: -
+
+    var git: Git { Git(executable: settings.git, environment: settings.environment) }
+
+    var repositoryReconciler: RepositoryReconciler {
+        RepositoryReconciler(context: context, git: git, folder: settings.repositories)
+    }
+
+    var runReconciler: RunReconciler {
+        RunReconciler(context: context, logs: logs, bornAt: context.time.now)
+    }
+}

@@ -1,5 +1,4 @@
 package import API
-import Foundation
 package import Manifests
 package import Outbound
 

@@ -1,5 +1,6 @@
 import API
 import Blobs
+import HTTPTypes
 import Hummingbird
 import Kernel
 import Manifests
@@ -37,7 +38,7 @@ struct BlobRoutes: Sendable {
             let (digest, size) = try await writer.finish()
             return .json(["digest": .string(digest.description), "size_bytes": .integer(size)], status: 201)
         } catch {
-            await writer.cancel()
+            writer.cancel()
             throw Self.problem(error)
         }
     }

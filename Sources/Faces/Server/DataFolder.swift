@@ -1,4 +1,4 @@
-import API
+package import API
 import Foundation
 
 /// The one folder that holds everything; only one server may have it open.

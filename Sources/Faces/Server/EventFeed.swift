@@ -1,4 +1,5 @@
 import API
+import HTTPTypes
 import Hummingbird
 import Kernel
 import Manifests
@@ -34,35 +35,47 @@ final class EventFeed: Sendable {
         var response = Response(
             status: .ok,
             body: .init { writer in
-                defer { self.open.withLock { $0 -= 1 } }
-                try await self.write(after: after, project: call.project, to: &writer)
-                try await writer.finish(nil)
+                let bell = self.store.bells.listen(to: ["*"])
+                defer {
+                    self.store.bells.remove(bell)
+                    self.open.withLock { $0 -= 1 }
+                }
+                try await writer.write(ByteBuffer(string: ": vagus events\n\n"))
+                var reader = Reader(store: self.store, after: after, project: call.project)
+                while true {
+                    try await writer.write(try await reader.next(bell))
+                }
             })
         response.headers[.contentType] = "text/event-stream"
         response.headers[.cacheControl] = "no-store"
         return response
     }
 
-    private func write(after: Int64, project: String?, to writer: inout any ResponseBodyWriter) async throws {
-        let bell = store.bells.listen(to: ["*"])
-        defer { store.bells.remove(bell) }
+    /// Reads on from where it stopped.
+    private struct Reader {
+        let store: Store
         var query = EventQuery()
-        query.after = after
-        query.limit = Self.batch
-        query.project = project
-        try await writer.write(ByteBuffer(string: ": vagus events\n\n"))
-        while true {
-            let current = query
-            let events = try await store.read { try EventLog.list(current, in: $0) }
-            var buffer = ByteBuffer()
-            for event in events {
-                buffer.writeString("id: \(event.sequence)\nevent: event\ndata: \(event.json.text)\n\n")
-                query.after = event.sequence
+
+        init(store: Store, after: Int64, project: String?) {
+            self.store = store
+            query.after = after
+            query.limit = EventFeed.batch
+            query.project = project
+        }
+
+        /// The next events, or, when none came for a while, a sign of life.
+        mutating func next(_ bell: Bell) async throws -> ByteBuffer {
+            while true {
+                let current = query
+                let events = try await store.read { try EventLog.list(current, in: $0) }
+                if let last = events.last {
+                    query.after = last.sequence
+                    return ByteBuffer(
+                        string: events.map { "id: \($0.sequence)\nevent: event\ndata: \($0.json.text)\n\n" }.joined())
+                }
+                let rang = try await bell.wait(until: store.time.now.advanced(by: .seconds(15)), by: store.time)
+                if !rang { return ByteBuffer(string: ": still here\n\n") }
             }
-            if buffer.readableBytes > 0 { try await writer.write(buffer) }
-            if events.count == Self.batch { continue }
-            let rang = try await bell.wait(until: store.time.now.advanced(by: .seconds(15)), by: store.time)
-            if !rang { try await writer.write(ByteBuffer(string: ": still here\n\n")) }
         }
     }
 }

@@ -1,5 +1,6 @@
 import API
 import Blobs
+import HTTPTypes
 import Hummingbird
 import Kernel
 import Logging

@@ -13,12 +13,14 @@ import Synchronization
 package struct ProxyAgent: Sendable {
     /// How the proxy is set up.
     package struct Settings: Sendable {
-        package var name = "proxy"
-        package var host = "127.0.0.1"
-        package var port = 8480
+        package var name: String
+        package var host: String
+        package var port: Int
         /// Folder where the last table is kept.
         package var folder: String
-        package init(folder: String) { self.folder = folder }
+        package init(name: String = "proxy", host: String, port: Int, folder: String) {
+            (self.name, self.host, self.port, self.folder) = (name, host, port, folder)
+        }
     }
 
     private let client: VagusClient
@@ -143,5 +145,13 @@ package struct ProxyAgent: Sendable {
         var histogram = LatencyHistogram()
         histogram.record(microseconds: bound)
         return histogram.buckets.firstIndex(of: 1) ?? 0
+    }
+}
+
+extension ProxyAgent {
+    /// A proxy that cannot listen, told to people.
+    package static func problem(_ error: any Error) -> any Error {
+        guard let error = error as? ProxyError else { return error }
+        return Problem("proxy.listen", status: 500, error.message, hint: error.hint)
     }
 }

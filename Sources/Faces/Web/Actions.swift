@@ -13,7 +13,8 @@ extension WebFace {
         if segments == ["login"] { return await signIn(request, session) }
         if segments == ["logout"] {
             return .redirect(
-                "/login", cookies: [WebCookie(name: Self.tokenCookie, value: "", maxAge: 0, isSecure: request.isSecure)])
+                "/login", cookies: [WebCookie(name: Self.tokenCookie, value: "", maxAge: 0, isSecure: request.isSecure)]
+            )
         }
         guard let call = request.call else {
             throw Problem("auth.missing", status: 401, "nobody is signed in", hint: "Sign in and repeat.")
@@ -28,7 +29,8 @@ extension WebFace {
 
     private func signIn(_ request: WebRequest, _ session: Session) async -> WebResponse {
         let token = (request.form["token"] ?? "").filter { !$0.isWhitespace }
-        let isSound = !token.isEmpty && token.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x3B && $0 != 0x2C && $0 != 0x22 }
+        let isSound =
+            !token.isEmpty && token.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x3B && $0 != 0x2C && $0 != 0x22 }
         guard isSound, await isToken(token) else {
             return login(
                 request, session,
@@ -36,7 +38,8 @@ extension WebFace {
                     tone: .bad, icon: "failed", title: "This token is unknown, ended or revoked",
                     text: "The token that the first start prints must be redeemed before: vagus token redeem NAME."))
         }
-        let cookie = WebCookie(name: Self.tokenCookie, value: token, maxAge: Self.sessionSeconds, isSecure: request.isSecure)
+        let cookie = WebCookie(
+            name: Self.tokenCookie, value: token, maxAge: Self.sessionSeconds, isSecure: request.isSecure)
         return .redirect(Self.local(request.form["next"] ?? "/"), cookies: [cookie])
     }
 }
@@ -73,7 +76,9 @@ extension Visitor {
     private func again(_ id: String) async throws -> WebResponse {
         let run = try await ask(Runs.get, RunName(project: project, run: id))
         var input = RunInput()
-        (input.project, input.pipeline, input.parameters, input.commit) = (run.project, run.pipeline, run.parameters, run.commit)
+        (input.project, input.pipeline, input.parameters, input.commit) = (
+            run.project, run.pipeline, run.parameters, run.commit
+        )
         return .redirect(Links.path(["runs", try await ask(Runs.start, input).id], ["done": "again"]))
     }
 }

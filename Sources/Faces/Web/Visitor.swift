@@ -14,13 +14,19 @@ struct Visitor: Sendable {
     var icons: String { face.site.assets.icons }
     var csrf: String { session.csrf }
 
-    func ask<Input: Manifest, Output: Manifest>(_ operation: Operation<Input, Output>, _ input: Input) async throws -> Output {
+    func ask<Input: Manifest, Output: Manifest>(_ operation: Operation<Input, Output>, _ input: Input) async throws
+        -> Output
+    {
         try await face.caller.call(operation, input, as: call)
     }
 
     /// Like ``ask(_:_:)``, with nothing for what does not exist (yet).
-    func find<Input: Manifest, Output: Manifest>(_ operation: Operation<Input, Output>, _ input: Input) async throws -> Output? {
-        do { return try await ask(operation, input) } catch let problem as Problem where problem.status == 404 { return nil }
+    func find<Input: Manifest, Output: Manifest>(_ operation: Operation<Input, Output>, _ input: Input) async throws
+        -> Output?
+    {
+        do { return try await ask(operation, input) } catch let problem as Problem where problem.status == 404 {
+            return nil
+        }
     }
 
     func name(_ name: String) -> Name { Name(project: project, name: name) }
@@ -37,7 +43,9 @@ struct Visitor: Sendable {
 
     /// A value the person typed; nothing when left empty.
     func typed(_ key: String) -> String? {
-        guard let text = request.query[key]?.split(separator: " ").joined(separator: " "), !text.isEmpty else { return nil }
+        guard let text = request.query[key]?.split(separator: " ").joined(separator: " "), !text.isEmpty else {
+            return nil
+        }
         return text
     }
 
@@ -46,17 +54,20 @@ struct Visitor: Sendable {
     /// It is asked for before what the page shows: an event in between then rings once too often, never too seldom.
     private func cursor() async throws -> Int64 {
         var query = EventQuery()
-        query.limit = 1
+        (query.limit, query.project) = (1, call.project)
         return try await ask(Events.list, query).items.first?.sequence ?? 0
     }
 
-    func render<Body: PageBody>(title: String? = nil, status: Int = 200, _ make: () async throws -> Body) async throws -> WebResponse {
+    func render<Body: PageBody>(title: String? = nil, status: Int = 200, _ make: () async throws -> Body) async throws
+        -> WebResponse
+    {
         if request.wantsFragment {
             return .html(status: status, face.site.fragment(try await make(), visit(cursor: 0)))
         }
         let cursor = try await cursor()
         let body = try await make()
-        return .html(status: status, face.site.document(body, title: title, visit(cursor: cursor)), cookies: session.cookies)
+        return .html(
+            status: status, face.site.document(body, title: title, visit(cursor: cursor)), cookies: session.cookies)
     }
 
     private func visit(cursor: Int64) -> Site.Visit {
@@ -69,8 +80,10 @@ struct Visitor: Sendable {
     private static func done(_ key: String) -> Notice? {
         let words = [
             "cancel": "The run is being stopped", "promote": "Promoted: the rollout goes on",
-            "promote-full": "Promoted: the new revision gets all traffic", "abort": "Aborted: all traffic goes to the stable revision",
-            "undo": "Going back to the earlier revision", "again": "A new run was started", "run": "The run was started",
+            "promote-full": "Promoted: the new revision gets all traffic",
+            "abort": "Aborted: all traffic goes to the stable revision",
+            "undo": "Going back to the earlier revision", "again": "A new run was started",
+            "run": "The run was started",
         ]
         return words[key].map { Notice(tone: .ok, icon: "ok", title: $0, text: nil) }
     }
@@ -81,7 +94,9 @@ struct Visitor: Sendable {
         let rest = segments.dropFirst()
         guard let name = rest.first else { return try await list(section) }
         if section == .runs, rest.count == 2 { return try await runPart(name, rest.last ?? "") }
-        if section == .resources { return rest.count == 2 ? try await resource(rest[1], rest[2]) : try await resources(of: name) }
+        if section == .resources {
+            return rest.count == 2 ? try await resource(rest[1], rest[2]) : try await resources(of: name)
+        }
         return rest.count == 1 ? try await detail(section, name) : nil
     }
 

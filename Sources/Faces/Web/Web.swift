@@ -4,14 +4,14 @@ import Manifests
 
 /// The web UI: pages made on the server, live without a build step.
 ///
-/// A request comes in as a ``WebRequest``. A GET fetches what its page shows through the operations of the API, with the
-/// permissions of the person who asks; makes plain structs with every value already in words (`RunsPage`, `ServicePage`);
-/// and renders their Mustache templates, which CAssets embeds. A POST to /ui/… is an operation and then a redirect. So
-/// the UI can do nothing that the API cannot.
+/// A request comes in as a ``WebRequest``. A GET fetches what its page shows through the operations of the API, with
+/// the permissions of the person who asks; makes plain structs with every value already in words (`RunsPage`,
+/// `ServicePage`); and renders their Mustache templates, which CAssets embeds. A POST to /ui/… is an operation and then
+/// a redirect. So the UI can do nothing that the API cannot.
 ///
-/// Pages refresh themselves: the event feed rings, `live.js` asks for the page again with `?fragment=main`, and swaps the
-/// parts marked `data-live`. Logs are read on from a byte offset in the same way. Without script everything still works,
-/// one reload later.
+/// Pages refresh themselves: the event feed rings, `live.js` asks for the page again with `?fragment=main`, and swaps
+/// the parts marked `data-live`. Logs are read on from a byte offset in the same way. Without script everything still
+/// works, one reload later.
 package struct WebFace: Sendable {
     let caller: any OperationCaller
     let site: Site
@@ -62,12 +62,14 @@ package struct WebFace: Sendable {
     /// The page for a path that nobody knows.
     package func missing(_ request: WebRequest) -> WebResponse {
         problem(
-            Problem("page.not-found", status: 404, "there is no page \(Format.clipped(request.path, 120))"), request, Session(request))
+            Problem("page.not-found", status: 404, "there is no page \(Format.clipped(request.path, 120))"), request,
+            Session(request))
     }
 
     private static func isOurs(_ segments: [String]) -> Bool {
         guard let first = segments.first else { return true }
-        return first == "ui" || first == "login" || Section.allCases.contains { $0.rawValue == first && $0 != .overview }
+        return first == "ui" || first == "login"
+            || Section.allCases.contains { $0.rawValue == first && $0 != .overview }
     }
 
     private func askToSignIn(_ request: WebRequest) -> WebResponse {
@@ -85,7 +87,8 @@ package struct WebFace: Sendable {
 
     /// A path on this server, so that a link to the sign-in page cannot lead elsewhere afterwards.
     static func local(_ path: String) -> String {
-        let isLocal = path.hasPrefix("/") && !path.hasPrefix("//") && !path.contains("\\") && !path.contains { $0.isNewline }
+        let isLocal =
+            path.hasPrefix("/") && !path.hasPrefix("//") && !path.contains("\\") && !path.contains { $0.isNewline }
         return isLocal ? path : "/"
     }
 
@@ -93,7 +96,8 @@ package struct WebFace: Sendable {
         let page = ProblemPage(problem, back: request.isLook ? "/" : Self.local(request.form["back"] ?? "/"))
         var visit = Site.Visit(actor: request.call?.actor ?? "", project: request.project, csrf: session.csrf)
         visit.canLogOut = request.hasAuth && request.call != nil
-        return .html(status: problem.status == 0 ? 502 : problem.status, site.document(page, visit), cookies: session.cookies)
+        return .html(
+            status: problem.status == 0 ? 502 : problem.status, site.document(page, visit), cookies: session.cookies)
     }
 }
 
@@ -119,7 +123,8 @@ struct Session: Sendable {
         if request.query["project"] != nil {
             cookies.append(
                 WebCookie(
-                    name: WebFace.projectCookie, value: request.project, maxAge: WebFace.sessionSeconds, isSecure: request.isSecure))
+                    name: WebFace.projectCookie, value: request.project, maxAge: WebFace.sessionSeconds,
+                    isSecure: request.isSecure))
         }
     }
 
@@ -132,7 +137,9 @@ struct Session: Sendable {
             return false
         }
         // A token that was only just made for this answer cannot have been in a page.
-        guard let kept = request.cookies[WebFace.csrfCookie], kept == csrf, let sent = request.form["csrf"] else { return false }
+        guard let kept = request.cookies[WebFace.csrfCookie], kept == csrf, let sent = request.form["csrf"] else {
+            return false
+        }
         let (left, right) = (Array(kept.utf8), Array(sent.utf8))
         guard left.count == right.count else { return false }
         return zip(left, right).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
@@ -149,7 +156,9 @@ extension Substring {
                 bytes.append(byte)
                 continue
             }
-            guard let pair = String(rest.prefix(2)), pair.utf8.count == 2, let value = UInt8(pair, radix: 16) else { return nil }
+            guard let pair = String(rest.prefix(2)), pair.utf8.count == 2, let value = UInt8(pair, radix: 16) else {
+                return nil
+            }
             bytes.append(value)
             rest = rest.dropFirst(2)
         }

@@ -23,7 +23,8 @@ package struct WebRequest: Sendable {
 
     package init(
         method: String, path: String, query: [String: String] = [:], form: [String: String] = [:],
-        cookies: [String: String] = [:], headers: [String: String] = [:], call: Call?, hasAuth: Bool, isSecure: Bool = false,
+        cookies: [String: String] = [:], headers: [String: String] = [:], call: Call?, hasAuth: Bool,
+        isSecure: Bool = false,
         now: Timestamp
     ) {
         (self.method, self.path, self.query, self.form) = (method, path, query, form)
@@ -31,11 +32,13 @@ package struct WebRequest: Sendable {
         (self.isSecure, self.now) = (isSecure, now)
     }
 
-    /// The project that is looked at: as asked for, as last chosen, or the default.
+    /// The project that is looked at: the only one of the token, as asked for, as last chosen, or the default.
     var project: String {
-        for name in [query["project"], cookies[WebFace.projectCookie], call?.project] {
+        for name in [call?.project, query["project"], cookies[WebFace.projectCookie]] {
             if let name, !name.isEmpty, name.utf8.count <= 63,
-                name.utf8.allSatisfy({ (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D || $0 == 0x5F })
+                name.utf8.allSatisfy({
+                    (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2D || $0 == 0x5F
+                })
             {
                 return name
             }
@@ -77,6 +80,7 @@ package struct WebCookie: Sendable, Equatable {
 
     /// The value of its Set-Cookie header.
     package var header: String {
-        "\(name)=\(value); Path=/; HttpOnly; SameSite=Strict" + (maxAge.map { "; Max-Age=\($0)" } ?? "") + (isSecure ? "; Secure" : "")
+        "\(name)=\(value); Path=/; HttpOnly; SameSite=Strict" + (maxAge.map { "; Max-Age=\($0)" } ?? "")
+            + (isSecure ? "; Secure" : "")
     }
 }

@@ -29,9 +29,11 @@ package final class TestHouse: Sendable {
     /// - Parameters:
     ///   - folder: The folder of an earlier house, to open what it left behind; nil: a new one.
     ///   - time: Where time comes from.
+    ///   - firstID: The number of the first id; a house that opens an old folder begins above those already given.
     ///   - commitHook: See `Database.sqlite`: a throw at the n-th commit is a crash there.
     package init(
-        folder: String? = nil, time: ManualTime = ManualTime(), commitHook: (@Sendable (Int) throws -> Void)? = nil
+        folder: String? = nil, time: ManualTime = ManualTime(), firstID: Int = 1,
+        commitHook: (@Sendable (Int) throws -> Void)? = nil
     ) throws {
         let place = folder ?? NSTemporaryDirectory() + "vagus-house-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
@@ -43,7 +45,7 @@ package final class TestHouse: Sendable {
         caller = LateCaller()
         var logger = Logger(label: "vagus.test")
         logger.logLevel = .critical
-        context = DomainContext(store: store, ids: .counting(), caller: caller, logger: logger)
+        context = DomainContext(store: store, ids: .counting(from: firstID), caller: caller, logger: logger)
     }
 
     deinit {
@@ -89,8 +91,8 @@ package final class TestHouse: Sendable {
 
 extension IdentifierSource {
     /// Ids that count: "run_000001", "run_000002", … whatever the prefix.
-    package static func counting() -> IdentifierSource {
-        let counter = Counter()
+    package static func counting(from first: Int = 1) -> IdentifierSource {
+        let counter = Counter(first)
         return IdentifierSource { prefix in
             let digits = String(counter.next())
             let text = String(repeating: "0", count: max(0, 6 - digits.count)) + digits
@@ -99,10 +101,11 @@ extension IdentifierSource {
     }
 
     private final class Counter: Sendable {
-        private let value = Mutex(0)
+        private let value: Mutex<Int>
+        init(_ first: Int) { value = Mutex(first) }
         func next() -> Int {
             value.withLock { value in
-                value += 1
+                defer { value += 1 }
                 return value
             }
         }

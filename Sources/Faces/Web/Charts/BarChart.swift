@@ -35,9 +35,11 @@ struct BarChart: Sendable {
         var svg = SVG()
         frame.open(&svg, label: "\(title), \(bars.count) bars")
         let highest = bars.map(\.value).max() ?? 0
-        let y = Scale(around: min(0, bars.map(\.value).min() ?? 0)...max(highest, 0), count: 3, pixels: (frame.bottom, frame.top))
+        let y = Scale(
+            around: min(0, bars.map(\.value).min() ?? 0)...max(highest, 0), count: 3, pixels: (frame.bottom, frame.top),
+            unit: unit)
         frame.drawY(&svg, y, unit: unit)
-        let slot = (frame.right - frame.left) / Double(max(1, bars.count))
+        let slot = min(90, (frame.right - frame.left) / Double(max(1, bars.count)))
         let width = min(34, max(1.5, slot * 0.72))
         for (index, bar) in bars.enumerated() {
             let middle = frame.left + (Double(index) + 0.5) * slot
@@ -52,7 +54,7 @@ struct BarChart: Sendable {
         }
         let x = Scale(
             exactly: 0...Double(max(1, bars.count)), ticks: bars.indices.map { Double($0) + 0.5 },
-            pixels: (frame.left, frame.right))
+            pixels: (frame.left, frame.left + slot * Double(max(1, bars.count))))
         frame.drawX(&svg, x) { bars[min(bars.count - 1, Int($0))].label }
         for (index, bar) in bars.enumerated() {
             let from = frame.left + Double(index) * slot

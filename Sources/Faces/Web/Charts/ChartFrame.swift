@@ -1,4 +1,6 @@
-/// The size a chart is drawn for. Each chart is drawn twice, and the style sheet shows the one that fits.
+/// The size a chart is drawn for.
+///
+/// Each chart is drawn twice, and the style sheet shows the one that fits.
 enum ChartSize: Sendable {
     /// The width of a page.
     case full
@@ -42,7 +44,10 @@ struct LegendItem: Sendable {
         svg.open("svg", ["viewBox": "0 0 20 10", "aria-hidden": "true"])
         svg.add(
             "line",
-            ["class": "l\(index % 8)", "x1": 1, "y1": 5, "x2": 19, "y2": 5, "stroke-width": 2.2, "stroke-linecap": "round"])
+            [
+                "class": "l\(index % 8)", "x1": 1, "y1": 5, "x2": 19, "y2": 5, "stroke-width": 2.2,
+                "stroke-linecap": "round",
+            ])
         svg.close("svg")
         return LegendItem(name: name, swatch: Markup(svg.text))
     }
@@ -96,7 +101,9 @@ struct ChartFrame {
     func drawY(_ svg: inout SVG, _ scale: Scale, unit: Unit) {
         for tick in scale.ticks {
             let y = scale(tick).rounded()
-            svg.add("line", ["class": "grid", "x1": .number(left), "x2": .number(right), "y1": .number(y), "y2": .number(y)])
+            svg.add(
+                "line",
+                ["class": "grid", "x1": .number(left), "x2": .number(right), "y1": .number(y), "y2": .number(y)])
             svg.add(
                 "text", ["x": .number(left - 8), "y": .number(y + 4), "text-anchor": "end"],
                 unit.tick(tick, step: scale.step))

@@ -51,15 +51,19 @@ struct HeatMap: Sendable {
         var svg = SVG()
         let width = size == .phone ? size.width : max(labelWidth + cell * count, min(size.width, 530))
         let frame = ChartFrame(width: width, height: top + rowHeight * Double(rows.count) + 6)
-        frame.open(&svg, label: "\(title). \(over) of \(rows.count * columns.count) cells at or above \(unit.limit(threshold))")
+        frame.open(
+            &svg, label: "\(title). \(over) of \(rows.count * columns.count) cells at or above \(unit.limit(threshold))"
+        )
         drawColumns(&svg, labelWidth: labelWidth, cell: cell, width: width)
         for (index, row) in rows.enumerated() {
             let y = top + Double(index) * rowHeight
             svg.add(
-                "text", ["class": "row-label", "x": .number(labelWidth - 9), "y": .number(y + 16), "text-anchor": "end"],
+                "text",
+                ["class": "row-label", "x": .number(labelWidth - 9), "y": .number(y + 16), "text-anchor": "end"],
                 Format.clipped(row.name, Int((labelWidth - 12) / 6)))
             for (column, value) in row.values.enumerated() {
-                drawCell(&svg, row, column, value, x: labelWidth + Double(column) * cell, y: y, cell: cell, row: rowHeight)
+                drawCell(
+                    &svg, row, column, value, x: labelWidth + Double(column) * cell, y: y, cell: cell, row: rowHeight)
             }
         }
         svg.close("svg")
@@ -81,23 +85,28 @@ struct HeatMap: Sendable {
     }
 
     private func drawCell(
-        _ svg: inout SVG, _ row: Row, _ column: Int, _ value: Double?, x: Double, y: Double, cell: Double, row height: Double
+        _ svg: inout SVG, _ row: Row, _ column: Int, _ value: Double?, x: Double, y: Double, cell: Double,
+        row height: Double
     ) {
         let isOver = value.map { $0 >= threshold } ?? false
         let inset = cell > 14 ? 1.0 : 0.5
+        let told = value.map(unit.written) ?? "too few rows"
         let shape: SVG.Attributes = [
             "class": "hit \(value.map { "h\(shade($0))" } ?? "hx")\(isOver ? " over-cell" : "")",
             "x": .number(x + inset), "y": .number(y + 1), "width": .number(max(1, cell - 2 * inset)),
             "height": .number(height - 2), "rx": .number(cell > 14 ? 3.5 : 1),
             "data-at": "\(row.name), \(column < columns.count ? columns[column] : "")",
-            "data-values": "\(value.map { "value\t\(unit.written($0))\nlimit\t\(unit.limit(threshold))" } ?? "value\ttoo few rows")",
+            "data-values":
+                "value\t\(told)\nlimit\t\(unit.limit(threshold))",
         ]
-        let told = value.map(unit.written) ?? "too few rows"
         svg.add("rect", shape, title: "\(row.name), \(column < columns.count ? columns[column] : ""): \(told)")
         guard isOver, cell >= 9 else { return }
         // A dot for what is over the limit, readable without colour.
         svg.add(
             "circle",
-            ["class": "over-dot", "cx": .number(x + cell / 2), "cy": .number(y + height / 2), "r": .number(min(3, cell / 4))])
+            [
+                "class": "over-dot", "cx": .number(x + cell / 2), "cy": .number(y + height / 2),
+                "r": .number(min(3, cell / 4)),
+            ])
     }
 }

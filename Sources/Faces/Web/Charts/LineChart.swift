@@ -93,18 +93,24 @@ struct LineChart: Sendable {
         let frame = ChartFrame(width: size.width, height: size == .phone ? min(height, 210) : height)
         var svg = SVG()
         frame.open(&svg, label: label)
-        let values = series.flatMap { $0.points.flatMap { [$0.y, $0.low, $0.high] } }.compactMap { $0 }.filter(\.isFinite)
+        let values = series.flatMap { $0.points.flatMap { [$0.y, $0.low, $0.high] } }.compactMap { $0 }.filter(
+            \.isFinite)
         guard let low = values.min(), let high = values.max(), let first = columns.first, let last = columns.last else {
             svg.add(
                 "text",
-                ["class": "empty-note", "x": .number(frame.width / 2), "y": .number(frame.height / 2), "text-anchor": "middle"],
+                [
+                    "class": "empty-note", "x": .number(frame.width / 2), "y": .number(frame.height / 2),
+                    "text-anchor": "middle",
+                ],
                 "Nothing measured yet")
             svg.close("svg")
             return Markup(svg.text)
         }
         let limits = thresholds.map(\.value)
         let bottom = startsAtZero ? min(0, low) : min(low, limits.min() ?? low)
-        let y = Scale(around: bottom...max(high, limits.max() ?? high, bottom), count: 4, pixels: (frame.bottom, frame.top))
+        let y = Scale(
+            around: bottom...max(high, limits.max() ?? high, bottom), count: 4, pixels: (frame.bottom, frame.top),
+            unit: unit)
         let x = horizontal(first...last, frame: frame, narrow: size == .phone)
         frame.drawY(&svg, y, unit: unit)
         drawBands(&svg, frame, y)
@@ -156,11 +162,17 @@ struct LineChart: Sendable {
             let at = y(limit.value)
             svg.add(
                 "line",
-                ["class": "threshold", "x1": .number(frame.left), "x2": .number(frame.right), "y1": .number(at), "y2": .number(at)])
+                [
+                    "class": "threshold", "x1": .number(frame.left), "x2": .number(frame.right), "y1": .number(at),
+                    "y2": .number(at),
+                ])
             let above = at - frame.top > 16
             svg.add(
                 "text",
-                ["class": "limit", "x": .number(frame.right - 4), "y": .number(above ? at - 6 : at + 15), "text-anchor": "end"],
+                [
+                    "class": "limit", "x": .number(frame.right - 4), "y": .number(above ? at - 6 : at + 15),
+                    "text-anchor": "end",
+                ],
                 "\(limit.label) \(unit.limit(limit.value))")
         }
     }
@@ -170,10 +182,14 @@ struct LineChart: Sendable {
             let at = x(mark.x)
             svg.add(
                 "line",
-                ["class": "mark", "x1": .number(at), "x2": .number(at), "y1": .number(frame.top - 6), "y2": .number(frame.bottom)])
+                [
+                    "class": "mark", "x1": .number(at), "x2": .number(at), "y1": .number(frame.top - 6),
+                    "y2": .number(frame.bottom),
+                ])
             let anchor = at > frame.right - 80 ? "end" : "start"
             svg.add(
-                "text", ["x": .number(anchor == "end" ? at - 4 : at + 4), "y": .number(frame.top), "text-anchor": "\(anchor)"],
+                "text",
+                ["x": .number(anchor == "end" ? at - 4 : at + 4), "y": .number(frame.top), "text-anchor": "\(anchor)"],
                 mark.label)
         }
     }

@@ -52,14 +52,17 @@ struct RunGraph: Sendable {
 
     var figure: Figure { Figure(.full) { draw($0) } }
 
-    /// The longest way from a stage without needs to each stage. A need that names nothing, or a circle, counts as none.
+    /// The longest way from a stage without needs to each stage.
+    ///
+    /// A need that names nothing, or a circle, counts as none.
     static func levels(_ stages: [Stage]) -> [Int] {
         let index = Dictionary(stages.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
         var levels = [Int](repeating: 0, count: stages.count)
         for _ in stages.indices {
             var moved = false
             for (position, stage) in stages.enumerated() {
-                let wanted = stage.needs.compactMap { index[$0] }.filter { $0 != position }.map { levels[$0] + 1 }.max() ?? 0
+                let wanted =
+                    stage.needs.compactMap { index[$0] }.filter { $0 != position }.map { levels[$0] + 1 }.max() ?? 0
                 if wanted > levels[position], wanted < stages.count { (levels[position], moved) = (wanted, true) }
             }
             if !moved { break }
@@ -91,7 +94,9 @@ struct RunGraph: Sendable {
             top += deepest + (size == .phone ? 22 : Self.bandGap)
         }
         let used = boxes.map { $0.x + $0.width }.max() ?? width
-        return (boxes, size == .phone ? width : max(used + 1, width * 0.72), (boxes.map { $0.y + $0.height }.max() ?? 0) + 4)
+        return (
+            boxes, size == .phone ? width : max(used + 1, width * 0.72), (boxes.map { $0.y + $0.height }.max() ?? 0) + 4
+        )
     }
 
     private static func height(_ stage: Stage) -> Double {
@@ -184,12 +189,16 @@ struct RunGraph: Sendable {
         svg.open(
             "a",
             [
-                "href": "\(job.href)", "class": "\(job.isChosen ? "on " : "")\(job.status.tone == .mute ? "skipped" : "")",
+                "href": "\(job.href)",
+                "class": "\(job.isChosen ? "on " : "")\(job.status.tone == .mute ? "skipped" : "")",
                 "aria-label": "\(job.name): \(job.status.text)",
             ])
         svg.add(
             "rect",
-            ["class": "job-bg", "x": .number(x + 5), "y": .number(y + 1), "width": .number(width - 10), "height": 23, "rx": 6])
+            [
+                "class": "job-bg", "x": .number(x + 5), "y": .number(y + 1), "width": .number(width - 10), "height": 23,
+                "rx": 6,
+            ])
         svg.open("g", ["transform": "translate(\(SVG.coordinate(x + 12)) \(SVG.coordinate(y + 5)))"])
         svg.add(
             "use",
@@ -199,15 +208,22 @@ struct RunGraph: Sendable {
             ])
         svg.close("g")
         let room = Int((width - 44 - Double(max(job.time.count, 4)) * 6.6 - 14) / 6.9)
-        svg.add("text", ["class": "job-name", "x": .number(x + 34), "y": .number(y + 17)], Format.clipped(job.name, max(4, room)))
+        svg.add(
+            "text", ["class": "job-name", "x": .number(x + 34), "y": .number(y + 17)],
+            Format.clipped(job.name, max(4, room)))
         if let since = job.since {
             svg.add(
                 "text",
-                ["class": "job-time", "x": .number(x + width - 12), "y": .number(y + 17), "text-anchor": "end", "data-since": "\(since)"],
+                [
+                    "class": "job-time", "x": .number(x + width - 12), "y": .number(y + 17), "text-anchor": "end",
+                    "data-since": "\(since)",
+                ],
                 job.time)
         } else {
             svg.add(
-                "text", ["class": "job-time", "x": .number(x + width - 12), "y": .number(y + 17), "text-anchor": "end"], job.time)
+                "text",
+                ["class": "job-time", "x": .number(x + width - 12), "y": .number(y + 17), "text-anchor": "end"],
+                job.time)
         }
         svg.close("a")
     }

@@ -51,13 +51,13 @@ struct Scale: Sendable, Equatable {
     }
 
     /// Widens `values` to round ends with about `count` ticks between them.
-    init(around values: ClosedRange<Double>, count: Int, pixels: (from: Double, to: Double)) {
+    init(around values: ClosedRange<Double>, count: Int, pixels: (from: Double, to: Double), unit: Unit = .plain) {
         var (low, high) = (values.lowerBound, values.upperBound)
         if high - low < 1e-12 * max(1, abs(high)) {
             let room = max(abs(high) * 0.1, 0.5)
             (low, high) = (low == 0 ? 0 : low - room, high + room)
         }
-        let step = Self.niceStep((high - low) / Double(max(1, count)))
+        let step = Self.niceStep((high - low) / Double(max(1, count)), unit: unit)
         let first = (low / step + 1e-9).rounded(.down)
         let last = (high / step - 1e-9).rounded(.up)
         self.step = step
@@ -81,8 +81,14 @@ struct Scale: Sendable, Equatable {
     }
 
     /// The step of 1, 2 or 5 times a power of ten next above `raw` (Heckbert 1990, "Nice numbers for graph labels").
-    static func niceStep(_ raw: Double) -> Double {
+    ///
+    /// Durations above a minute go by what clocks divide them into instead.
+    static func niceStep(_ raw: Double, unit: Unit = .plain) -> Double {
         guard raw.isFinite, raw > 0 else { return 1 }
+        let clock: [Double] = [
+            15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400, 172_800, 604_800,
+        ]
+        if unit == .seconds, raw > 10, let step = clock.first(where: { $0 >= raw }) { return step }
         var power = 1.0
         while power * 10 <= raw { power *= 10 }
         while power > raw { power /= 10 }
@@ -92,7 +98,9 @@ struct Scale: Sendable, Equatable {
 
     static func decimals(_ step: Double) -> Int {
         var (scaled, count) = (abs(step), 0)
-        while count < 6, abs(scaled - scaled.rounded()) > 1e-6 * max(1, scaled) { (scaled, count) = (scaled * 10, count + 1) }
+        while count < 6, abs(scaled - scaled.rounded()) > 1e-6 * max(1, scaled) {
+            (scaled, count) = (scaled * 10, count + 1)
+        }
         return count
     }
 

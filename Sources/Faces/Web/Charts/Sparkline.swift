@@ -10,13 +10,19 @@ enum Sparkline {
         var svg = SVG()
         svg.open("svg", ["viewBox": "0 0 220 40", "role": "img", "aria-label": "\(label)"])
         svg.add("title", [:], label)
-        let points = values.enumerated().map { LineChart.Point(3 + Double($0) * step, $1.flatMap { $0.isFinite ? $0 : nil }) }
+        let points = values.enumerated().map {
+            LineChart.Point(3 + Double($0) * step, $1.flatMap { $0.isFinite ? $0 : nil })
+        }
         for piece in LineChart.pieces(points) {
             let line = piece.compactMap { point in
-                point.y.map { (point.x, high - low < 1e-12 ? height / 2 : height - 5 - ($0 - low) / room * (height - 10)) }
+                point.y.map {
+                    (point.x, high - low < 1e-12 ? height / 2 : height - 5 - ($0 - low) / room * (height - 10))
+                }
             }
             svg.add("path", ["class": "line l\(tone)", "d": "\(LineChart.path(line))"])
-            if line.count == 1 { svg.add("circle", ["class": "f\(tone)", "cx": .number(line[0].0), "cy": .number(line[0].1), "r": 2]) }
+            if line.count == 1 {
+                svg.add("circle", ["class": "f\(tone)", "cx": .number(line[0].0), "cy": .number(line[0].1), "r": 2])
+            }
             if piece.last?.x == points.last?.x, let end = line.last {
                 svg.add("circle", ["class": "f\(tone)", "cx": .number(end.0), "cy": .number(end.1), "r": 3])
             }
@@ -39,7 +45,8 @@ enum Sparkline {
                 "rect",
                 [
                     "class": "\(value > 0 ? "f0" : "fmute")", "x": .number((Double(index) + 0.5) * slot - width / 2),
-                    "y": .number(39 - height), "width": .number(width), "height": .number(height), "rx": .number(min(2, width / 4)),
+                    "y": .number(39 - height), "width": .number(width), "height": .number(height),
+                    "rx": .number(min(2, width / 4)),
                 ])
         }
         svg.close("svg")
@@ -65,7 +72,8 @@ enum Sparkline {
             svg.add(
                 "rect",
                 [
-                    "class": "f\(stage.tone.rawValue)", "x": .number(Double(index) * 13), "y": .number(top), "width": 10,
+                    "class": "f\(stage.tone.rawValue)", "x": .number(Double(index) * 13), "y": .number(top),
+                    "width": 10,
                     "height": .number(height), "rx": 2,
                 ],
                 title: "\(stage.name): \(stage.status)")
@@ -79,12 +87,20 @@ enum Sparkline {
         var svg = SVG()
         let label = parts.map { "\($0.name) \(Format.percent($0.share))" }.joined(separator: ", ")
         svg.open(
-            "svg", ["class": "bar", "viewBox": "0 0 400 10", "preserveAspectRatio": "none", "role": "img", "aria-label": "\(label)"])
+            "svg",
+            [
+                "class": "bar", "viewBox": "0 0 400 10", "preserveAspectRatio": "none", "role": "img",
+                "aria-label": "\(label)",
+            ])
         var x = 0.0
         for (index, part) in parts.enumerated() where part.share > 0 && part.share.isFinite {
             let width = min(400 - x, part.share * 400)
             svg.add(
-                "rect", ["class": "f\(index % 8)", "x": .number(x), "y": 0, "width": .number(max(1, width - 1.5)), "height": 10],
+                "rect",
+                [
+                    "class": "f\(index % 8)", "x": .number(x), "y": 0, "width": .number(max(1, width - 1.5)),
+                    "height": 10,
+                ],
                 title: "\(part.name): \(Format.percent(part.share))")
             x += width
         }

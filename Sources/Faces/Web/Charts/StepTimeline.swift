@@ -30,7 +30,8 @@ struct StepTimeline: Sendable {
                     bar.start.map { Format.duration((bar.end ?? now) - $0) } ?? "–", bar.status.text,
                 ])
         }
-        let table = ValueTable(title: "When each job ran", columns: ["Job", "Started after", "Took", "Status"], rows: rows)
+        let table = ValueTable(
+            title: "When each job ran", columns: ["Job", "Started after", "Took", "Status"], rows: rows)
         return Figure(size, table: table) { draw($0) }
     }
 
@@ -41,7 +42,8 @@ struct StepTimeline: Sendable {
         let left = min(longest + 14, size == .phone ? 104 : 220)
         let rowHeight = 26.0
         let frame = ChartFrame(
-            width: size.width, height: 12 + rowHeight * Double(max(1, bars.count)) + 28, left: left, right: 14, top: 8, bottom: 26)
+            width: size.width, height: 12 + rowHeight * Double(max(1, bars.count)) + 28, left: left, right: 14, top: 8,
+            bottom: 26)
         var svg = SVG()
         frame.open(&svg, label: "When each job ran")
         let end = max(bars.compactMap { $0.end ?? ($0.start == nil ? nil : now) }.max() ?? now, origin + 1)
@@ -51,7 +53,11 @@ struct StepTimeline: Sendable {
         for tick in ticks {
             let at = x(tick)
             svg.add(
-                "line", ["class": "grid", "x1": .number(at), "x2": .number(at), "y1": .number(frame.top), "y2": .number(frame.bottom)])
+                "line",
+                [
+                    "class": "grid", "x1": .number(at), "x2": .number(at), "y1": .number(frame.top),
+                    "y2": .number(frame.bottom),
+                ])
         }
         frame.drawX(&svg, x) { $0 == 0 ? "0s" : Format.duration($0) }
         for (index, bar) in bars.enumerated() {
@@ -69,7 +75,8 @@ struct StepTimeline: Sendable {
             svg.add(
                 "line",
                 [
-                    "class": "axis", "x1": .number(x(queued - origin)), "x2": .number(x(start - origin)), "y1": .number(y + 9),
+                    "class": "axis", "x1": .number(x(queued - origin)), "x2": .number(x(start - origin)),
+                    "y1": .number(y + 9),
                     "y2": .number(y + 9),
                 ])
         }
@@ -87,7 +94,8 @@ struct StepTimeline: Sendable {
         svg.add(
             "rect",
             [
-                "class": "hit", "x": .number(frame.left), "y": .number(y - 3), "width": .number(frame.right - frame.left),
+                "class": "hit", "x": .number(frame.left), "y": .number(y - 3),
+                "width": .number(frame.right - frame.left),
                 "height": .number(height), "data-at": "\(bar.name)",
                 "data-values": "\(values.map { "\($0.0)\t\($0.1)" }.joined(separator: "\n"))",
             ],
@@ -95,6 +103,8 @@ struct StepTimeline: Sendable {
         let label = ChartFrame.textWidth(took)
         if to + 8 + label < frame.right {
             svg.add("text", ["x": .number(max(to, from + 2.5) + 6), "y": .number(y + 13)], took)
+        } else if from - 8 - label > frame.left {
+            svg.add("text", ["x": .number(from - 6), "y": .number(y + 13), "text-anchor": "end"], took)
         }
     }
 }

@@ -1,4 +1,5 @@
 import API
+import Kernel
 
 extension Visitor {
     func events(audit: AuditOutcome?) async throws -> WebResponse {
@@ -6,7 +7,7 @@ extension Visitor {
             var query = EventQuery()
             (query.name, query.actor, query.subject) = (typed("name"), typed("actor"), typed("subject"))
             query.before = typed("before").flatMap(Int64.init)
-            query.limit = EventsPage.limit
+            (query.limit, query.project) = (EventsPage.limit, call.project)
             return EventsPage(try await ask(Events.list, query).items, query: query, audit: audit, now: now)
         }
     }

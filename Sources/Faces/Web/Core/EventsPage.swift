@@ -34,7 +34,9 @@ struct EventRow: Sendable {
         kind = event.subject.kind
         href = Links.subject(kind: event.subject.kind, name: event.subject.name)
         who = event.actor
-        actorIcon = event.actor.hasPrefix("system:") || event.actor.hasPrefix("run:") ? "system" : event.actor.hasPrefix("token:") ? "key" : "user"
+        actorIcon =
+            event.actor.hasPrefix("system:") || event.actor.hasPrefix("run:")
+            ? "system" : event.actor.hasPrefix("token:") ? "key" : "user"
         when = When(event.at.seconds, now: now)
     }
 
@@ -45,7 +47,8 @@ struct EventRow: Sendable {
             (["fail", "lost", "abort", "breach", "denied"], .bad, "failed"), (["rolled-back", "undone"], .bad, "undo"),
             (["pause", "drift", "quarantin"], .warn, "warn"),
             (["finish", "promot", "succeed", "register", "healthy", "ready"], .ok, "ok"),
-            (["start", "leas", "step", "shift"], .run, "running"), (["delete", "cancel", "stop", "revok"], .mute, "cancelled"),
+            (["start", "leas", "step", "shift"], .run, "running"),
+            (["delete", "cancel", "stop", "revok"], .mute, "cancelled"),
         ]
         let found = table.first { entry in entry.words.contains { verb.contains($0) } }
         return found.map { ($0.tone, $0.icon) } ?? (.mute, "info")
@@ -76,18 +79,25 @@ struct EventsPage: PageBody {
         subject = query.subject ?? ""
         isFiltered = query.name != nil || query.actor != nil || query.subject != nil
         table = Rows(events.map { EventRow($0, now: now) })
-        empty = !events.isEmpty ? nil : isFiltered
-            ? EmptyState(
-                icon: "search", title: "No event fits this filter",
-                text: "Names may end in a star (run.*); actors and subjects are written in full.", commands: [])
-            : EmptyState(
-                icon: "events", title: "Nothing has happened yet", text: "The first thing you declare is the first event.",
-                commands: ["vagus apply -f vagus.yaml"])
-        older = events.count < Self.limit ? nil : events.last.map { last in
-            Links.path(
-                ["events"],
-                ["name": query.name, "actor": query.actor, "subject": query.subject, "before": "\(last.sequence)"])
-        }
+        empty =
+            !events.isEmpty
+            ? nil
+            : isFiltered
+                ? EmptyState(
+                    icon: "search", title: "No event fits this filter",
+                    text: "Names may end in a star (run.*); actors and subjects are written in full.", commands: [])
+                : EmptyState(
+                    icon: "events", title: "Nothing has happened yet",
+                    text: "The first thing you declare is the first event.",
+                    commands: ["vagus apply -f vagus.yaml"])
+        older =
+            events.count < Self.limit
+            ? nil
+            : events.last.map { last in
+                Links.path(
+                    ["events"],
+                    ["name": query.name, "actor": query.actor, "subject": query.subject, "before": "\(last.sequence)"])
+            }
     }
 
     private static func verdict(_ audit: AuditOutcome) -> Notice {
@@ -98,6 +108,7 @@ struct EventsPage: PageBody {
         }
         return Notice(
             tone: .bad, icon: "failed",
-            title: audit.first_bad.map { "The chain is broken at event \($0)" } ?? "The chain is broken", text: audit.message)
+            title: audit.first_bad.map { "The chain is broken at event \($0)" } ?? "The chain is broken",
+            text: audit.message)
     }
 }

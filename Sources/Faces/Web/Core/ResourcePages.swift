@@ -26,7 +26,8 @@ struct ResourcesPage: PageBody {
         caption = title
         tabs = Kinds.all.map { other in
             Tab(
-                other.plural.prefix(1).uppercased() + other.plural.dropFirst(), Links.path(["resources", other.plural]),
+                other.plural.prefix(1).uppercased() + other.plural.dropFirst(),
+                Links.path(["resources", other.plural]),
                 current: other.plural == kind.plural)
         }
         table = Rows(
@@ -37,13 +38,18 @@ struct ResourcesPage: PageBody {
                     when: When(one.updated_at.seconds, now: now))
             })
         let name = kind.name.lowercased()
-        empty = !resources.isEmpty ? nil : EmptyState(
-            icon: "info", title: "No \(name) yet", text: kind.summary,
-            commands: ["vagus explain \(kind.name)", "vagus apply -f \(name).yaml"])
+        empty =
+            !resources.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "info", title: "No \(name) yet", text: kind.summary,
+                commands: ["vagus explain \(kind.name)", "vagus apply -f \(name).yaml"])
     }
 }
 
-/// How a condition looks. Whether "yes" is good depends on what it speaks of.
+/// How a condition looks.
+///
+/// Whether "yes" is good depends on what it speaks of.
 enum ConditionLook {
     static func badge(_ condition: Condition) -> Badge {
         let base = badge(condition.truth, of: condition.name)
@@ -51,7 +57,9 @@ enum ConditionLook {
     }
 
     static func badge(_ truth: Condition.Truth, of name: String) -> Badge {
-        let isBadNews = ["fail", "degrad", "stall", "drift", "breach", "lost", "error"].contains { name.lowercased().contains($0) }
+        let isBadNews = ["fail", "degrad", "stall", "drift", "breach", "lost", "error"].contains {
+            name.lowercased().contains($0)
+        }
         switch truth {
         case .unknown: return Badge(.mute, "unknown", "Not known yet")
         case .yes: return isBadNews ? Badge(.bad, "failed", "Yes") : Badge(.ok, "ok", "Yes")
@@ -89,28 +97,37 @@ struct ResourcePage: PageBody {
     static let textLimit = 60_000
 
     init(_ resource: Resource, kind: any Kind.Type, events all: [Event], now: Double) {
-        var crumbs = [Link(kind.plural.prefix(1).uppercased() + kind.plural.dropFirst(), Links.path(["resources", kind.plural]))]
+        var crumbs = [
+            Link(kind.plural.prefix(1).uppercased() + kind.plural.dropFirst(), Links.path(["resources", kind.plural]))
+        ]
         if let page = Links.subject(kind: kind.name, name: resource.name), !page.hasPrefix("/resources") {
-            crumbs.append(Link("Its page", page))
+            crumbs.append(Link("Page of \(resource.name)", page))
         }
         head = PageHead(resource.name, in: crumbs, lead: kind.summary)
-        facts = [
-            Fact("Kind", kind.name), Fact("Project", resource.project), Fact("Generation", "\(resource.generation)"),
-            Fact("First applied", Moment(resource.created_at.seconds).full),
-            Fact("Last changed", Moment(resource.updated_at.seconds).full),
-        ] + resource.labels.map { Fact($0.key, $0.value, code: true) }
+        facts =
+            [
+                Fact("Kind", kind.name), Fact("Project", resource.project),
+                Fact("Generation", "\(resource.generation)"),
+                Fact("First applied", Moment(resource.created_at.seconds).full),
+                Fact("Last changed", Moment(resource.updated_at.seconds).full),
+            ] + resource.labels.map { Fact($0.key, $0.value, code: true) }
         conditions = Rows(
             resource.conditions.map { one in
                 ConditionRow(
-                    name: one.name, status: ConditionLook.badge(one.truth, of: one.name), message: one.message, reason: one.reason)
+                    name: one.name, status: ConditionLook.badge(one.truth, of: one.name), message: one.message,
+                    reason: one.reason)
             })
         generation = "\(resource.generation)"
         plainYAML = Format.clipped(resource.manifest.yaml, Self.textLimit)
         yaml = YAMLMarkup.coloured(plainYAML)
         statusNote = resource.status == nil ? "nothing told yet" : ""
-        statusYAML = YAMLMarkup.coloured(resource.status.map { Format.clipped($0.yaml, Self.textLimit) } ?? "# nothing yet\n")
-        events = all.isEmpty ? nil : EventList(
-            allHref: Links.path(["events"], ["subject": resource.name]), rows: all.map { EventRow($0, now: now) })
+        statusYAML = YAMLMarkup.coloured(
+            resource.status.map { Format.clipped($0.yaml, Self.textLimit) } ?? "# nothing yet\n")
+        events =
+            all.isEmpty
+            ? nil
+            : EventList(
+                allHref: Links.path(["events"], ["subject": resource.name]), rows: all.map { EventRow($0, now: now) })
     }
 }
 
@@ -127,7 +144,8 @@ enum YAMLMarkup {
             line.index(after: colon) == line.endIndex || line[line.index(after: colon)] == " ",
             !line[start..<colon].contains(" ")
         else { return escaped(line) }
-        return "\(escaped(line[..<start]))<span class=\"k\">\(escaped(line[start..<colon]))</span>\(escaped(line[colon...]))"
+        let key = "<span class=\"k\">\(escaped(line[start..<colon]))</span>"
+        return escaped(line[..<start]) + key + escaped(line[colon...])
     }
 }
 

@@ -18,9 +18,11 @@ extension Visitor {
             async let points = find(Services.traffic, askedTraffic)
             async let report = ask(Dora.get, askedDora)
             // A spec of another version of vagus may not read; the page then shows the status alone.
-            let spec = try? ServiceSpec(json: try await declared.spec, at: [])
+            let json = try await declared.spec
+            let spec = try? ServiceSpec(json: json, at: [])  // unreadable: the status alone
             return ServicePage(
-                try await status, spec: spec, traffic: try await points?.items ?? [], deployments: try await report.deployments,
+                try await status, spec: spec, traffic: try await points?.items ?? [],
+                deployments: try await report.deployments,
                 csrf: csrf, now: now)
         }
     }

@@ -26,10 +26,13 @@ struct DoraCard: Sendable {
         value = number.value.map { Self.written($0, number.unit) } ?? "–"
         unit = number.unit == "per_day" && number.value != nil ? "a day" : nil
         basis = number.n == 0 ? "no \(noun) yet" : "from \(Format.plural(number.n, noun))"
-        target = "target \(smallIsGood ? "under" : "at least") \(Self.written(number.target, number.unit))"
+        target =
+            number.target == 0
+            ? nil : "target \(smallIsGood ? "under" : "at least") \(Self.written(number.target, number.unit))"
         band = number.meets_target.map { $0 ? Badge(.ok, "ok", "On target") : Badge(.warn, "warn", "Off target") }
         let words = "\(name), day by day"
-        spark = number.unit == "per_day" || number.unit == "fraction"
+        spark =
+            number.unit == "per_day" || number.unit == "fraction"
             ? Sparkline.bars(number.trend.map { $0 ?? 0 }, label: words) : Sparkline.line(number.trend, label: words)
     }
 
@@ -37,7 +40,9 @@ struct DoraCard: Sendable {
         switch unit {
         case "seconds": Format.duration(value)
         case "fraction": Format.percent(value)
-        default: value >= 100 ? Format.fixed(value, 0) : value == value.rounded() ? Format.fixed(value, 0) : Format.fixed(value, 2)
+        default:
+            value >= 100
+                ? Format.fixed(value, 0) : value == value.rounded() ? Format.fixed(value, 0) : Format.fixed(value, 2)
         }
     }
 }
@@ -68,21 +73,29 @@ struct DoraPage: PageBody {
     let empty: EmptyState?
 
     init(_ report: DoraReport, query: DoraQuery, now: Double) {
-        lead = "From \(Moment(report.from.seconds).date) to \(Moment(report.to.seconds).date), counted from Vagus's own events."
+        lead =
+            "From \(Moment(report.from.seconds).date) to \(Moment(report.to.seconds).date), "
+            + "counted from Vagus's own events."
         spans = [7, 30, 90, 365].map { Choice(value: "\($0)", text: "\($0) days", isChosen: $0 == query.days) }
         service = query.service ?? ""
         cards = DoraCard.all(report, href: "#d-behind")
         charts = Self.charts(report)
         behindNote = "a lead time runs from the commit to 100 % of the traffic"
         table = Rows(report.deployments.prefix(200).map { Self.row($0, now: now) })
-        empty = !report.deployments.isEmpty ? nil : EmptyState(
-            icon: "dora", title: "No deployment in this time",
-            text: "Each rollout of a service counts, from the commit that caused it to all traffic. Push a change, or look further back:",
-            commands: ["git push origin main", "vagus dora --days 90"])
+        empty =
+            !report.deployments.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "dora", title: "No deployment in this time",
+                text:
+                    "Each rollout of a service counts. Push a change, or look further back:",
+                commands: ["git push origin main", "vagus dora --days 90"])
     }
 
     private static func row(_ one: Deployment, now: Double) -> Row {
-        let recovery = one.recovered_at.flatMap { end in one.first_bad_at.map { Format.duration(end.seconds - $0.seconds) } }
+        let recovery = one.recovered_at.flatMap { end in
+            one.first_bad_at.map { Format.duration(end.seconds - $0.seconds) }
+        }
         return Row(
             status: DeploymentLook.badge(one.outcome), href: Links.service(one.service), service: one.service,
             revision: ["revision \(one.revision)", one.reason].compactMap { $0 }.joined(separator: " · "),

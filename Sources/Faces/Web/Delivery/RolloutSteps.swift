@@ -25,14 +25,18 @@ enum RolloutSteps {
         }
         guard index == at else {
             return .init(
-                tone: .mute, icon: service.aborted ? "skipped" : "queued", state: service.aborted ? "not reached" : "to come", what: what,
+                tone: .mute, icon: service.aborted ? "skipped" : "queued",
+                state: service.aborted ? "not reached" : "to come", what: what,
                 note: service.aborted ? "not reached" : "", why: nil)
         }
         if service.aborted {
-            return .init(tone: .bad, icon: "abort", state: "aborted here", what: what, note: "aborted here", why: service.message)
+            return .init(
+                tone: .bad, icon: "abort", state: "aborted here", what: what, note: "aborted here", why: service.message
+            )
         }
         if service.phase == .paused {
-            return .init(tone: .warn, icon: "paused", state: "paused here", what: what, note: "now", why: service.message)
+            return .init(
+                tone: .warn, icon: "paused", state: "paused here", what: what, note: "now", why: service.message)
         }
         return .init(tone: .run, icon: "running", state: "under way", what: what, note: "now", why: service.step_name)
     }

@@ -3,7 +3,8 @@ import API
 /// What a person may do about a service, each told with its consequences in the state it is in now.
 enum ServiceActions {
     static func all(_ service: ServiceStatus, csrf: String) -> [Action] {
-        let isUnderWay = service.preview_revision != nil && service.preview_revision != service.stable_revision && !service.aborted
+        let isUnderWay =
+            service.preview_revision != nil && service.preview_revision != service.stable_revision && !service.aborted
         if isUnderWay { return [promote(service, csrf), full(service, csrf), abort(service, csrf)] }
         let earlier = service.revisions.filter { $0.revision != service.stable_revision }
         return service.stable_revision.map { $0 > 1 || !earlier.isEmpty } == true ? [undo(service, csrf)] : []
@@ -25,13 +26,14 @@ enum ServiceActions {
         let share = service.revisions.first { $0.revision == service.preview_revision }?.weight ?? 0
         let isLast = service.step.map { $0 + 1 >= service.steps } ?? false
         return Action(
-            id: "act-promote", label: "Promote", icon: "promote", look: "primary", isDanger: false, target: target(service, "promote"),
+            id: "act-promote", label: "Promote", icon: "promote", look: "primary", isDanger: false,
+            target: target(service, "promote"),
             question: "Go on to the next step?",
             consequences: [
                 service.step_name.map { "Ends the step under way: \($0)." } ?? "Ends the step under way.",
                 isLast
                     ? "It is the last one: \(fresh) gets all traffic."
-                    : "\(fresh.prefix(1).uppercased() + fresh.dropFirst()) has \(share) % of the traffic now; the next step decides its share.",
+                    : "The next step decides the share of \(fresh), which has \(share) % now.",
                 "Analyses that run in the background go on and may still abort.",
             ], confirm: "Promote", csrf: csrf)
     }
@@ -39,18 +41,20 @@ enum ServiceActions {
     private static func full(_ service: ServiceStatus, _ csrf: String) -> Action {
         let (fresh, stable) = names(service)
         return Action(
-            id: "act-full", label: "Promote fully", icon: "promote", look: "", isDanger: false, target: target(service, "promote-full"),
+            id: "act-full", label: "Promote fully", icon: "promote", look: "", isDanger: false,
+            target: target(service, "promote-full"),
             question: "Give \(fresh) all traffic now?",
             consequences: [
                 "Skips every step that is left, and the analyses in them.",
-                "\(fresh.prefix(1).uppercased() + fresh.dropFirst()) becomes the stable revision; \(stable) is stopped a little later.",
+                "It becomes the stable revision; \(stable) is stopped a little later.",
             ], confirm: "Give it all traffic", csrf: csrf)
     }
 
     private static func abort(_ service: ServiceStatus, _ csrf: String) -> Action {
         let (fresh, stable) = names(service)
         return Action(
-            id: "act-abort", label: "Abort", icon: "abort", look: "danger", isDanger: true, target: target(service, "abort"),
+            id: "act-abort", label: "Abort", icon: "abort", look: "danger", isDanger: true,
+            target: target(service, "abort"),
             question: "Take \(fresh) out of traffic?",
             consequences: [
                 "All traffic goes to \(stable) at once.",
@@ -60,7 +64,8 @@ enum ServiceActions {
 
     private static func undo(_ service: ServiceStatus, _ csrf: String) -> Action {
         Action(
-            id: "act-undo", label: "Undo", icon: "undo", look: "danger", isDanger: true, target: target(service, "undo"),
+            id: "act-undo", label: "Undo", icon: "undo", look: "danger", isDanger: true,
+            target: target(service, "undo"),
             question: "Go back to the revision before \(service.stable_revision.map { "r\($0)" } ?? "this one")?",
             consequences: [
                 "Its copies are started, and get all traffic as soon as they are well.",

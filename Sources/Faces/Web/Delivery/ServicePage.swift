@@ -59,7 +59,8 @@ struct ServicePage: PageBody {
     let resourceHref: String
 
     init(
-        _ service: ServiceStatus, spec: ServiceSpec?, traffic points: [TrafficPoint], deployments: [Deployment], csrf: String,
+        _ service: ServiceStatus, spec: ServiceSpec?, traffic points: [TrafficPoint], deployments: [Deployment],
+        csrf: String,
         now: Double
     ) {
         let name = service.service
@@ -71,13 +72,16 @@ struct ServicePage: PageBody {
         let rows = service.revisions.sorted { $0.revision > $1.revision }
         revisionNote = Format.plural(rows.count, "revision")
         revisions = Rows(rows.map { Self.row($0, in: service, points: points, now: now) })
-        noRevisions = !rows.isEmpty ? nil : EmptyState(
-            icon: "services", title: "No revision yet",
-            text: "A deploy stage of a pipeline makes the first one. Start one by hand with:",
-            commands: ["vagus describe service \(name)", "vagus get pipelines"])
+        noRevisions =
+            !rows.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "services", title: "No revision yet",
+                text: "A deploy stage of a pipeline makes the first one. Start one by hand with:",
+                commands: ["vagus describe service \(name)", "vagus get pipelines"])
         let charts = TrafficCharts(points, now: now)
         traffic = charts.split
-        self.charts = Listing(charts.cards)
+        self.charts = Listing(Self.evidenceCard(service).map { [$0] + charts.cards } ?? charts.cards)
         rolloutNote = Self.rolloutNote(service, spec)
         steps = Listing(RolloutSteps.rows(service, spec))
         evidence = Rows(service.analyses.map(Self.row))
@@ -89,7 +93,8 @@ struct ServicePage: PageBody {
     private static func alarm(_ service: ServiceStatus) -> Notice? {
         if let bad = service.analyses.first(where: { $0.verdict == .failed }), service.aborted {
             return Notice(
-                tone: .bad, icon: "abort", title: "The newest rollout was aborted by \"\(bad.name)\"", text: bad.message)
+                tone: .bad, icon: "abort", title: "The newest rollout was aborted by \"\(bad.name)\"", text: bad.message
+            )
         }
         if service.aborted {
             return Notice(
@@ -102,8 +107,13 @@ struct ServicePage: PageBody {
 
     private static func facts(_ service: ServiceStatus, _ spec: ServiceSpec?) -> [Fact] {
         func revision(_ number: Int?) -> String { number.map { "r\($0)" } ?? "none" }
-        var facts = [Fact("Stable", revision(service.stable_revision)), Fact("On trial", revision(service.preview_revision))]
-        if let completion = service.completion { facts.append(Fact("Newest rollout", Badge(status: completion.rawValue).text)) }
+        var facts = [
+            Fact("Stable", revision(service.stable_revision)),
+            Fact("On trial", revision(service.aborted ? nil : service.preview_revision)),
+        ]
+        if let completion = service.completion {
+            facts.append(Fact("Newest rollout", Badge(status: completion.rawValue).text))
+        }
         if let spec {
             if let model = spec.workload.model {
                 let plain = String(model.prefix { $0 != "@" })
@@ -118,19 +128,39 @@ struct ServicePage: PageBody {
         return facts
     }
 
-    private static func row(_ one: RevisionStatus, in service: ServiceStatus, points: [TrafficPoint], now: Double) -> RevisionRow {
+    private static func row(_ one: RevisionStatus, in service: ServiceStatus, points: [TrafficPoint], now: Double)
+        -> RevisionRow
+    {
         let isStable = one.revision == service.stable_revision
         let isTrial = one.revision == service.preview_revision && !isStable
+        let trial = service.aborted ? Badge(.bad, "abort", "Aborted") : Badge(.run, "promote", "On trial")
         let p50 = points.last { $0.revision == one.revision && $0.p50_ms != nil }?.p50_ms
         let share = one.requests > 0 ? " (\(Format.percent(Double(one.errors) / Double(one.requests))))" : ""
         var what = [one.model, one.commit.map { "commit \(Format.short($0))" }].compactMap { $0 }
         if what.isEmpty, let run = one.run { what.append("run \(run)") }
         return RevisionRow(
-            name: "r\(one.revision)", role: isStable ? Badge(.ok, "ok", "Stable") : isTrial ? Badge(.run, "promote", "On trial") : nil,
-            what: what.joined(separator: ", "), isOld: !isStable && !isTrial && one.weight == 0, weight: "\(one.weight) %",
+            name: "r\(one.revision)", role: isStable ? Badge(.ok, "ok", "Stable") : isTrial ? trial : nil,
+            what: what.joined(separator: ", "), isOld: !isStable && !isTrial && one.weight == 0,
+            weight: "\(one.weight) %",
             ready: "\(one.ready)/\(one.replicas)", requests: Format.count(Int(one.requests)),
             errors: Format.count(Int(one.errors)) + share, p50: p50.map { Format.duration($0 / 1000) } ?? "–",
             p99: one.p99_ms.map { Format.duration($0 / 1000) } ?? "–", since: When(one.created_at.seconds, now: now))
+    }
+
+    /// The evidence of sequential analyses as it grew, with the bound at which the rollout is aborted.
+    private static func evidenceCard(_ service: ServiceStatus) -> ChartCard? {
+        let series = service.analyses.compactMap { one -> LineChart.Series? in
+            let points = one.looks.compactMap { look in look.evidence.map { LineChart.Point(look.at.seconds, $0) } }
+            return points.count > 1 ? LineChart.Series(one.name, points) : nil
+        }
+        guard !series.isEmpty else { return nil }
+        var chart = LineChart("Evidence against the new revision", series: series)
+        chart.startsAtZero = true
+        if let bound = service.analyses.flatMap(\.looks).compactMap(\.bound).last {
+            chart.thresholds = [LineChart.Threshold(bound, "aborts at", bad: .above)]
+        }
+        return ChartCard(
+            title: chart.title, note: "logarithm of the e-value, look by look", figure: chart.figure(.half))
     }
 
     private static func rolloutNote(_ service: ServiceStatus, _ spec: ServiceSpec?) -> String {
@@ -159,7 +189,8 @@ struct ServicePage: PageBody {
 
     private static func row(_ one: Deployment, now: Double) -> RolloutRow {
         RolloutRow(
-            status: DeploymentLook.badge(one.outcome), change: "r\(one.revision)" + (one.commit.map { " · \(Format.short($0))" } ?? ""),
+            status: DeploymentLook.badge(one.outcome),
+            change: "r\(one.revision)" + (one.commit.map { " · \(Format.short($0))" } ?? ""),
             run: one.run.map { Link("run", Links.run($0)) }, why: one.reason ?? "",
             elapsed: Elapsed(from: one.started_at.seconds, to: one.finished_at?.seconds, now: now),
             started: When(one.started_at.seconds, now: now))

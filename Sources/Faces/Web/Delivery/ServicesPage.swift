@@ -37,6 +37,7 @@ struct ServicesPage: PageBody {
             split: Sparkline.split(parts.map { (name: "revision \($0.revision)", share: Double($0.weight) / 100) }),
             splitNote: parts.map { "\($0.weight) % to r\($0.revision)" }.joined(separator: ", "),
             revision: active.map { $0.model ?? "r\($0.revision)" } ?? "–",
-            ready: "\(service.revisions.reduce(0) { $0 + $1.ready })/\(service.revisions.reduce(0) { $0 + $1.replicas })")
+            ready:
+                "\(service.revisions.reduce(0) { $0 + $1.ready })/\(service.revisions.reduce(0) { $0 + $1.replicas })")
     }
 }

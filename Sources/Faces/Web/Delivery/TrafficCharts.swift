@@ -18,7 +18,9 @@ struct TrafficCharts: Sendable {
             Self.card("Errors", "share of requests that failed", .share, sorted, revisions) {
                 $0.requests > 0 ? Double($0.errors) / Double($0.requests) : nil
             },
-            Self.card("Latency, median", "half of the answers took less", .seconds, sorted, revisions) { $0.p50_ms.map { $0 / 1000 } },
+            Self.card("Latency, median", "half of the answers took less", .seconds, sorted, revisions) {
+                $0.p50_ms.map { $0 / 1000 }
+            },
             Self.card("Latency, 99th percentile", "99 in 100 answers took less", .seconds, sorted, revisions) {
                 $0.p99_ms.map { $0 / 1000 }
             },
@@ -36,7 +38,8 @@ struct TrafficCharts: Sendable {
             return ShareChart.Moments(at: begin, shares: Dictionary(shares, uniquingKeysWith: +))
         }
         return ShareChart(
-            "Traffic split over time", parts: revisions.suffix(8).map { "r\($0)" }, moments: moments, until: ends.last ?? 0
+            "Traffic split over time", parts: revisions.suffix(8).map { "r\($0)" }, moments: moments,
+            until: ends.last ?? 0
         ).figure(.full)
     }
 
@@ -46,7 +49,8 @@ struct TrafficCharts: Sendable {
     ) -> ChartCard {
         let series = revisions.suffix(LineChart.seriesLimit).map { revision in
             LineChart.Series(
-                "r\(revision)", points.filter { $0.revision == revision }.map { LineChart.Point($0.at.seconds, value($0)) })
+                "r\(revision)",
+                points.filter { $0.revision == revision }.map { LineChart.Point($0.at.seconds, value($0)) })
         }
         var chart = LineChart(title, unit: unit, series: series)
         chart.startsAtZero = true

@@ -20,15 +20,19 @@ struct ModelsPage: PageBody {
     let table: Rows<Row>?
     let empty: EmptyState?
 
-    /// - Parameter versions: Versions of each model by its name, newest first.
+    /// Shows each model with its versions by the model's name, newest first.
     init(_ models: [Resource], versions: [String: [ModelVersion]], now: Double) {
         let main = Metric.main(among: versions.values.flatMap { $0.first?.metrics.keys ?? [] }.sorted())
         metricHead = main.map(Metric.title) ?? "Metric"
         table = Rows(models.map { Self.row($0, versions[$0.name] ?? [], main: main, now: now) })
-        empty = !models.isEmpty ? nil : EmptyState(
-            icon: "models", title: "No model yet",
-            text: "A model is a name under which training runs register versions. Declare one and let a pipeline register to it.",
-            commands: ["vagus explain Model", "vagus apply -f model.yaml"])
+        empty =
+            !models.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "models", title: "No model yet",
+                text:
+                    "Training runs register versions under a model's name. Declare one, and a pipeline that registers.",
+                commands: ["vagus explain Model", "vagus apply -f model.yaml"])
     }
 
     private static func row(_ resource: Resource, _ versions: [ModelVersion], main: String?, now: Double) -> Row {
@@ -109,38 +113,51 @@ struct ModelPage: PageBody {
     /// Versions compared side by side, the newest.
     static let compareLimit = 6
 
-    init(_ resource: Resource, versions all: [ModelVersion], chosen asked: String?, services: [ServiceStatus], now: Double) {
-        let picked = all.first { "\($0.version)" == asked || $0.aliases.contains(asked ?? "") }
+    init(
+        _ resource: Resource, versions all: [ModelVersion], chosen asked: String?, services: [ServiceStatus],
+        now: Double
+    ) {
+        let picked =
+            all.first { "\($0.version)" == asked || $0.aliases.contains(asked ?? "") }
             ?? all.first { $0.aliases.contains("champion") } ?? all.first
         head = PageHead(
             resource.name, in: [Link("Models", "/models")], status: nil,
-            lead: resource.spec["description"]?.string ?? picked.map { "Version \($0.version) is shown; choose another below." })
+            lead: resource.spec["description"]?.string
+                ?? picked.map { "Version \($0.version) is shown; choose another below." })
         chosen = picked.map { Self.chosen($0, services: services) }
         compare = Self.compare(Array(all.prefix(Self.compareLimit)))
         charts = Listing(Self.charts(all))
         versions = all.isEmpty ? nil : Self.table(all, now: now)
-        empty = !all.isEmpty ? nil : EmptyState(
-            icon: "models", title: "No version yet",
-            text: "A pipeline's register step makes the first one, with its metrics, its data and its commit. Run one:",
-            commands: ["vagus get pipelines", "vagus run PIPELINE --follow"])
+        empty =
+            !all.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "models", title: "No version yet",
+                text:
+                    "A pipeline's register step makes the first one, with metrics, data and commit. Run one:",
+                commands: ["vagus get pipelines", "vagus run PIPELINE --follow"])
         resourceHref = Links.resource(ModelKind.plural, resource.name)
     }
 
     private static func chosen(_ one: ModelVersion, services: [ServiceStatus]) -> Chosen {
         var facts = [
             Fact("Format", one.format), Fact("Size", Format.bytes(Int(one.size_bytes))),
-            Fact("Registered", Moment(one.created_at.seconds).full), Fact("Digest", Format.short(one.digest, 16), code: true),
+            Fact("Registered", Moment(one.created_at.seconds).full),
+            Fact("Digest", Format.short(one.digest, 16), code: true),
         ]
         var parameters: [Fact] = []
         for (name, value) in one.facts {
             if let members = value.object {
-                parameters += members.filter { $0.value.object == nil && $0.value.array == nil }.map { Fact($0.key, $0.value.gist, code: true) }
+                parameters += members.filter { $0.value.object == nil && $0.value.array == nil }.map {
+                    Fact($0.key, $0.value.gist, code: true)
+                }
             } else if value.array == nil {
                 facts.append(Fact(name.replacing("_", with: " "), value.gist))
             }
         }
         return Chosen(
-            title: "version \(one.version)", lineage: lineage(one, services), signature: signature(one.signature), facts: facts,
+            title: "version \(one.version)", lineage: lineage(one, services), signature: signature(one.signature),
+            facts: facts,
             parameters: Listing(parameters))
     }
 
@@ -148,13 +165,20 @@ struct ModelPage: PageBody {
     private static func lineage(_ one: ModelVersion, _ services: [ServiceStatus]) -> [Origin] {
         var chain: [Origin] = []
         if let data = one.data_digest {
-            chain.append(Origin(icon: "datasets", kind: "Data", what: Format.short(data, 12), note: "digest of the rows it learnt from", href: nil))
+            chain.append(
+                Origin(
+                    icon: "datasets", kind: "Data", what: Format.short(data, 12),
+                    note: "digest of the rows it learnt from", href: nil))
         }
         if let commit = one.commit {
-            chain.append(Origin(icon: "commit", kind: "Commit", what: Format.short(commit, 12), note: one.pipeline ?? "", href: nil))
+            chain.append(
+                Origin(
+                    icon: "commit", kind: "Commit", what: Format.short(commit, 12), note: one.pipeline ?? "", href: nil)
+            )
         }
         if let run = one.run {
-            chain.append(Origin(icon: "runs", kind: "Run", what: one.pipeline ?? "run", note: run, href: Links.run(run)))
+            chain.append(
+                Origin(icon: "runs", kind: "Run", what: one.pipeline ?? "run", note: run, href: Links.run(run)))
         }
         chain.append(
             Origin(
@@ -162,10 +186,17 @@ struct ModelPage: PageBody {
                 note: one.aliases.isEmpty ? "no alias" : one.aliases.joined(separator: ", "), href: nil))
         let name = "\(one.model)@\(one.version)"
         let serving = services.filter { $0.revisions.contains { $0.model == name && $0.weight > 0 } }
-        for service in serving {
-            let share = service.revisions.filter { $0.model == name }.reduce(0) { $0 + $1.weight }
+        if let first = serving.first {
+            let shares = serving.map { service in
+                let share = service.revisions.filter { $0.model == name }.reduce(0) { $0 + $1.weight }
+                return serving.count == 1 ? "\(share) % of its traffic" : "\(service.service) \(share) %"
+            }
             chain.append(
-                Origin(icon: "services", kind: "Service", what: service.service, note: "\(share) % of its traffic", href: Links.service(service.service)))
+                Origin(
+                    icon: "services", kind: "Serves in",
+                    what: serving.count == 1 ? first.service : Format.plural(serving.count, "service"),
+                    note: shares.joined(separator: ", "),
+                    href: serving.count == 1 ? Links.service(first.service) : "/services"))
         }
         return chain
     }
@@ -176,7 +207,9 @@ struct ModelPage: PageBody {
             (value[key]?.array ?? []).map { item in
                 let type = (item["type"] ?? item["datatype"])?.string ?? "–"
                 let shape = item["shape"]?.array.map { " [\($0.map(\.gist).joined(separator: ", "))]" } ?? ""
-                return Port(name: item["name"]?.string ?? item.string ?? "–", type: type + shape, direction: key == "inputs" ? "input" : "output")
+                return Port(
+                    name: item["name"]?.string ?? item.string ?? "–", type: type + shape,
+                    direction: key == "inputs" ? "input" : "output")
             }
         }
     }
@@ -192,20 +225,28 @@ struct ModelPage: PageBody {
             let marks = known.count > 1 && Set(known).count > 1
             return MetricRow(
                 name: Metric.title(name),
-                cells: values.map { value in Cell(value: value.map(Format.number) ?? "–", isBest: marks && value != nil && value == best) })
+                cells: values.map { value in
+                    Cell(value: value.map(Format.number) ?? "–", isBest: marks && value != nil && value == best)
+                })
         }
         return Compare(
             note: "the newest \(Format.plural(versions.count, "version"))",
-            versions: versions.map { Link("v\($0.version)", Links.model($0.model, version: "\($0.version)")) }, rows: rows)
+            versions: versions.map { Link("v\($0.version)", Links.model($0.model, version: "\($0.version)")) },
+            rows: rows)
     }
 
     private static func charts(_ versions: [ModelVersion]) -> [ChartCard] {
         guard versions.count > 1 else { return [] }
-        let names = ["auc", "log_loss", "ece", "accuracy", "rmse"].filter { name in versions.contains { $0.metrics[name] != nil } }
+        let names = ["auc", "log_loss", "ece", "accuracy", "rmse"].filter { name in
+            versions.contains { $0.metrics[name] != nil }
+        }
         return names.prefix(2).map { name in
             let points = versions.reversed().map { LineChart.Point(Double($0.version), $0.metrics[name]) }
-            let chart = LineChart("\(Metric.title(name)) by version", axis: .step, series: [LineChart.Series(Metric.title(name), points)])
-            return ChartCard(title: chart.title, note: Metric.isBetterLower(name) ? "lower is better" : "higher is better", figure: chart.figure(.half))
+            let chart = LineChart(
+                "\(Metric.title(name)) by version", axis: .step, series: [LineChart.Series(Metric.title(name), points)])
+            return ChartCard(
+                title: chart.title, note: Metric.isBetterLower(name) ? "lower is better" : "higher is better",
+                figure: chart.figure(.half))
         }
     }
 
@@ -215,10 +256,13 @@ struct ModelPage: PageBody {
             note: Format.plural(versions.count, "version"), metricHead: main.map(Metric.title) ?? "Metric",
             rows: versions.map { one in
                 VersionRow(
-                    href: Links.model(one.model, version: "\(one.version)"), name: "v\(one.version)", aliases: one.aliases,
+                    href: Links.model(one.model, version: "\(one.version)"), name: "v\(one.version)",
+                    aliases: one.aliases,
                     run: one.run.map { Link(one.pipeline ?? Format.clipped($0, 14), Links.run($0)) },
-                    commit: one.commit.map { Format.short($0) } ?? "–", data: one.data_digest.map { Format.short($0) } ?? "–",
-                    metric: main.flatMap { one.metrics[$0] }.map(Format.number) ?? "–", when: When(one.created_at.seconds, now: now))
+                    commit: one.commit.map { Format.short($0) } ?? "–",
+                    data: one.data_digest.map { Format.short($0) } ?? "–",
+                    metric: main.flatMap { one.metrics[$0] }.map(Format.number) ?? "–",
+                    when: When(one.created_at.seconds, now: now))
             })
     }
 }

@@ -1,4 +1,4 @@
-/// How numbers, sizes, durations and moments are written for people. UTC throughout.
+/// How numbers, sizes, durations and moments are written for people: UTC throughout.
 enum Format {
     /// "12s", "3m 04s", "1h 07m", "2d 3h"; below ten seconds with a decimal, below one in milliseconds.
     static func duration(_ seconds: Double) -> String {
@@ -99,7 +99,7 @@ enum Format {
         guard share.isFinite else { return "–" }
         let value = share * 100
         if value == value.rounded() { return "\(fixed(value, 0)) %" }
-        return "\(fixed(value, abs(value) < 10 ? 2 : 1)) %"
+        return "\(fixed(value, abs(value) < 0.1 ? 4 : abs(value) < 10 ? 2 : 1)) %"
     }
 
     /// "3 runs", "1 run".

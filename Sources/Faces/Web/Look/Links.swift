@@ -5,7 +5,9 @@ enum Links {
     }
     static func service(_ name: String) -> String { path(["services", name]) }
     static func pipeline(_ name: String) -> String { path(["pipelines", name]) }
-    static func model(_ name: String, version: String? = nil) -> String { path(["models", name], ["version": version]) }
+    static func model(_ name: String, version: String? = nil) -> String {
+        path(["models", name], ["version": version])
+    }
     static func dataset(_ name: String) -> String { path(["datasets", name]) }
     static func monitor(_ name: String) -> String { path(["monitors", name]) }
     static func resource(_ plural: String, _ name: String) -> String { path(["resources", plural, name]) }
@@ -28,7 +30,8 @@ enum Links {
     /// A path of segments and a query, both percent-encoded; absent values are left out.
     static func path(_ segments: [String], _ query: KeyValuePairs<String, String?> = [:]) -> String {
         let pairs = query.compactMap { key, value in value.map { "\(key)=\(encoded($0))" } }
-        return "/" + segments.map(encoded).joined(separator: "/") + (pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&"))
+        return "/" + segments.map(encoded).joined(separator: "/")
+            + (pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&"))
     }
 
     /// Percent-encodes everything but RFC 3986's unreserved characters.

@@ -64,18 +64,13 @@ extension JSONValue {
         switch self {
         case .null: "–"
         case .bool(let value): value ? "yes" : "no"
-        case .integer(let value): Format.count(Int(value))
-        case .number(let value): Format.number(value)
+        case .integer(let value): "\(value)"
+        case .number(let value): Format.plain(value)
         case .string(let text): text
         case .array(let items): items.map(\.gist).joined(separator: ", ")
         case .object(let members): members.map { "\($0.key) \($0.value.gist)" }.joined(separator: ", ")
         }
     }
-}
-
-extension Unit {
-    /// What a metric of this name is counted in.
-    static func ofMetric(_ name: String) -> Unit { .plain }
 }
 
 /// What is known of metrics by their names.
@@ -94,7 +89,9 @@ enum Metric {
 
     /// "AUC", "Log loss".
     static func title(_ name: String) -> String {
-        let known = ["auc": "AUC", "ece": "ECE", "f1": "F1", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "log_loss": "Log loss"]
-        return known[name] ?? name.replacing("_", with: " ")
+        let known = [
+            "auc": "AUC", "ece": "ECE", "f1": "F1", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "log_loss": "Log loss",
+        ]
+        return known[name] ?? Badge(status: name).text
     }
 }

@@ -1,4 +1,6 @@
-/// The five tones of the product. A tone is never shown without its icon and word.
+/// The five tones of the product.
+///
+/// A tone is never shown without its icon and word.
 enum Tone: String, Sendable, Equatable { case ok, warn, bad, run, mute }
 
 /// A status as it is shown: tone, icon and word.
@@ -18,15 +20,18 @@ struct Badge: Sendable, Equatable {
     }
 
     private static let looks: [String: (Tone, String)] = [
-        "succeeded": (.ok, "ok"), "healthy": (.ok, "ok"), "ready": (.ok, "ok"), "passed": (.ok, "ok"), "ok": (.ok, "ok"),
+        "succeeded": (.ok, "ok"), "healthy": (.ok, "ok"), "ready": (.ok, "ok"), "passed": (.ok, "ok"),
+        "ok": (.ok, "ok"),
         "valid": (.ok, "ok"), "active": (.ok, "ok"), "completed": (.ok, "ok"), "pass": (.ok, "ok"), "yes": (.ok, "ok"),
         "promoted": (.ok, "ok"), "successful": (.ok, "ok"), "champion": (.ok, "ok"), "stable": (.ok, "ok"),
         "failed": (.bad, "failed"), "degraded": (.bad, "failed"), "error": (.bad, "failed"), "broken": (.bad, "failed"),
         "lost": (.bad, "failed"), "fail": (.bad, "failed"), "no": (.bad, "failed"), "drift": (.warn, "warn"),
-        "aborted": (.bad, "abort"), "timed_out": (.bad, "waiting"), "rolled_back": (.bad, "undo"), "breached": (.bad, "warn"),
+        "aborted": (.bad, "abort"), "timed_out": (.bad, "waiting"), "rolled_back": (.bad, "undo"),
+        "breached": (.bad, "warn"),
         "running": (.run, "running"), "progressing": (.run, "running"), "started": (.run, "running"),
         "deploying": (.run, "running"), "leased": (.run, "running"), "canary": (.run, "promote"),
-        "queued": (.mute, "queued"), "pending": (.mute, "queued"), "ordered": (.mute, "queued"), "blocked": (.mute, "queued"),
+        "queued": (.mute, "queued"), "pending": (.mute, "queued"), "ordered": (.mute, "queued"),
+        "blocked": (.mute, "queued"),
         "waiting": (.warn, "waiting"), "paused": (.warn, "paused"), "warn": (.warn, "warn"), "warning": (.warn, "warn"),
         "inconclusive": (.warn, "unknown"), "quarantine": (.warn, "warn"), "suspect": (.warn, "warn"),
         "cancelled": (.mute, "cancelled"), "skipped": (.mute, "skipped"), "superseded": (.mute, "superseded"),

@@ -5,13 +5,16 @@ import Manifests
 enum MonitorCharts {
     static func all(_ report: MonitorReport, spec: MonitorSpec?) -> [ChartCard] {
         guard report.windows.count > 0 else { return [] }
-        return performance(report, spec) + [coverage(report), drift(report), prediction(report, spec), score(report)].compactMap { $0 }
+        return performance(report, spec)
+            + [coverage(report), drift(report), prediction(report, spec), score(report)].compactMap { $0 }
             + bias(report, spec)
     }
 
     private static func middle(_ window: WindowReport) -> Double { (window.from.seconds + window.to.seconds) / 2 }
 
-    private static func series(_ name: String, _ report: MonitorReport, _ value: (WindowReport) -> Double?) -> LineChart.Series {
+    private static func series(_ name: String, _ report: MonitorReport, _ value: (WindowReport) -> Double?)
+        -> LineChart.Series
+    {
         LineChart.Series(name, report.windows.map { LineChart.Point(middle($0), value($0)) })
     }
 
@@ -67,7 +70,9 @@ enum MonitorCharts {
         let line = series("Prediction drift", report) { $0.prediction?.effect }
         guard line.points.contains(where: { $0.y != nil }) else { return nil }
         var chart = LineChart("Drift of the predictions", series: [line])
-        chart.thresholds = [LineChart.Threshold(spec?.checks.prediction.threshold ?? report.drift_threshold, "limit", bad: .above)]
+        chart.thresholds = [
+            LineChart.Threshold(spec?.checks.prediction.threshold ?? report.drift_threshold, "limit", bad: .above)
+        ]
         chart.startsAtZero = true
         return ChartCard(title: chart.title, note: "effect against the reference", figure: chart.figure(.half))
     }
@@ -82,7 +87,9 @@ enum MonitorCharts {
 
     private static func bias(_ report: MonitorReport, _ spec: MonitorSpec?) -> [ChartCard] {
         var columns: [String] = []
-        for window in report.windows { for name in window.bias.keys where !columns.contains(name) { columns.append(name) } }
+        for window in report.windows {
+            for name in window.bias.keys where !columns.contains(name) { columns.append(name) }
+        }
         let settings = spec?.checks.bias
         let kinds: [(String, String, LineChart.Threshold?)] = [
             (

@@ -36,13 +36,17 @@ struct MonitorsPage: PageBody {
     let table: Rows<Row>?
     let empty: EmptyState?
 
-    /// - Parameter reports: What each monitor found, by its name.
+    /// Shows each monitor with what it found, by its name.
     init(_ monitors: [Resource], reports: [String: MonitorReport]) {
         table = Rows(monitors.map { Self.row($0, reports[$0.name]) })
-        empty = !monitors.isEmpty ? nil : EmptyState(
-            icon: "monitors", title: "No monitor yet",
-            text: "A monitor holds the data and answers of a served model against the rows it was tested on, window by window.",
-            commands: ["vagus explain Monitor", "vagus apply -f monitor.yaml"])
+        empty =
+            !monitors.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "monitors", title: "No monitor yet",
+                text:
+                    "A monitor holds what a served model sees and answers against its test rows, window by window.",
+                commands: ["vagus explain Monitor", "vagus apply -f monitor.yaml"])
     }
 
     private static func row(_ resource: Resource, _ report: MonitorReport?) -> Row {
@@ -53,7 +57,8 @@ struct MonitorsPage: PageBody {
             href: Links.monitor(resource.name), name: resource.name,
             message: last?.breaches.first ?? "watches \(resource.spec["service"]?.string ?? "a service")",
             status: MonitorLook.badge(report), model: report?.model ?? resource.spec["model"]?.string ?? "–",
-            drifting: last.map { window in "\(window.features.count { $0.drifted }) of \(window.features.count)" } ?? "–",
+            drifting: last.map { window in "\(window.features.count { $0.drifted }) of \(window.features.count)" }
+                ?? "–",
             windows: Format.count(report?.windows.count ?? 0),
             spark: Sparkline.line(values, label: "\(metric.map(Metric.title) ?? "Performance") of each window"))
     }
@@ -104,24 +109,33 @@ struct MonitorPage: PageBody {
         let name = report.monitor
         head = PageHead(
             name, in: [Link("Monitors", "/monitors")], status: MonitorLook.badge(report),
-            lead: "Holds what \(report.service) sees and answers against the \(Format.count(report.reference_rows)) test rows of \(report.model).")
+            lead:
+                "Holds what \(report.service) sees and answers against "
+                + "the \(Format.count(report.reference_rows)) test rows of \(report.model)."
+        )
         facts = Self.facts(report)
         findings = Self.findings(report)
         heat = Self.heat(report)
-        heatNote = "Wasserstein distance over the reference's deviation for numbers, Jensen–Shannon for categories; limit "
+        heatNote =
+            "Wasserstein distance over the reference's deviation for numbers, Jensen–Shannon for categories; limit "
             + Format.plain(report.drift_threshold)
         charts = Listing(MonitorCharts.all(report, spec: spec))
         windows = Self.table(report)
-        empty = !report.windows.isEmpty ? nil : EmptyState(
-            icon: "monitors", title: "No prediction seen yet",
-            text: "Send requests to \(report.service) with ids and event times, and labels when they are known.",
-            commands: ["vagus status \(report.service)", "vagus describe monitor \(name)"])
+        empty =
+            !report.windows.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "monitors", title: "No prediction seen yet",
+                text: "Send requests to \(report.service) with ids and event times, and labels when they are known.",
+                commands: ["vagus status \(report.service)", "vagus describe monitor \(name)"])
         resourceHref = Links.resource(MonitorKind.plural, name)
     }
 
     static func mainMetric(_ report: MonitorReport) -> String? {
         var names: [String] = []
-        for window in report.windows { for name in window.performance.keys where !names.contains(name) { names.append(name) } }
+        for window in report.windows {
+            for name in window.performance.keys where !names.contains(name) { names.append(name) }
+        }
         return Metric.main(among: names)
     }
 
@@ -133,7 +147,9 @@ struct MonitorPage: PageBody {
             Fact("Service", report.service, href: Links.service(report.service)),
             Fact("Model", report.model, href: Links.model(model)),
             Fact("Predictions", Format.count(rows)),
-            Fact("With a label", rows == 0 ? "–" : "\(Format.count(labelled)) (\(Format.percent(Double(labelled) / Double(rows))))"),
+            Fact(
+                "With a label",
+                rows == 0 ? "–" : "\(Format.count(labelled)) (\(Format.percent(Double(labelled) / Double(rows))))"),
             Fact("Windows", Format.count(report.windows.count)),
         ]
         if let main = mainMetric(report), let value = report.reference_metrics[main] {
@@ -151,14 +167,18 @@ struct MonitorPage: PageBody {
                 return Finding(tone: badge.tone, icon: badge.icon, what: text, where: window.window, why: "")
             }
         }
-        return Findings(note: "in \(windows.count) of \(Format.plural(report.windows.count, "window"))", list: Array(list.prefix(20)))
+        return Findings(
+            note: "in \(windows.count) of \(Format.plural(report.windows.count, "window"))",
+            list: Array(list.prefix(20)))
     }
 
     /// Features with the strongest drift first.
     private static func heat(_ report: MonitorReport) -> Figure? {
         let judged = report.windows.suffix(HeatMap.columnLimit)
         var strongest: [String: Double] = [:]
-        for window in judged { for one in window.features { strongest[one.feature] = max(strongest[one.feature] ?? 0, one.effect) } }
+        for window in judged {
+            for one in window.features { strongest[one.feature] = max(strongest[one.feature] ?? 0, one.effect) }
+        }
         let order = strongest.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
         guard !order.isEmpty else { return nil }
         let rows = order.map { feature in
@@ -169,7 +189,8 @@ struct MonitorPage: PageBody {
                 })
         }
         return HeatMap(
-            "Drift of each feature in each window", columns: judged.map(\.window), rows: rows, threshold: report.drift_threshold
+            "Drift of each feature in each window", columns: judged.map(\.window), rows: rows,
+            threshold: report.drift_threshold
         ).figure(.full)
     }
 
@@ -181,11 +202,14 @@ struct MonitorPage: PageBody {
                 name: one.window + (one.restated > 0 ? " (restated)" : ""), count: Format.count(one.rows),
                 labels: Format.percent(one.coverage),
                 drifting: one.features.isEmpty ? "–" : "\(one.features.count { $0.drifted }) of \(one.features.count)",
-                metric: main.flatMap { one.performance[$0] }.map(Format.number) ?? (one.labelled > 0 ? "awaits labels" : "–"),
-                prediction: one.prediction.map { Format.number($0.effect) } ?? "–", status: MonitorLook.badge(one.state))
+                metric: main.flatMap { one.performance[$0] }.map(Format.number)
+                    ?? (one.labelled > 0 ? "awaits labels" : "–"),
+                prediction: one.prediction.map { Format.number($0.effect) } ?? "–", status: MonitorLook.badge(one.state)
+            )
         }
         return Windows(
-            note: "a window's performance counts once enough labels have come", metricHead: main.map(Metric.title) ?? "Performance",
+            note: "a window's performance counts once enough labels have come",
+            metricHead: main.map(Metric.title) ?? "Performance",
             rows: Array(rows))
     }
 }

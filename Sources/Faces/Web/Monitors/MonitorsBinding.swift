@@ -27,7 +27,8 @@ extension Visitor {
                 report.service = spec["service"]?.string ?? ""
             }
             // A spec of another version of vagus may not read; the charts then have no limits.
-            return MonitorPage(report, spec: try? MonitorSpec(json: spec, at: []), now: now)
+            let checks = try? MonitorSpec(json: spec, at: [])  // unreadable: charts without limits
+            return MonitorPage(report, spec: checks, now: now)
         }
     }
 }

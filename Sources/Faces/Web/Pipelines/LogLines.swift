@@ -17,11 +17,18 @@ struct LogLines: Sendable {
     ///   - first: Number of its first line.
     ///   - ended: Whether nothing will follow, so that a last line without line feed is whole.
     init(_ text: String, first: Int, ended: Bool) {
-        var lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        // By bytes: to Swift "\r\n" is one character, which a search for "\n" does not find.
+        var lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map {
+            Substring($0)
+        }
         var unread = 0
         if let last = lines.popLast(), !last.isEmpty {
             let isBroken = last.contains("\u{FFFD}")
-            if ended || isBroken || last.utf8.count > Self.openLineLimit { lines.append(last) } else { unread = last.utf8.count }
+            if ended || isBroken || last.utf8.count > Self.openLineLimit {
+                lines.append(last)
+            } else {
+                unread = last.utf8.count
+            }
         }
         var style = ANSIStyle()
         var html = ""

@@ -22,10 +22,13 @@ struct PipelinesPage: PageBody {
     init(_ pipelines: [Resource], runs: [Run]) {
         let byName = Dictionary(grouping: runs, by: \.pipeline)
         table = Rows(pipelines.map { Self.row($0, runs: byName[$0.name] ?? []) })
-        empty = !pipelines.isEmpty ? nil : EmptyState(
-            icon: "pipelines", title: "No pipeline yet",
-            text: "A pipeline is a graph of stages: checkout, build, test, train, deploy. Write one and apply it.",
-            commands: ["vagus explain Pipeline", "vagus apply -f pipeline.yaml"])
+        empty =
+            !pipelines.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "pipelines", title: "No pipeline yet",
+                text: "A pipeline is a graph of stages: checkout, build, test, train, deploy. Write one and apply it.",
+                commands: ["vagus explain Pipeline", "vagus apply -f pipeline.yaml"])
     }
 
     private static func row(_ resource: Resource, runs: [Run]) -> Row {
@@ -70,7 +73,8 @@ struct PipelinePage: PageBody {
             name, in: [Link("Pipelines", "/pipelines")], status: runs.first.map { Badge(status: $0.status.rawValue) },
             lead: "Set off by \(Self.triggers(resource.spec)).", actions: [Self.start(name, csrf: csrf)])
         let stages = (resource.spec["stages"]?.array ?? []).enumerated().map { index, stage in
-            Self.stage(stage, before: index > 0 ? resource.spec["stages"]?[index - 1]?["name"]?.string : nil, pipeline: name)
+            Self.stage(
+                stage, before: index > 0 ? resource.spec["stages"]?[index - 1]?["name"]?.string : nil, pipeline: name)
         }
         graph = stages.isEmpty ? nil : RunGraph(stages: stages, icons: icons).figure
         graphNote = "as declared, \(Format.plural(stages.count, "stage"))"
@@ -81,7 +85,8 @@ struct PipelinePage: PageBody {
         parameters = Rows(
             (resource.spec["parameters"]?.object ?? [:]).map { key, value in
                 Parameter(
-                    name: key, type: value["type"]?.string ?? "string", standard: value["default"]?.gist ?? "must be given",
+                    name: key, type: value["type"]?.string ?? "string",
+                    standard: value["default"]?.gist ?? "must be given",
                     help: value["description"]?.string ?? "")
             })
         resourceHref = Links.resource(PipelineKind.plural, name)
@@ -96,7 +101,8 @@ struct PipelinePage: PageBody {
 
     private static func start(_ name: String, csrf: String) -> Action {
         Action(
-            id: "act-start", label: "Run", icon: "runs", look: "primary", isDanger: false, target: "/ui/pipelines/\(Links.encoded(name))/run",
+            id: "act-start", label: "Run", icon: "runs", look: "primary", isDanger: false,
+            target: "/ui/pipelines/\(Links.encoded(name))/run",
             question: "Start a run of \(name)?",
             consequences: [
                 "It takes the head of the default branch and each parameter's default value.",
@@ -112,7 +118,8 @@ struct PipelinePage: PageBody {
         return RunGraph.Stage(
             name: name, type: stage["type"]?.string ?? "other", needs: needs, tone: .mute,
             jobs: jobs.map { job in
-                RunGraph.Job(name: job, status: Badge(.mute, "queued", "declared"), time: "", href: Links.pipeline(pipeline))
+                RunGraph.Job(
+                    name: job, status: Badge(.mute, "queued", "declared"), time: "", href: Links.pipeline(pipeline))
             })
     }
 }

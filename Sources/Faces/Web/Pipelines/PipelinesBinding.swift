@@ -11,7 +11,8 @@ extension Visitor {
             async let found = ask(Runs.list, asked)
             async let pipelines = resources(PipelineKind.self)
             let page = try await found
-            return RunsPage(page.items, pipelines: try await pipelines.map(\.name), query: asked, next: page.next, now: now)
+            return RunsPage(
+                page.items, pipelines: try await pipelines.map(\.name), query: asked, next: page.next, now: now)
         }
     }
 
@@ -26,7 +27,8 @@ extension Visitor {
             let wantsLog = view == .log && !request.wantsFragment
             let log = wantsLog ? try await firstLog(run, job) : nil
             return RunPage(
-                run, artifacts: artifacts, view: view, job: request.query["job"], log: log, icons: icons, csrf: csrf, now: now)
+                run, artifacts: artifacts, view: view, job: request.query["job"], log: log, icons: icons, csrf: csrf,
+                now: now)
         }
     }
 
@@ -53,7 +55,8 @@ extension Visitor {
         let part = LogPart(chunk: chunk, offset: 0, lines: lines)
         return RunPage.LogPanel(
             lines: lines.html, next: part.next, line: lines.nextLine, done: ended,
-            more: Links.path(["runs", run.id, "log"], ["job": job.key]), raw: Links.path(["runs", run.id, "raw"], ["job": job.key]),
+            more: Links.path(["runs", run.id, "log"], ["job": job.key]),
+            raw: Links.path(["runs", run.id, "raw"], ["job": job.key]),
             earlier: nil)
     }
 

@@ -63,7 +63,10 @@ struct RunPage: PageBody {
     let quality: QualityView?
     let metrics: MetricsView?
 
-    init(_ run: Run, artifacts all: [Artifact], view: View, job key: String?, log: LogPanel?, icons: String, csrf: String, now: Double) {
+    init(
+        _ run: Run, artifacts all: [Artifact], view: View, job key: String?, log: LogPanel?, icons: String,
+        csrf: String, now: Double
+    ) {
         let chosen = Self.chosen(key, in: run)
         head = PageHead(
             "\(run.pipeline) #\(run.number)",
@@ -101,7 +104,8 @@ struct RunPage: PageBody {
         guard run.status.hasEnded else {
             return [
                 Action(
-                    id: "act-cancel", label: "Cancel", icon: "abort", look: "danger", isDanger: true, target: "/ui/runs/\(id)/cancel",
+                    id: "act-cancel", label: "Cancel", icon: "abort", look: "danger", isDanger: true,
+                    target: "/ui/runs/\(id)/cancel",
                     question: "Stop this run?",
                     consequences: [
                         "Steps that run get SIGTERM, and SIGKILL after their grace.",
@@ -115,7 +119,7 @@ struct RunPage: PageBody {
                 id: "act-again", label: "Run again", icon: "again", look: "", isDanger: false,
                 target: "/ui/runs/\(id)/again", question: "Start \(run.pipeline) again?",
                 consequences: [
-                    "A new run takes the same commit\(run.commit.map { " (\(Format.short($0)))" } ?? "") and the same parameters.",
+                    "It takes the same parameters and commit\(run.commit.map { ", \(Format.short($0))" } ?? "").",
                     "Its deploy stages change what people are served.",
                 ], confirm: "Start a new run", csrf: csrf)
         ]
@@ -132,7 +136,9 @@ struct RunPage: PageBody {
         if let start = run.started_at {
             facts.append(Fact("Waited", Format.duration(start.seconds - run.created_at.seconds)))
             facts.append(
-                Fact(run.finished_at == nil ? "Running for" : "Took", Format.duration((run.finished_at?.seconds ?? now) - start.seconds)))
+                Fact(
+                    run.finished_at == nil ? "Running for" : "Took",
+                    Format.duration((run.finished_at?.seconds ?? now) - start.seconds)))
         }
         for (name, value) in run.parameters { facts.append(Fact(name, value.gist, code: true)) }
         facts.append(Fact("Id", run.id, code: true))
@@ -155,7 +161,7 @@ struct RunPage: PageBody {
                         let elapsed = Elapsed(from: job.started_at?.seconds, to: job.finished_at?.seconds, now: now)
                         return RunGraph.Job(
                             name: job.name, status: Badge(status: job.status.rawValue), time: elapsed?.text ?? "",
-                            since: elapsed?.since, href: Links.run(run.id, job: job.key),
+                            since: elapsed?.since, href: Links.run(run.id, job: job.key) + "#bench",
                             isChosen: view == .log && job.key == chosen?.key)
                     })
             }, icons: icons
@@ -171,14 +177,17 @@ struct RunPage: PageBody {
         let metrics = steps.reduce(0) { $0 + $1.metrics.count }
         func tab(_ label: String, _ to: View, count: Int? = nil, alarming: Bool = false) -> Tab {
             Tab(
-                label, Links.run(run.id, view: to == .log ? nil : to.rawValue, job: to == .log ? job : nil), current: to == view,
+                label, Links.run(run.id, view: to == .log ? nil : to.rawValue, job: to == .log ? job : nil),
+                current: to == view,
                 count: count, alarming: alarming)
         }
         return [
             tab("Jobs and logs", .log, count: run.jobs.count, alarming: run.jobs.contains { $0.status == .failed }),
             tab("Timeline", .timeline),
             tab("Artifacts", .artifacts, count: artifacts),
-            tab("Tests", .tests, count: tests.isEmpty ? nil : tests.reduce(0) { $0 + $1.summary.tests }, alarming: failedTests > 0),
+            tab(
+                "Tests", .tests, count: tests.isEmpty ? nil : tests.reduce(0) { $0 + $1.summary.tests },
+                alarming: failedTests > 0),
             tab(
                 "Data quality", .quality, count: expectations.isEmpty ? nil : expectations.count,
                 alarming: expectations.contains { !$0.success && $0.severity == "fail" }),
@@ -186,14 +195,17 @@ struct RunPage: PageBody {
         ]
     }
 
-    private static func bench(_ run: Run, _ stages: [RunStages.Stage], chosen: Job?, log: LogPanel?, now: Double) -> Bench {
+    private static func bench(_ run: Run, _ stages: [RunStages.Stage], chosen: Job?, log: LogPanel?, now: Double)
+        -> Bench
+    {
         Bench(
             stages: stages.map { stage in
                 Bench.StageJobs(
                     name: stage.name,
                     jobs: stage.jobs.map { job in
                         Bench.JobLink(
-                            href: Links.run(run.id, job: job.key), name: job.name, isCurrent: job.key == chosen?.key,
+                            href: Links.run(run.id, job: job.key) + "#bench", name: job.name,
+                            isCurrent: job.key == chosen?.key,
                             status: Badge(status: job.status.rawValue),
                             elapsed: Elapsed(from: job.started_at?.seconds, to: job.finished_at?.seconds, now: now))
                     })
@@ -205,7 +217,8 @@ struct RunPage: PageBody {
         if job.attempt > 1 { notes.append("try \(job.attempt)") }
         if let runner = job.runner { notes.append("on runner \(runner)") }
         return JobPanel(
-            title: job.stage == job.name ? job.name : "\(job.stage) / \(job.name)", status: Badge(status: job.status.rawValue),
+            title: job.stage == job.name ? job.name : "\(job.stage) / \(job.name)",
+            status: Badge(status: job.status.rawValue),
             note: notes.joined(separator: ", "), why: job.reason ?? standardReason(job),
             steps: job.steps.map { step in
                 var words = [step.reason].compactMap { $0 }

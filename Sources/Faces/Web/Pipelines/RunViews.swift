@@ -25,10 +25,15 @@ struct ArtifactsView: Sendable {
                     size: Format.bytes(Int(artifact.size_bytes)),
                     href: artifact.form == .file ? "/api/v1/blobs/\(Links.encoded(artifact.digest))" : nil)
             })
-        empty = !artifacts.isEmpty ? nil : EmptyState(
-            icon: "artifact", title: run.status.hasEnded ? "This run left nothing behind" : "Nothing yet",
-            text: "Name files to keep in a job, and fetch them with:",
-            commands: ["vagus explain Pipeline.stages.jobs.artifacts", "vagus artifacts \(run.pipeline):\(run.number)"])
+        empty =
+            !artifacts.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "artifact", title: run.status.hasEnded ? "This run left nothing behind" : "Nothing yet",
+                text: "Name files to keep in a job, and fetch them with:",
+                commands: [
+                    "vagus explain Pipeline.stages.jobs.artifacts", "vagus artifacts \(run.pipeline):\(run.number)",
+                ])
     }
 }
 
@@ -50,9 +55,13 @@ struct TestsView: Sendable {
 
     init(_ run: Run) {
         suites = Self.summaries(run).map { Self.suite($0.job, $0.summary) }
-        empty = !suites.isEmpty ? nil : EmptyState(
-            icon: "ok", title: "No test report", text: "A job that names its JUnit file under reports has its tests listed here.",
-            commands: ["vagus explain Pipeline.stages.jobs.reports"])
+        empty =
+            !suites.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "ok", title: "No test report",
+                text: "A job that names its JUnit file under reports has its tests listed here.",
+                commands: ["vagus explain Pipeline.stages.jobs.reports"])
     }
 
     /// The test summaries of a run's jobs, as the jobs tell them.
@@ -60,8 +69,8 @@ struct TestsView: Sendable {
         run.jobs.compactMap { job in
             let told = job.json["tests"] ?? job.outputs["tests"]
             // A job without a report has no summary; one that does not read as a summary is left out likewise.
-            guard let told, let summary = try? TestSummary(json: told, at: []) else { return nil }
-            return (job, summary)
+            let summary = told.flatMap { try? TestSummary(json: $0, at: []) }  // unreadable: as if not told
+            return summary.map { (job, $0) }
         }
     }
 
@@ -70,20 +79,25 @@ struct TestsView: Sendable {
         let passed = max(0, summary.tests - bad - summary.skipped)
         let total = Double(max(1, summary.tests))
         var svg = SVG()
-        svg.open("svg", ["class": "bar", "viewBox": "0 0 400 10", "preserveAspectRatio": "none", "aria-hidden": "true"])
+        svg.open(
+            "svg", ["class": "bar", "viewBox": "0 0 400 10", "preserveAspectRatio": "none", "aria-hidden": "true"])
         var x = 0.0
         for (count, look) in [(passed, "fok"), (bad, "fbad"), (summary.skipped, "fmute")] where count > 0 {
             let width = Double(count) / total * 400
-            svg.add("rect", ["class": "\(look)", "x": .number(x), "y": 0, "width": .number(max(2, width)), "height": 10])
+            svg.add(
+                "rect", ["class": "\(look)", "x": .number(x), "y": 0, "width": .number(max(2, width)), "height": 10])
             x += width
         }
         svg.close("svg")
         return Suite(
             name: job.stage == job.name ? job.name : "\(job.stage) / \(job.name)",
-            status: bad > 0 ? Badge(.bad, "failed", "\(Format.plural(bad, "test")) failed") : Badge(.ok, "ok", "All passed"),
-            note: "\(Format.plural(summary.tests, "test")), \(Format.count(passed)) passed, \(Format.count(summary.skipped)) skipped",
+            status: bad > 0
+                ? Badge(.bad, "failed", "\(Format.plural(bad, "test")) failed") : Badge(.ok, "ok", "All passed"),
+            note:
+                "\(Format.plural(summary.tests, "test")), \(passed) passed, \(summary.skipped) skipped",
             split: Markup(svg.text),
-            failures: summary.failed_names.map { Failure(name: $0, message: "Its output is in the log of \(job.key).") })
+            failures: summary.failed_names.map { Failure(name: $0, message: "Its output is in the log of \(job.key).") }
+        )
     }
 }
 
@@ -126,13 +140,20 @@ struct QualityView: Sendable {
         }
         self.tables = tables
         let all = max(count, aside.count)
-        quarantine = aside.isEmpty ? nil : Aside(
-            note: aside.count < all ? "the first \(Format.count(aside.count)) of \(Format.count(all))" : Format.plural(all, "finding"),
-            rows: Array(aside.prefix(StepFindings.asideLimit)))
-        empty = !tables.isEmpty || quarantine != nil ? nil : EmptyState(
-            icon: "datasets", title: "No data was checked",
-            text: "A stage of type data_validation holds rows against the expectations of a dataset.",
-            commands: ["vagus explain Dataset.expectations"])
+        quarantine =
+            aside.isEmpty
+            ? nil
+            : Aside(
+                note: aside.count < all
+                    ? "the first \(Format.count(aside.count)) of \(Format.count(all))" : Format.plural(all, "finding"),
+                rows: Array(aside.prefix(StepFindings.asideLimit)))
+        empty =
+            !tables.isEmpty || quarantine != nil
+            ? nil
+            : EmptyState(
+                icon: "datasets", title: "No data was checked",
+                text: "A stage of type data_validation holds rows against the expectations of a dataset.",
+                commands: ["vagus explain Dataset.expectations"])
     }
 
     private static func table(_ found: [StepFindings.Expectation], title: String) -> Table {
@@ -141,7 +162,8 @@ struct QualityView: Sendable {
         return Table(
             title: title,
             status: failed == 0
-                ? Badge(.ok, "ok", "All met") : Badge(stops ? .bad : .warn, stops ? "failed" : "warn", "\(failed) not met"),
+                ? Badge(.ok, "ok", "All met")
+                : Badge(stops ? .bad : .warn, stops ? "failed" : "warn", "\(failed) not met"),
             note: Format.plural(found.count, "expectation"), rows: found.map(row))
     }
 
@@ -199,10 +221,13 @@ struct MetricsView: Sendable {
         gate = Self.verdict(gates)
         table = Rows(rows)
         self.curves = curves
-        empty = !rows.isEmpty || !curves.isEmpty ? nil : EmptyState(
-            icon: "monitors", title: "Nothing was measured",
-            text: "Steps that train and evaluate models leave their metrics here, beside those of the champion.",
-            commands: ["vagus explain Pipeline.stages.evaluate"])
+        empty =
+            !rows.isEmpty || !curves.isEmpty
+            ? nil
+            : EmptyState(
+                icon: "monitors", title: "Nothing was measured",
+                text: "Steps that train and evaluate models leave their metrics here, beside those of the champion.",
+                commands: ["vagus explain Pipeline.stages.evaluate"])
     }
 
     private static func row(
@@ -212,7 +237,8 @@ struct MetricsView: Sendable {
         return Row(
             name: Metric.title(name), from: from, value: Format.number(value),
             champion: champion[name]?.double.map(Format.number) ?? "–",
-            gate: gate.map { $0.passed ? Badge(.ok, "ok", "Passed") : Badge(.bad, "failed", "Failed") }, rule: gate?.rule)
+            gate: gate.map { $0.passed ? Badge(.ok, "ok", "Passed") : Badge(.bad, "failed", "Failed") },
+            rule: gate?.rule)
     }
 
     /// Gates that speak of something else than the first metric of this step: differences, fairness.
@@ -234,7 +260,9 @@ struct MetricsView: Sendable {
         guard !gates.isEmpty else { return nil }
         let failed = gates.filter { !$0.passed }
         if failed.isEmpty {
-            return Notice(tone: .ok, icon: "shield", title: "The gate is open", text: "\(Format.plural(gates.count, "requirement")) held.")
+            return Notice(
+                tone: .ok, icon: "shield", title: "The gate is open",
+                text: "\(Format.plural(gates.count, "requirement")) held.")
         }
         let words = failed.map { [$0.rule, $0.message].compactMap { $0 }.joined(separator: ": ") }
         return Notice(

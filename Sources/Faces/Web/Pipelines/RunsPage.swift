@@ -38,7 +38,8 @@ struct RunsPage: PageBody {
             let badge = Badge(status: run.status.rawValue)
             let tone: Tone? = badge.tone == .ok ? nil : badge.tone
             return BarChart.Bar(
-                "#\(run.number)", end.seconds - start.seconds, tone: tone, note: "\(run.pipeline), \(badge.text.lowercased())")
+                "#\(run.number)", end.seconds - start.seconds, tone: tone,
+                note: "\(run.pipeline), \(badge.text.lowercased())")
         }
         return bars.count < 3 ? nil : BarChart("Time of each run", unit: .seconds, bars: bars).figure(.full)
     }
@@ -46,7 +47,8 @@ struct RunsPage: PageBody {
     static func nothing(isFiltered: Bool, pipelines: [String]) -> EmptyState {
         if isFiltered {
             return EmptyState(
-                icon: "search", title: "No run fits this filter", text: "Take another pipeline or status, or clear the filter.",
+                icon: "search", title: "No run fits this filter",
+                text: "Take another pipeline or status, or clear the filter.",
                 commands: [])
         }
         if let pipeline = pipelines.first {

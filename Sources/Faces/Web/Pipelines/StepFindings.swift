@@ -43,7 +43,8 @@ enum StepFindings {
             guard let success = (item["success"] ?? item["passed"])?.bool else { return nil }
             let result = item["result"]
             func count(_ key: String) -> Int? { (item[key] ?? result?[key])?.int }
-            let columns = ["column", "column_a", "column_b"].compactMap { item[$0]?.string }
+            let columns =
+                ["column", "column_a", "column_b"].compactMap { item[$0]?.string }
                 + (item["columns"]?.array?.compactMap(\.string) ?? [])
             return Expectation(
                 name: (item["expect"] ?? item["expectation"] ?? item["name"])?.string ?? "expectation",

@@ -1,0 +1,187 @@
+import API
+import Kernel
+import Manifests
+import SQL
+
+/// One attempt to bring a revision to all traffic: the state of the rollout, and the row behind DORA's numbers.
+struct RolloutRow: Sendable {
+    var service: ServiceReference
+    /// Counts the attempts of a service, from 1.
+    var number: Int
+    var revision: Int
+    /// The stable revision when it began.
+    var origin: Int?
+    /// A way back to an earlier revision: straight to all traffic, and no deployment in DORA's eyes.
+    var isRollback = false
+    /// Tier of the environment at its beginning; empty without one.
+    var tier = ""
+    /// The rollout settings it began with: a change of them touches the next one only.
+    var settings: RolloutSpec
+    var step = 0
+    /// Share of the traffic that the revision is given, in percent.
+    var weight = 0
+    var stepAt: Timestamp
+    /// Since when it lacks copies that are well.
+    var shortAt: Timestamp?
+    /// Why the judge stopped it and waits for a person.
+    var pause: String?
+    /// Somebody promoted it over all steps.
+    var isFull = false
+    var completion: ServiceStatus.Completion?
+    var outcome = Deployment.Outcome.under_way
+    var reason: String?
+    var commit: String?
+    var run: String?
+    var committedAt: Timestamp?
+    var startedAt: Timestamp
+    var finishedAt: Timestamp?
+    var firstBadAt: Timestamp?
+    var recoveredAt: Timestamp?
+
+    var isUnderWay: Bool { completion == nil }
+    /// The first revision ever, and the way back, take all traffic as soon as they are well.
+    var isDirect: Bool { isRollback || origin == nil || isFull }
+    var plan: RolloutPlan { RolloutPlan(settings, isDirect: isDirect) }
+
+    init(_ service: ServiceReference, number: Int, revision: Int, settings: RolloutSpec, at now: Timestamp) {
+        (self.service, self.number, self.revision, self.settings) = (service, number, revision, settings)
+        (startedAt, stepAt, shortAt) = (now, now, now)
+    }
+
+    init(row: Row) throws {
+        service = ServiceReference(project: try row.get("project"), name: try row.get("service"))
+        number = try row.get("number")
+        revision = try row.get("revision")
+        origin = try row.get("origin")
+        isRollback = try row.get("is_rollback")
+        tier = try row.get("tier")
+        settings = try RolloutSpec(json: JSONParser.parse(try row.get("plan", as: String.self)), at: [])
+        step = try row.get("step")
+        weight = try row.get("weight")
+        stepAt = try row.get("step_at")
+        shortAt = try row.get("short_at")
+        pause = try row.get("pause")
+        isFull = try row.get("is_full")
+        completion = try row.get("completion", as: String?.self).flatMap(ServiceStatus.Completion.init(rawValue:))
+        outcome = Deployment.Outcome(rawValue: try row.get("outcome")) ?? .under_way
+        reason = try row.get("reason")
+        commit = try row.get("commit_id")
+        run = try row.get("run")
+        committedAt = try row.get("committed_at")
+        startedAt = try row.get("started_at")
+        finishedAt = try row.get("finished_at")
+        firstBadAt = try row.get("first_bad_at")
+        recoveredAt = try row.get("recovered_at")
+    }
+
+    static func newest(of service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
+        try sql.row("SELECT * FROM delivery_rollout WHERE \(service.rows) ORDER BY number DESC LIMIT 1")
+            .map(RolloutRow.init(row:))
+    }
+
+    /// Failed attempts whose harm is not over yet.
+    static func unrecovered(of service: ServiceReference, in sql: Connection) throws -> [RolloutRow] {
+        try sql.rows(
+            """
+            SELECT * FROM delivery_rollout WHERE \(service.rows) AND outcome = 'failed' AND recovered_at IS NULL
+            ORDER BY number
+            """
+        ).map(RolloutRow.init(row:))
+    }
+
+    /// The newest attempt that brought this revision to all traffic.
+    static func promoted(_ revision: Int, of service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
+        try sql.row(
+            """
+            SELECT * FROM delivery_rollout WHERE \(service.rows) AND revision = \(revision)
+                AND outcome = 'succeeded' AND is_rollback = 0 ORDER BY number DESC LIMIT 1
+            """
+        ).map(RolloutRow.init(row:))
+    }
+
+    /// Attempts of a project that began after a moment, oldest first; ways back left out.
+    static func deployments(
+        project: String, service: String?, since: Timestamp, in sql: Connection
+    ) throws -> [RolloutRow] {
+        let only: Statement = service.map { "AND service = \($0)" } ?? ""
+        return try sql.rows(
+            """
+            SELECT * FROM delivery_rollout WHERE project = \(project) AND is_rollback = 0 AND started_at >= \(since)
+                \(only) ORDER BY started_at, service, number LIMIT \(Dora.deploymentLimit)
+            """
+        ).map(RolloutRow.init(row:))
+    }
+
+    func write(in sql: Connection) throws {
+        try sql.run(
+            """
+            INSERT INTO delivery_rollout (project, service, number, revision, origin, is_rollback, tier, plan, step,
+                weight, step_at, short_at, pause, is_full, completion, outcome, reason, commit_id, run, committed_at,
+                started_at, finished_at, first_bad_at, recovered_at)
+            VALUES (\(service.project), \(service.name), \(number), \(revision), \(origin.sqlValue), \(isRollback),
+                    \(tier), \(settings.json.text), \(step), \(weight), \(stepAt), \(shortAt.sqlValue),
+                    \(pause.sqlValue), \(isFull), \((completion?.rawValue).sqlValue), \(outcome.rawValue),
+                    \(reason.sqlValue), \(commit.sqlValue), \(run.sqlValue), \(committedAt.sqlValue), \(startedAt),
+                    \(finishedAt.sqlValue), \(firstBadAt.sqlValue), \(recoveredAt.sqlValue))
+            ON CONFLICT (project, service, number) DO UPDATE SET step = excluded.step, weight = excluded.weight,
+                step_at = excluded.step_at, short_at = excluded.short_at, pause = excluded.pause,
+                is_full = excluded.is_full, completion = excluded.completion, outcome = excluded.outcome,
+                reason = excluded.reason, finished_at = excluded.finished_at, first_bad_at = excluded.first_bad_at,
+                recovered_at = excluded.recovered_at
+            """)
+    }
+}
+
+/// The steps of a rollout, whatever its strategy; after the last comes all traffic.
+struct RolloutPlan: Sendable, Equatable {
+    enum Stage: Sendable, Equatable {
+        case weight(Int)
+        /// Nil: until somebody promotes.
+        case pause(Duration?)
+        case analyze([String])
+        /// All copies are to be well before any traffic.
+        case preview
+        case all
+    }
+    let stages: [Stage]
+    let strategy: RolloutSpec.Strategy
+
+    init(_ settings: RolloutSpec, isDirect: Bool) {
+        strategy = isDirect ? .blue_green : settings.strategy
+        guard !isDirect else {
+            stages = []
+            return
+        }
+        switch settings.strategy {
+        case .canary: stages = settings.steps.map(Self.stage)
+        case .blue_green: stages = settings.auto_promote ? [.preview] : [.preview, .pause(nil)]
+        case .rolling, .recreate: stages = []
+        }
+    }
+
+    private static func stage(_ step: RolloutStepSpec) -> Stage {
+        if let weight = step.weight { return .weight(weight) }
+        if let pause = step.pause { return .pause(pause.for?.duration) }
+        return .analyze(step.analyze ?? [])
+    }
+
+    /// The stage at a step; all traffic after the last.
+    func stage(_ step: Int) -> Stage { stages.indices.contains(step) ? stages[step] : .all }
+
+    /// How many judgements may abort the rollout: alpha is split over them (Bonferroni).
+    static func gates(_ settings: RolloutSpec) -> Int {
+        max(1, settings.background.count + settings.steps.reduce(0) { $0 + ($1.analyze?.count ?? 0) })
+    }
+
+    /// A stage in words.
+    static func words(_ stage: Stage) -> String {
+        switch stage {
+        case .weight(let weight): "\(weight) % of the traffic"
+        case .pause(let duration?): "a pause of \(TimeSpan(seconds: duration / .seconds(1)))"
+        case .pause(nil): "a pause until somebody promotes"
+        case .analyze(let names): "the judgement of \(names.joined(separator: ", "))"
+        case .preview: "the preview"
+        case .all: "all traffic"
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import API
+import Kernel
+import Manifests
+
+/// What a revision runs, fixed when it is made: a later move of an alias or a change of a variable does not reach it.
+struct FrozenWorkload: Manifest {
+    var command: [String] = []
+    var model: String?
+    var model_version: Int?
+    var digest: String?
+    var format: String?
+    var artifact: String?
+    var variables: Ordered<String> = [:]
+    var sample = Share(1)
+
+    init() {}
+    static let fields: [Field<Self>] = [
+        .optional("command", \.command, "Program and arguments."),
+        .optional("model", \.model, "Model."),
+        .optional("model_version", \.model_version, "Its version."),
+        .optional("digest", \.digest, "Tree of the model's files."),
+        .optional("format", \.format, "Its format."),
+        .optional("artifact", \.artifact, "Tree of the working folder."),
+        .optional("variables", \.variables, "Environment variables, those of the environment included."),
+        .optional("sample", \.sample, "Share of the predictions that is kept."),
+    ]
+
+    /// `name@3`, for people.
+    var modelText: String? { model.map { name in model_version.map { "\(name)@\($0)" } ?? name } }
+
+    /// The same digest and the same variables: a new revision of it is only another commit.
+    func runsTheSame(as other: FrozenWorkload) -> Bool {
+        command == other.command && digest == other.digest && model == other.model && artifact == other.artifact
+            && variables == other.variables
+    }
+}
+
+/// A model as a workload names it.
+struct ModelName: Sendable, Equatable {
+    var name: String
+    /// Number or alias; nil: a deploy step chooses.
+    var version: String?
+
+    init(_ text: String) {
+        let parts = text.split(separator: "@", maxSplits: 1).map(String.init)
+        name = parts.first ?? text
+        version = parts.count == 2 ? parts[1] : nil
+    }
+}
+
+/// Turns what is applied, or asked for by a deploy, into a workload that never changes.
+struct WorkloadFreezer: Sendable {
+    let caller: any OperationCaller
+
+    /// What a spec with its environment asks for; a change of it makes a revision.
+    static func signature(_ spec: ServiceSpec, _ environment: EnvironmentSpec?) -> String {
+        let workload = spec.workload
+        let parts: JSONValue = [
+            "command": workload.command.json, "model": workload.model.json, "variables": workload.variables.json,
+            "environment": (environment?.variables ?? [:]).json,
+        ]
+        return parts.canonicalText
+    }
+
+    /// The fixed workload.
+    ///
+    /// - Parameters:
+    ///   - model: The model to serve, when a deploy names it; otherwise that of the spec.
+    ///   - artifact: The tree to unpack as working folder of a program.
+    ///   - newest: The newest revision's workload, which lends the version or tree that the spec leaves open.
+    /// - Returns: Nil when the spec waits for a deploy to choose a version.
+    func freeze(
+        _ spec: ServiceSpec, _ environment: EnvironmentSpec?, project: String, model: String? = nil,
+        artifact: String? = nil, newest: FrozenWorkload?, as call: Call
+    ) async throws -> FrozenWorkload? {
+        var frozen = FrozenWorkload()
+        frozen.variables = environment?.variables ?? [:]
+        for (name, value) in spec.workload.variables { frozen.variables[name] = value }
+        frozen.sample = spec.predictions.sample
+        guard let declared = spec.workload.model else {
+            frozen.command = spec.workload.command
+            frozen.artifact = artifact ?? newest?.artifact
+            return frozen
+        }
+        let wanted = ModelName(model ?? declared)
+        guard wanted.name == ModelName(declared).name else {
+            throw Problem(
+                "service.other-model", status: 422,
+                "the service serves model \"\(ModelName(declared).name)\", not \"\(wanted.name)\"",
+                hint: "Deploy a version of that model, or change the service's workload first.")
+        }
+        let version = wanted.version ?? (newest?.model == wanted.name ? newest?.model_version.map(String.init) : nil)
+        guard let version else { return nil }
+        let found = try await caller.call(
+            Models.version, ModelVersionName(project: project, name: wanted.name, version: version), as: call)
+        frozen.model = wanted.name
+        frozen.model_version = found.version
+        frozen.digest = found.digest
+        frozen.format = found.format
+        return frozen
+    }
+}
+
+extension DeliverySettings {
+    /// What the platform is told to start.
+    func order(_ copy: CopyRow, _ workload: FrozenWorkload) -> InstanceOrder {
+        let (project, name) = (copy.service.project, copy.service.name)
+        var environment: [String: String] = [:]
+        for (key, value) in workload.variables { environment[key] = value }
+        environment["VAGUS_PROJECT"] = project
+        environment["VAGUS_SERVICE"] = name
+        environment["VAGUS_REVISION"] = String(copy.revision)
+        guard let model = workload.model else {
+            return InstanceOrder(
+                id: copy.id, service: copy.service, revision: copy.revision, command: workload.command,
+                environment: environment, artifact: workload.artifact)
+        }
+        let log = "\(predictions)/\(project)/\(name)/\(copy.revision).\(copy.number)"
+        let command =
+            serveCommand + [
+                "--model", ".", "--name", model, "--version", String(workload.model_version ?? 0), "--project", project,
+                "--service", name, "--revision", String(copy.revision), "--instance", copy.id.text,
+                "--predictions", log, "--sample", String(workload.sample.fraction), "--port", "$PORT",
+            ]
+        return InstanceOrder(
+            id: copy.id, service: copy.service, revision: copy.revision, command: command, environment: environment,
+            artifact: workload.digest)
+    }
+
+    /// The path that tells whether a copy is well; nil: an open port is enough.
+    static func healthPath(_ spec: HealthSpec?, _ workload: FrozenWorkload) -> String? {
+        spec?.http ?? (workload.model == nil ? nil : "/v2/health/ready")
+    }
+}

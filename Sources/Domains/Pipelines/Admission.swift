@@ -1,0 +1,77 @@
+import API
+import Expressions
+import Kernel
+import Manifests
+
+/// What a repository or pipeline must keep before it is put: expressions that parse, jobs that somebody can carry out.
+enum Admission {
+    static func check(_ resource: Resource) throws {
+        switch resource.kind {
+        case PipelineKind.name: try check(try PipelineSpec(json: resource.spec, at: []))
+        case RepositoryKind.name:
+            let spec = try RepositorySpec(json: resource.spec, at: [])
+            if let path = spec.path, !path.hasPrefix("/") {
+                throw ManifestError(
+                    at: ["path"], message: "\"\(path)\" is not an absolute path",
+                    hint: "Write the whole path, beginning with \"/\".")
+            }
+        default: break
+        }
+    }
+
+    static func check(_ spec: PipelineSpec) throws(ManifestError) {
+        try templates(in: spec.variables.json, at: ["variables"])
+        for (index, stage) in spec.stages.enumerated() {
+            let at = ["stages", "\(index)"]
+            if let condition = stage.if { try self.condition(condition, at: at + ["if"]) }
+            try templates(in: stage.variables.json, at: at + ["variables"])
+            for (name, job) in stage.allJobs {
+                try check(job, at: stage.jobs.isEmpty ? at : at + ["jobs", name], isLone: stage.jobs.isEmpty)
+            }
+        }
+    }
+
+    private static func check(_ job: JobSpec, at path: [String], isLone: Bool) throws(ManifestError) {
+        if job.steps.isEmpty {
+            throw ManifestError(at: path + ["steps"], message: "a job has at least one step")
+        }
+        try templates(in: job.variables.json, at: path + ["variables"])
+        try templates(in: job.outputs.json, at: path + ["outputs"])
+        for (index, step) in job.steps.enumerated() {
+            let at = isLone ? path : path + ["steps", "\(index)"]
+            if StepVerbs.serverSide.contains(step.verb.name) != job.isOnServer {
+                throw ManifestError(
+                    at: at, message: "\"\(step.verb.name)\" cannot share a job with \"\(job.steps[0].verb.name)\"",
+                    hint: "The server does register, deploy and watch itself, a runner does the rest: give each its own job.")
+            }
+            if let condition = step.if { try self.condition(condition, at: at + ["if"]) }
+            try templates(in: step.verb.settings, at: at + [step.verb.name])
+            try templates(in: step.variables.json, at: at + ["variables"])
+        }
+    }
+
+    private static func condition(_ text: String, at path: [String]) throws(ManifestError) {
+        do {
+            _ = try Expression(parsing: Resolver.bareCondition(text))
+        } catch {
+            throw ManifestError(at: path, message: "the expression cannot be read: \(error)", hint: error.hint)
+        }
+    }
+
+    private static func templates(in json: JSONValue, at path: [String]) throws(ManifestError) {
+        switch json {
+        case .string(let text):
+            guard text.contains("${{") else { return }
+            do {
+                _ = try Template(parsing: text)
+            } catch {
+                throw ManifestError(at: path, message: "the expression cannot be read: \(error)", hint: error.hint)
+            }
+        case .array(let items):
+            for (index, item) in items.enumerated() { try templates(in: item, at: path + ["\(index)"]) }
+        case .object(let members):
+            for (key, value) in members { try templates(in: value, at: path + [key]) }
+        default: break
+        }
+    }
+}

@@ -1,0 +1,162 @@
+import API
+import ArgumentParser
+import Client
+import Manifests
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Tells how a service is doing; without a name, all of them.",
+        discussion: "Examples:\n  vagus status\n  vagus status shop-api -o json")
+    @OptionGroup var connection: Connection
+    @Argument var service: String?
+
+    func run() async throws {
+        try await connection.connected { client in
+            guard let service else {
+                let list = try await client.call(Services.list, ProjectQuery(project: connection.projectName))
+                return connection.show(list) {
+                    guard !list.items.isEmpty else { return "no services yet; apply one with: vagus apply -f service.yaml\n" }
+                    var table = Table(["SERVICE", "PHASE", "STABLE", "MESSAGE"])
+                    table.rows = list.items.map {
+                        [$0.service, ServiceText.phase($0.phase), $0.stable_revision.map(String.init) ?? "-", $0.message]
+                    }
+                    return table.text
+                }
+            }
+            let status = try await client.call(Services.status, Name(project: connection.projectName, name: service))
+            connection.show(status) { ServiceText.text(status) }
+        }
+    }
+}
+
+enum ServiceText {
+    static func phase(_ phase: ServiceStatus.Phase) -> String {
+        let style: Terminal.Style =
+            switch phase {
+            case .healthy: .green
+            case .progressing: .blue
+            case .paused: .yellow
+            case .degraded: .red
+            }
+        return Terminal.styled(phase.rawValue, style)
+    }
+
+    static func text(_ status: ServiceStatus) -> String {
+        var out = "\(Terminal.styled(status.service, .bold))  \(phase(status.phase))  \(status.message)\n"
+        if let url = status.url { out += "  \(url)\n" }
+        if let step = status.step { out += "  step \(step + 1) of \(status.steps)\(status.step_name.map { ": \($0)" } ?? "")\n" }
+        var table = Table(["REVISION", "WEIGHT", "READY", "REQUESTS", "ERRORS", "P99", "MODEL", "COMMIT"])
+        table.rows = status.revisions.map { revision in
+            let role =
+                revision.revision == status.stable_revision
+                ? " (stable)" : revision.revision == status.preview_revision ? " (preview)" : ""
+            return [
+                "\(revision.revision)\(role)", "\(revision.weight)%", "\(revision.ready)/\(revision.replicas)",
+                "\(revision.requests)", "\(revision.errors)", revision.p99_ms.map { "\(($0 * 10).rounded() / 10) ms" } ?? "-",
+                revision.model ?? "-", String((revision.commit ?? "-").prefix(9)),
+            ]
+        }
+        if !table.rows.isEmpty { out += table.text }
+        for analysis in status.analyses { out += "  \(analysis.name): \(analysis.verdict.rawValue). \(analysis.message)\n" }
+        return out
+    }
+}
+
+struct PromoteCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "promote", abstract: "Ends a rollout's pause, or skips its step.",
+        discussion: "Examples:\n  vagus promote shop-api\n  vagus promote shop-api --full")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+    @Flag(help: "Skips all steps that are left.") var full = false
+
+    func run() async throws {
+        var input = PromoteInput()
+        (input.project, input.name, input.full) = (connection.projectName, service, full)
+        let sent = input
+        let status = try await connection.connected { try await $0.call(Services.promote, sent) }
+        connection.show(status) { ServiceText.text(status) }
+    }
+}
+
+struct AbortCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "abort", abstract: "Takes all traffic off the new revision at once.",
+        discussion: "Example:\n  vagus abort shop-api --reason \"wrong prices\"")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+    @Option(help: "Why; kept in the event log.") var reason: String?
+
+    func run() async throws {
+        var input = AbortInput()
+        (input.project, input.name, input.reason) = (connection.projectName, service, reason)
+        let sent = input
+        let status = try await connection.connected { try await $0.call(Services.abort, sent) }
+        connection.show(status) { ServiceText.text(status) }
+    }
+}
+
+struct UndoCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "undo", abstract: "Goes back to an earlier revision, at once.",
+        discussion: "Examples:\n  vagus undo shop-api\n  vagus undo shop-api --to 3")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+    @Option(help: "Revision; absent: the one before the stable one.") var to: Int?
+
+    func run() async throws {
+        var input = UndoInput()
+        (input.project, input.name, input.revision) = (connection.projectName, service, to)
+        let sent = input
+        let status = try await connection.connected { try await $0.call(Services.undo, sent) }
+        connection.show(status) { ServiceText.text(status) }
+    }
+}
+
+struct ModelsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "models", abstract: "Lists models, a model's versions, or shows one version.",
+        discussion: "Examples:\n  vagus models\n  vagus models churn\n  vagus models churn@champion -o json\n  vagus models churn --alias champion=4")
+    @OptionGroup var connection: Connection
+    @Argument(help: "MODEL, MODEL@VERSION or MODEL@ALIAS; absent: all models.") var model: String?
+    @Option(help: "Points an alias: ALIAS=VERSION.") var alias: String?
+
+    func run() async throws {
+        guard let model else {
+            var get = GetCommand()
+            (get.connection, get.kind, get.name, get.labels) = (connection, "models", nil, nil)
+            return try await get.run()
+        }
+        let parts = model.split(separator: "@", maxSplits: 1).map(String.init)
+        try await connection.connected { client in
+            if let alias { return try await point(alias, of: parts[0], client) }
+            if parts.count == 2 {
+                let name = ModelVersionName(project: connection.projectName, name: parts[0], version: parts[1])
+                let version = try await client.call(Models.version, name)
+                return connection.show(version) { version.json.yaml }
+            }
+            let list = try await client.call(Models.versions, Name(project: connection.projectName, name: parts[0]))
+            connection.show(list) {
+                guard !list.items.isEmpty else { return "model \"\(parts[0])\" has no versions yet\n" }
+                var table = Table(["VERSION", "ALIASES", "FORMAT", "AUC", "SIZE", "COMMIT", "REGISTERED"])
+                table.rows = list.items.map { version in
+                    [
+                        "\(version.version)", version.aliases.joined(separator: ","), version.format,
+                        version.metrics["auc"].map { "\(($0 * 10000).rounded() / 10000)" } ?? "-",
+                        Words.size(version.size_bytes), String((version.commit ?? "-").prefix(9)), Words.ago(version.created_at),
+                    ]
+                }
+                return table.text
+            }
+        }
+    }
+
+    private func point(_ alias: String, of model: String, _ client: VagusClient) async throws {
+        let pair = alias.split(separator: "=").map(String.init)
+        guard pair.count == 2, let version = Int(pair[1]) else { throw ValidationError("--alias takes ALIAS=VERSION.") }
+        var input = AliasInput()
+        (input.project, input.name, input.alias, input.version) = (connection.projectName, model, pair[0], version)
+        let moved = try await client.call(Models.setAlias, input)
+        connection.show(moved) { "\(model)@\(pair[0]) is version \(version) now\n" }
+    }
+}

@@ -1,0 +1,154 @@
+import API
+import ArgumentParser
+import Client
+import Foundation
+import Logging
+import Manifests
+import Outbound
+import Server
+
+/// HOST:PORT as people write it.
+struct Address: ExpressibleByArgument {
+    var host: String
+    var port: Int
+
+    init?(argument: String) {
+        guard let colon = argument.lastIndex(of: ":"), let port = Int(argument[argument.index(after: colon)...]),
+            (0...65535).contains(port)
+        else { return nil }
+        host = String(argument[..<colon]).trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
+        if host.isEmpty { host = "0.0.0.0" }
+        self.port = port
+    }
+
+    var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+}
+
+/// What every long-running command takes.
+struct ServerFlags: ParsableArguments {
+    @Option(help: "Folder that holds everything.")
+    var data = "./vagus-data"
+    @Option(help: "File of settings; flags go before it.")
+    var config: String?
+    @Option(help: "trace, debug, info, notice, warning or error.")
+    var logLevel: String?
+
+    func read() throws -> ServerConfig {
+        guard let config else { return ServerConfig() }
+        guard let text = try? String(contentsOfFile: config, encoding: .utf8) else {  // told just below
+            throw Problem(
+                "config.unreadable", status: 500, "could not read the file \"\(config)\"",
+                hint: "Check its path and permissions.")
+        }
+        return try ServerConfig(yaml: text, file: config)
+    }
+
+    func logger(_ config: ServerConfig) throws -> Logger {
+        let name = logLevel ?? config.log_level.rawValue
+        guard let level = Logger.Level(rawValue: name) else {
+            throw ValidationError("\"\(name)\" is not a log level. Use trace, debug, info, notice, warning or error.")
+        }
+        return Logger(label: "vagus") { LineLogHandler(label: $0, level: level) }
+    }
+}
+
+/// This program's own path, for the processes it starts.
+func executablePath() -> String {
+    (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]  // only without /proc
+}
+
+struct DevCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dev", abstract: "Server, runner and proxy in one process, on loopback, without tokens.",
+        discussion: "Example:\n  vagus dev --data ./data --listen 127.0.0.1:8420 --proxy-listen 127.0.0.1:8480\n\nA port of 0 takes any free one and tells it.")
+    @OptionGroup var flags: ServerFlags
+    @Option(help: "Where the API and the web UI listen.") var listen = Address(argument: "127.0.0.1:8420")
+    @Option(help: "Where services are reached.") var proxyListen = Address(argument: "127.0.0.1:8480")
+
+    func run() async throws {
+        guard let listen, let proxyListen, listen.isLoopback, proxyListen.isLoopback else {
+            throw ValidationError("vagus dev asks for no tokens, so it listens on loopback only. Use: vagus server")
+        }
+        let config = try flags.read()
+        var options = ServerOptions(data: flags.data, executable: executablePath()) { Terminal.line($0) }
+        (options.host, options.port, options.hasAuth) = (listen.host, listen.port, false)
+        options.proxy = (proxyListen.host, proxyListen.port)
+        options.config = config
+        try await House(options, logger: try flags.logger(config)).run()
+    }
+}
+
+struct ServerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "server", abstract: "The server alone, asking for tokens.",
+        discussion: "Example:\n  vagus server --data /var/lib/vagus --listen 0.0.0.0:8420\n\nThe first start prints a token that works once: vagus token redeem NAME --token …")
+    @OptionGroup var flags: ServerFlags
+    @Option(help: "Where the API and the web UI listen. (default: 127.0.0.1:8420)") var listen: Address?
+
+    func run() async throws {
+        let config = try flags.read()
+        guard let address = listen ?? Address(argument: config.listen ?? "127.0.0.1:8420") else {
+            throw ValidationError("\"\(config.listen ?? "")\" is not HOST:PORT.")
+        }
+        var options = ServerOptions(data: flags.data, executable: executablePath()) { Terminal.line($0) }
+        (options.host, options.port) = (address.host, address.port)
+        options.config = config
+        try await House(options, logger: try flags.logger(config)).run()
+    }
+}
+
+/// Where an agent finds its server.
+struct AgentFlags: ParsableArguments {
+    @Option(help: "Server to work for; also VAGUS_SERVER.") var server: String?
+    @Option(help: "Token with the permission \"agent\"; also VAGUS_TOKEN.") var token: String?
+    @Option(help: "Name of this agent, kept over restarts. (default: the host's name)") var name: String?
+
+    var serverURL: String { server ?? ProcessInfo.processInfo.environment["VAGUS_SERVER"] ?? "http://127.0.0.1:8420" }
+    var secret: String? { token ?? ProcessInfo.processInfo.environment["VAGUS_TOKEN"] }
+    var agentName: String {
+        let words = (name ?? ProcessInfo.processInfo.hostName).lowercased().map { $0.isLetter || $0.isNumber ? $0 : "-" }
+        return String(String(words).prefix(60))
+    }
+}
+
+struct RunnerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "runner", abstract: "Takes jobs from a server and runs them here.",
+        discussion: "Example:\n  vagus runner --server https://vagus.example.com --token vg_… --data /var/lib/vagus-runner")
+    @OptionGroup var flags: ServerFlags
+    @OptionGroup var agent: AgentFlags
+    @Option(help: "Jobs at once.") var capacity = 2
+    @Option(help: "Labels it offers, by commas.") var labels = ""
+    @Option(help: "Folder where relative dataset paths begin. (default: DATA/datasets)") var datasets: String?
+
+    func run() async throws {
+        var config = try flags.read()
+        config.run_capacity = capacity
+        if let datasets { config.datasets = datasets }
+        let outbound = OutboundClient()
+        let client = VagusClient(server: agent.serverURL, token: agent.secret, outbound: outbound)
+        try await Agents.runner(
+            client: client, name: agent.agentName, data: flags.data, labels: labels.split(separator: ",").map(String.init),
+            config: config, executable: executablePath(), logger: try flags.logger(config))
+    }
+}
+
+struct ProxyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "proxy", abstract: "Carries the traffic of all services; needs the server for news only.",
+        discussion: "Example:\n  vagus proxy --server http://127.0.0.1:8420 --token vg_… --listen 0.0.0.0:8480 --data /var/lib/vagus-proxy")
+    @OptionGroup var flags: ServerFlags
+    @OptionGroup var agent: AgentFlags
+    @Option(help: "Where services are reached.") var listen = Address(argument: "127.0.0.1:8480")
+
+    func run() async throws {
+        guard let listen else { throw ValidationError("--listen takes HOST:PORT.") }
+        let config = try flags.read()
+        let outbound = OutboundClient()
+        let client = VagusClient(server: agent.serverURL, token: agent.secret, outbound: outbound)
+        try await Agents.proxy(
+            client: client, name: agent.agentName, host: listen.host, port: listen.port, data: flags.data,
+            logger: try flags.logger(config)
+        ) { Terminal.line("services are reached at http://\(listen.host):\($0)") }
+    }
+}

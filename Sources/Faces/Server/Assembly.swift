@@ -1,0 +1,210 @@
+import API
+import Blobs
+import Client
+import Foundation
+import Hummingbird
+import Kernel
+package import Logging
+import Manifests
+import NIOCore
+import Outbound
+import Runner
+import SQL
+import ServiceLifecycle
+import UnixSignals
+import Web
+
+/// What a server is started with.
+package struct ServerOptions: Sendable {
+    package var data: String
+    package var host = "127.0.0.1"
+    package var port = 8420
+    package var hasAuth = true
+    /// `vagus dev`: where the proxy in the same process listens; nil: no runner and no proxy in this process.
+    package var proxy: (host: String, port: Int)?
+    package var config = ServerConfig()
+    /// This program, for the processes that it starts.
+    package var executable: String
+    /// Where lines for the person who started it go.
+    package var tell: @Sendable (String) -> Void
+
+    package init(data: String, executable: String, tell: @escaping @Sendable (String) -> Void) {
+        self.data = data
+        self.executable = executable
+        self.tell = tell
+    }
+}
+
+/// Wires the house: the one place that knows every room.
+package struct House: Sendable {
+    let options: ServerOptions
+    let folder: DataFolder
+    let store: Store
+    let blobs: BlobStore
+    let tokens: TokenBook
+    let ids: IdentifierSource
+    let switchboard: Switchboard
+    let loops: [any RunnableLoop]
+    let outbound: OutboundClient
+    let logger: Logger
+    let place: ServerPlace
+
+    package init(_ options: ServerOptions, logger: Logger) async throws {
+        self.options = options
+        self.logger = logger
+        folder = try DataFolder(options.data)
+        let time = SystemTime()
+        store = Store(database: try Self.database(folder.file("vagus.db")), time: time)
+        blobs = try BlobStore(folder: folder.file("blobs"))
+        tokens = TokenBook(store: store)
+        ids = .system(time)
+        outbound = OutboundClient()
+        place = ServerPlace(started: time.now)
+        let caller = LateCaller()
+        let context = DomainContext(store: store, ids: ids, caller: caller, logger: logger)
+        let rooms = try Rooms.all(context: context, folder: folder, blobs: blobs, outbound: outbound, options: options)
+        let core = CoreDomain(context: context, others: rooms, tokens: tokens)
+        let all: [any Domain] = [core] + rooms
+        try await Self.migrate(store, all)
+        try await tokens.load()
+        var routes = Routes()
+        for domain in all { domain.routes(&routes) }
+        place.route(&routes, hasAuth: options.hasAuth, store: store)
+        switchboard = Switchboard(routes)
+        caller.connect(switchboard)
+        loops = all.flatMap(\.loops)
+    }
+
+    private static func database(_ path: String) throws -> Database {
+        do {
+            return try Database.sqlite(path: path)
+        } catch {
+            throw problem(error, path: path)
+        }
+    }
+
+    private static func problem(_ error: SQLError, path: String) -> Problem {
+        let isDamaged = error.code == .corrupt || error.code == .notADatabase
+        return Problem(
+            "data.\(error.code.rawValue)", status: 500,
+            isDamaged ? "the database file \"\(path)\" is damaged" : "could not open the database file \"\(path)\"",
+            detail: "\(error.message).",
+            hint: isDamaged
+                ? "Nothing was changed. Move the file away, or put a backup of it in its place, then start again."
+                : "Check that the disk has room and that you may write there.")
+    }
+
+    private static func migrate(_ store: Store, _ domains: [any Domain]) async throws {
+        do {
+            try await store.migrate(domains)
+        } catch let error as SQLError where error.code == .migrationChanged {
+            throw Problem(
+                "data.migration", status: 500, "the data folder was made by another version of vagus",
+                detail: "\(error.message).", hint: "Use the version that made it, or a newer release.")
+        } catch let error as SQLError where [.corrupt, .notADatabase, .full].contains(error.code) {
+            throw Problem(
+                "data.\(error.code.rawValue)", status: 500, "the database cannot be used", detail: "\(error.message).",
+                hint: error.code == .full ? "Free some disk space, then start again." : "Put a backup in its place.")
+        }
+    }
+
+    /// Runs until told to stop.
+    package func run() async throws {
+        let doorman = Doorman(tokens: tokens, hasAuth: options.hasAuth)
+        let tokens = tokens
+        let web = try WebFace(caller: switchboard, isToken: { tokens.token(for: $0) != nil })
+        let face = HTTPFace(
+            switchboard: switchboard, table: OperationTable(Operations.all), doorman: doorman,
+            blobs: BlobRoutes(blobs: blobs), feed: EventFeed(store: store),
+            web: WebPages(face: web, doorman: doorman, time: store.time), ids: ids, logger: logger)
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .warning)
+        let place = place
+        let options = options
+        let application = Application(
+            responder: face,
+            configuration: .init(address: .hostname(options.host, port: options.port), serverName: nil),
+            onServerRunning: { channel in
+                let port = channel.localAddress?.port ?? options.port
+                place.listens(at: "http://\(options.host):\(port)")
+                options.tell("vagus listens on http://\(options.host):\(port)")
+            },
+            logger: quiet)
+        try await firstToken()
+        var services: [any Service] = [Closing(store: store, outbound: outbound)]
+        services += loops.map { LoopService(loop: $0) as any Service }
+        services.append(application)
+        if let proxy = options.proxy { services += try agents(proxy) }
+        let group = ServiceGroup(
+            configuration: .init(
+                services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+        do {
+            try await group.run()
+        } catch let error as IOError where error.errnoCode == EADDRINUSE {
+            throw Problem(
+                "port.in-use", status: 500, "something else listens on \(options.host):\(options.port)",
+                hint: "Stop it, or choose another port with --listen \(options.host):0, which takes any free one.")
+        }
+    }
+
+    private func firstToken() async throws {
+        guard options.hasAuth, tokens.isEmpty else { return }
+        let secret = try await tokens.makeFirst()
+        options.tell("First start. This token works once, to make yourself a lasting one:")
+        options.tell("  vagus token redeem admin --token \(secret)")
+    }
+
+    private func agents(_ proxy: (host: String, port: Int)) throws -> [any Service] {
+        let (place, outbound, options, logger, folder) = (place, outbound, options, logger, folder)
+        let proxyService = AgentService {
+            let client = VagusClient(server: try await place.url(), token: nil, outbound: outbound)
+            let settings = ProxyAgent.Settings(host: proxy.host, port: proxy.port, folder: folder.file("proxy"))
+            do {
+                try await ProxyAgent(client: client, settings: settings, logger: logger).run { port in
+                    options.tell("services are reached at http://\(settings.host):\(port)")
+                }
+            } catch {
+                throw ProxyAgent.problem(error)
+            }
+        }
+        let runnerService = AgentService {
+            let client = VagusClient(server: try await place.url(), token: nil, outbound: outbound)
+            try await Rooms.runner(
+                client: client, name: "local", labels: [], folder: folder, config: options.config,
+                executable: options.executable, logger: logger)
+        }
+        return [proxyService, runnerService]
+    }
+}
+
+/// A loop for the life of the server; a graceful stop ends it between two steps.
+struct LoopService: Service {
+    let loop: any RunnableLoop
+    func run() async throws {
+        do {
+            try await cancelWhenGracefulShutdown { try await loop.run() }
+        } catch is CancellationError {}
+    }
+}
+
+/// An agent that lives beside the server in `vagus dev`.
+struct AgentService: Service {
+    let body: @Sendable () async throws -> Void
+    init(_ body: @escaping @Sendable () async throws -> Void) { self.body = body }
+    func run() async throws {
+        do {
+            try await cancelWhenGracefulShutdown { try await body() }
+        } catch is CancellationError {}
+    }
+}
+
+/// First to start and so last to stop: closes what the others used.
+struct Closing: Service {
+    let store: Store
+    let outbound: OutboundClient
+    func run() async throws {
+        try await gracefulShutdown()
+        await outbound.shutdown()
+        await store.close()
+    }
+}

@@ -1,0 +1,6 @@
+package import Kernel
+
+/// Every worker there is.
+package enum Workers {
+    package static let all: [any Worker] = []
+}

@@ -1,0 +1,105 @@
+package import API
+package import Kernel
+import Synchronization
+
+/// A platform whose copies are entries in a table: a test decides which are well, which die, and which cannot start.
+///
+/// It outlives the house that uses it, as real copies outlive the server.
+package final class FakePlatform: Platform {
+    private struct Copy: Sendable {
+        var order: InstanceOrder
+        var instance: Instance
+    }
+
+    private struct State: Sendable {
+        var copies: [InstanceID: Copy] = [:]
+        var ill: Set<Int> = []
+        var illCopies: Set<InstanceID> = []
+        var startFailure: (revision: Int, problem: Problem)?
+        var nextPort = 20_000
+        var starts: [InstanceID: Int] = [:]
+        var stops: [InstanceID] = []
+    }
+
+    private let state = Mutex(State())
+    private let time: any TimeSource
+
+    package init(time: any TimeSource) { self.time = time }
+
+    // MARK: - The port
+
+    package func instances() async throws -> [Instance] {
+        state.withLock { state in state.copies.values.map(\.instance).sorted { $0.id.text < $1.id.text } }
+    }
+
+    package func start(_ order: InstanceOrder) async throws -> Instance {
+        let now = time.now
+        return try state.withLock { state in
+            if let copy = state.copies[order.id] { return copy.instance }
+            if let failure = state.startFailure, failure.revision == order.revision { throw failure.problem }
+            state.nextPort += 1
+            state.starts[order.id, default: 0] += 1
+            let instance = Instance(
+                id: order.id, service: order.service, revision: order.revision, host: "127.0.0.1",
+                port: state.nextPort, startedAt: now, isRunning: true)
+            state.copies[order.id] = Copy(order: order, instance: instance)
+            return instance
+        }
+    }
+
+    package func stop(_ id: InstanceID, grace: Duration) async throws {
+        state.withLock { state in
+            if state.copies.removeValue(forKey: id) != nil { state.stops.append(id) }
+        }
+    }
+
+    package func probe(_ instance: Instance, path: String?, timeout: Duration) async -> Bool {
+        state.withLock { state in
+            guard let copy = state.copies[instance.id], copy.instance.isRunning else { return false }
+            return !state.ill.contains(instance.revision) && !state.illCopies.contains(instance.id)
+        }
+    }
+
+    // MARK: - The test's hand
+
+    /// Makes the copies of a revision well or ill.
+    package func setWell(_ isWell: Bool, revision: Int) {
+        state.withLock { state in
+            if isWell { state.ill.remove(revision) } else { state.ill.insert(revision) }
+        }
+    }
+
+    /// Makes one copy well or ill.
+    package func setWell(_ isWell: Bool, _ id: InstanceID) {
+        state.withLock { state in
+            if isWell { state.illCopies.remove(id) } else { state.illCopies.insert(id) }
+        }
+    }
+
+    /// Ends a copy without being asked to, as a crash does.
+    package func kill(_ id: InstanceID) {
+        state.withLock { $0.copies[id]?.instance.isRunning = false }
+    }
+
+    /// Lets every start of a revision fail; nil heals.
+    package func failStarts(ofRevision revision: Int, with problem: Problem?) {
+        state.withLock { $0.startFailure = problem.map { (revision, $0) } }
+    }
+
+    /// Copies that run, by revision.
+    package func running(_ revision: Int? = nil) -> [Instance] {
+        state.withLock { state in
+            state.copies.values.map(\.instance).filter { $0.isRunning && (revision == nil || $0.revision == revision) }
+                .sorted { $0.id.text < $1.id.text }
+        }
+    }
+
+    /// The order that a copy was started with.
+    package func order(of id: InstanceID) -> InstanceOrder? { state.withLock { $0.copies[id]?.order } }
+
+    /// How often each id was really started: never more than once.
+    package var starts: [InstanceID: Int] { state.withLock { $0.starts } }
+
+    /// Copies that were stopped, in order.
+    package var stops: [InstanceID] { state.withLock { $0.stops } }
+}
