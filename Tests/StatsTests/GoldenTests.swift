@@ -9,7 +9,7 @@ private struct NumericalCases: Decodable {
                 var statistic: Double
                 var p: Double
             }
-            var ks2samp: Test
+            var ks2Samp: Test
             var wassersteinDistance: Double
         }
         struct Evidently: Decodable {
@@ -83,8 +83,8 @@ struct GoldenTests {
         let normalised = try Drift.wassersteinNormalised(reference: reference, current: current)
         #expect(isClose(normalised, golden.evidently.wasserstein.value))
         let ks = try Drift.ks(reference: reference, current: current)
-        #expect(isClose(ks.statistic, golden.scipy.ks2samp.statistic))
-        #expect(isClose(ks.pValue, golden.scipy.ks2samp.p, relative: 1e-7))
+        #expect(isClose(ks.statistic, golden.scipy.ks2Samp.statistic))
+        #expect(isClose(ks.pValue, golden.scipy.ks2Samp.p, relative: 1e-7))
 
         let distinct = Set(reference)
         let counts: (reference: [Int], current: [Int])

@@ -24,7 +24,9 @@ package enum Descriptive {
 
     package static func median(_ values: [Double]) throws(StatsError) -> Double { try quantile(values, 0.5) }
 
-    /// The value below which a share of the sample lies, interpolated as numpy does by default (Hyndman and Fan 1996, type 7).
+    /// The value below which a share of the sample lies.
+    ///
+    /// Interpolated as numpy does by default (Hyndman and Fan 1996, type 7).
     ///
     /// - Complexity: O(n log n).
     package static func quantile(_ values: [Double], _ q: Double) throws(StatsError) -> Double {

@@ -42,9 +42,9 @@ package struct ReferenceRank: Sendable, Equatable {
 /// Evidence of drift in one feature that may be looked at after every window: wealth of four bets against "no drift".
 ///
 /// Bets on ranks u within the reference: that they lie higher, lower, further out or further in than the reference's own
-/// by more than `epsilon`. A bet's wealth is Π(1 + λᵢ(xᵢ - ε)), its stake λ being learnt from the past only (aGRAPA; Waudby-Smith
-/// and Ramdas 2024) and within 0...1. Evidence is the mean of the four. `epsilon` ≥ 1/√m takes up that a reference of m
-/// values is not the truth. State is small and can be stored.
+/// by more than `epsilon`. A bet's wealth is Π(1 + λᵢ(xᵢ - ε)), its stake λ being learnt from the past only (aGRAPA;
+/// Waudby-Smith and Ramdas 2024) and within 0...1. Evidence is the mean of the four. `epsilon` ≥ 1/√m takes up that a
+/// reference of m values is not the truth. State is small and can be stored.
 package struct DriftBet: Sendable, Codable, Equatable {
     /// What a stake is learnt from: payoffs of the past.
     private struct Past: Sendable, Codable, Equatable {

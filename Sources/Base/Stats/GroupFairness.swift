@@ -69,7 +69,7 @@ package struct GroupFairness: Sendable, Codable, Equatable {
         if self.groups.isEmpty { throw StatsError(.tooFewValues, "no group has \(minCell) rows") }
     }
 
-    /// Difference between the largest and the smallest true positive rate (equal opportunity); nil below two groups with one.
+    /// Difference between the largest and the smallest true positive rate (equal opportunity); nil below two groups.
     package var tprGap: Double? { Self.gap(groups.compactMap(\.tpr)) }
     /// Difference between the largest and the smallest false positive rate; nil below two groups with one.
     package var fprGap: Double? { Self.gap(groups.compactMap(\.fpr)) }
@@ -78,7 +78,9 @@ package struct GroupFairness: Sendable, Codable, Equatable {
     /// Difference between the largest and the smallest AUC; nil below two groups with one.
     package var aucGap: Double? { Self.gap(groups.compactMap(\.auc)) }
 
-    /// Smallest selection rate over the largest (the four-fifths rule asks for 0.8); nil below two groups or when none is chosen.
+    /// Smallest selection rate over the largest (the four-fifths rule asks for 0.8).
+    ///
+    /// Nil below two groups or when nobody is chosen.
     package var selectionRatio: Double? {
         let rates = groups.map(\.selectionRate)
         guard rates.count > 1, let low = rates.min(), let high = rates.max(), high > 0 else { return nil }

@@ -30,7 +30,7 @@ package enum Sequential {
         return Special.logBeta(c + 1, b + 1) + tail - log1p(-null) - c * log(null) - b * log1p(-null)
     }
 
-    /// Logarithm of the evidence that the canary does not fail more often than `tolerance` allows: the reverse of `ratioEvidence`.
+    /// Logarithm of the evidence that the canary does not fail more often than `tolerance` allows.
     ///
     /// The null is θ ≥ p₀ and the average goes over θ < p₀; for a promotion at log(1/α) or more. Without errors on either
     /// side there is none (0), so a judge also needs a way by duration and number of requests.

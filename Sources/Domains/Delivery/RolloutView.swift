@@ -40,7 +40,7 @@ struct RolloutView: Sendable {
     /// Analyses of the newest attempt.
     var analyses: [AnalysisRecord] = []
     var acknowledgement = Acknowledgement.yes
-    /// Failed attempts after which not all traffic is on a good revision yet.
+    /// Failed attempts whose revision is not the stable one (any more), and whose end was not seen yet.
     var unrecovered: [Int] = []
     /// Why the applied workload could not become a revision.
     var problem: String?
@@ -82,7 +82,7 @@ extension RolloutView {
                     crashes: $0.crashes, crashedAt: $0.crashedAt, problem: $0.problem)
             }
         if let rollout { analyses = try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql) }
-        unrecovered = try RolloutRow.unrecovered(of: name, in: sql).map(\.number)
+        unrecovered = try RolloutRow.unrecovered(of: name, in: sql).filter { $0.revision != service.stable }.map(\.number)
         acknowledgement = try proxies.acknowledgement(of: RouteRow.version(of: name, in: sql), at: now, in: sql)
         if let model = spec.workload.model.map(ModelName.init), model.version == nil, service.nextRevision == 1 {
             awaitedModel = model.name

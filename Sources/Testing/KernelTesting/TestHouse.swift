@@ -73,7 +73,7 @@ package final class TestHouse: Sendable {
 
     /// Calls an operation as a part of the system.
     package func call<Input: Manifest, Output: Manifest>(
-        _ operation: Operation<Input, Output>, _ input: Input
+        _ operation: API.Operation<Input, Output>, _ input: Input
     ) async throws -> Output {
         try await caller.call(operation, input, as: .system("test"))
     }

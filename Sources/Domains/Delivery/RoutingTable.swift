@@ -1,0 +1,134 @@
+import API
+import Kernel
+import Manifests
+import SQL
+import Synchronization
+
+/// What the proxies said last, in memory: they repeat it twice a second. The store knows only that they exist.
+final class ProxyWatch: Sendable {
+    /// A proxy that said nothing for so long counts as away.
+    static let patience = Duration.seconds(5)
+
+    private struct Sight: Sendable {
+        var at: Timestamp
+        var table: Int64
+    }
+    private let sights = Mutex<[String: Sight]>([:])
+
+    /// Notes what a proxy said; true when its table is another than the last time, or it was away.
+    func note(_ proxy: String, table: Int64, at now: Timestamp) -> Bool {
+        sights.withLock { sights in
+            let before = sights.updateValue(Sight(at: now, table: table), forKey: proxy)
+            guard let before else { return true }
+            return before.table != table || before.at.advanced(by: Self.patience) < now
+        }
+    }
+
+    /// Whether the proxies have a table at least as new as `version` in force.
+    func acknowledgement(of version: Int64, at now: Timestamp, in sql: Connection) throws -> Acknowledgement {
+        let present = sights.withLock { sights in sights.values.filter { $0.at.advanced(by: Self.patience) >= now } }
+        guard !present.isEmpty else {
+            let known: Int = try sql.value("SELECT count(*) FROM delivery_proxy") ?? 0
+            return known == 0 ? .yes : .away
+        }
+        return present.allSatisfy { $0.table >= version } ? .yes : .waiting
+    }
+}
+
+/// The routes of one service, as last computed.
+enum RouteRow {
+    /// Rung when the table of routes has changed.
+    static let topic = "RoutingTable"
+
+    /// Version of the table since which the service's routes are as they are.
+    static func version(of service: ServiceReference, in sql: Connection) throws -> Int64 {
+        try sql.value("SELECT version FROM delivery_route WHERE \(service.rows)") ?? 0
+    }
+
+    static func tableVersion(in sql: Connection) throws -> Int64 {
+        try sql.value("SELECT version FROM delivery_table WHERE id = 1") ?? 0
+    }
+
+    /// The whole table.
+    static func table(in sql: Connection) throws -> RoutingTable {
+        var table = RoutingTable()
+        table.version = try tableVersion(in: sql)
+        try sql.each("SELECT routes FROM delivery_route ORDER BY project, service") { row in
+            table.routes += try JSONParser.parse(try row.get(0, as: String.self)).array ?? []
+        }
+        return table
+    }
+
+    /// Writes a service's routes; the version of the table grows only when they differ.
+    static func write(_ routes: [JSONValue], of service: ServiceReference, in change: Change) throws {
+        let text = JSONValue.array(routes).text
+        let before: String? = try change.sql.value("SELECT routes FROM delivery_route WHERE \(service.rows)")
+        guard before != text, before != nil || !routes.isEmpty else { return }
+        let version = try grow(change)
+        try change.sql.run(
+            """
+            INSERT INTO delivery_route (project, service, version, routes)
+            VALUES (\(service.project), \(service.name), \(version), \(text))
+            ON CONFLICT (project, service) DO UPDATE SET version = excluded.version, routes = excluded.routes
+            """)
+    }
+
+    static func remove(_ service: ServiceReference, in change: Change) throws {
+        guard try change.sql.run("DELETE FROM delivery_route WHERE \(service.rows)") > 0 else { return }
+        _ = try grow(change)
+    }
+
+    private static func grow(_ change: Change) throws -> Int64 {
+        try change.sql.run("UPDATE delivery_table SET version = version + 1 WHERE id = 1")
+        change.ring(topic)
+        return try tableVersion(in: change.sql)
+    }
+}
+
+/// The routes that follow from a view, in the form that Base/Proxy reads.
+enum RouteShape {
+    /// The path prefix that leads to a service.
+    static func path(_ name: ServiceReference, _ spec: ServiceSpec) -> String {
+        spec.route.path ?? (spec.workload.model == nil ? "/services/\(name.name)" : "/serving/\(name.name)")
+    }
+
+    static func routes(_ name: ServiceReference, _ spec: ServiceSpec, _ view: RolloutView) -> [JSONValue] {
+        let weighted = view.revisions.map { ($0, view.weight(of: $0.revision)) }.filter { $0.1 > 0 && $0.0.ready > 0 }
+        // A weight without copies that are well falls to the others.
+        let lost = 100 - weighted.reduce(0) { $0 + $1.1 }
+        let heir = weighted.firstIndex { $0.0.revision == view.stable } ?? weighted.indices.first
+        let revisions = weighted.enumerated().map { index, pair in
+            revision(pair.0, weight: pair.1 + (index == heir ? lost : 0))
+        }
+        var routes = [route(name, spec, path: path(name, spec), revisions)]
+        if let trial = view.trial, trial.plan.strategy == .blue_green, !trial.isDirect,
+            let preview = view.revision(trial.revision), preview.ready > 0
+        {
+            routes.append(route(name, spec, path: path(name, spec) + "-preview", [revision(preview, weight: 100)]))
+        }
+        return routes
+    }
+
+    private static func route(
+        _ name: ServiceReference, _ spec: ServiceSpec, path: String, _ revisions: [JSONValue]
+    ) -> JSONValue {
+        [
+            "service": .string(name.description), "hosts": spec.route.hosts.json, "path_prefix": .string(path),
+            "strip_prefix": true, "revisions": .array(revisions), "retry": true,
+            "timeout_ms": .integer(Int64(spec.route.timeout.seconds * 1000)),
+        ]
+    }
+
+    private static func revision(_ revision: RolloutView.Revision, weight: Int) -> JSONValue {
+        let endpoints = revision.live.filter(\.isReady).compactMap(\.instance).map { instance -> JSONValue in
+            [
+                "host": .string(instance.host), "port": .integer(Int64(instance.port)),
+                "instance": .string(instance.id.text),
+            ]
+        }
+        return [
+            "revision": .string(String(revision.revision)), "weight": .integer(Int64(weight)),
+            "endpoints": .array(endpoints),
+        ]
+    }
+}
