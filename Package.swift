@@ -29,11 +29,13 @@ let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundatio
 }
 
 /// One room: a target and the tests beside it.
-func room(_ name: String, _ path: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = [])
-    -> [Target]
-{
+func room(
+    _ name: String, _ path: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = [],
+    exclude: [String] = []
+) -> [Target] {
     [
-        .target(name: name, dependencies: dependencies, path: "Sources/\(path)", swiftSettings: house),
+        .target(
+            name: name, dependencies: dependencies, path: "Sources/\(path)", exclude: exclude, swiftSettings: house),
         .testTarget(
             name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies + tests,
             path: "Tests/\(name)Tests", swiftSettings: house),
@@ -41,8 +43,8 @@ func room(_ name: String, _ path: String, _ dependencies: [Target.Dependency], t
 }
 
 /// Knows nothing of vagus; each could be a package of its own.
-func base(_ name: String, _ dependencies: [Target.Dependency] = []) -> [Target] {
-    room(name, "Base/\(name)", dependencies)
+func base(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> [Target] {
+    room(name, "Base/\(name)", dependencies, exclude: exclude)
 }
 
 /// Sees the kernel and the base libraries it names. Never another domain.
@@ -55,7 +57,7 @@ func face(_ name: String, _ dependencies: [Target.Dependency]) -> [Target] {
     room(name, "Faces/\(name)", ["API", "Manifests"] + dependencies)
 }
 
-let domains: [Target.Dependency] = []
+let domains: [Target.Dependency] = ["Experiments", "Serving"]
 
 var targets: [Target] = [
     .target(name: "CLinux", path: "Sources/System/CLinux"),
@@ -66,7 +68,7 @@ targets += base("SQL", [grdb])
 targets += base("Processes", ["CLinux"])
 targets += base("Blobs", [crypto])
 targets += base("Stats")
-targets += base("Frames", [crypto])
+targets += base("Frames", [crypto], exclude: ["Formats.md"])
 targets += base("Learners", ["Frames", "Stats", "Manifests"])
 targets += base("Expressions", ["Manifests"])
 targets += base("Proxy", nio + [logging])

@@ -3,10 +3,9 @@
 ///     try Expression(parsing: "ref == 'main' && !failure()").evaluate(in: context).isTruthy
 ///     try Expression(parsing: "auc - champion.auc >= -0.005").evaluate(in: metrics).isTruthy
 ///
-/// Reference: https://docs.github.com/actions/reference/workflows-and-actions/expressions. What is more here: `+ - *
-/// /` (a subtraction of names has blanks around its sign, as names may contain `-`) and a minus before any operand.
-/// Absent and
-/// empty operands of arithmetic are NaN, so that no comparison with their result holds.
+/// Reference: https://docs.github.com/actions/reference/workflows-and-actions/expressions. What is more
+/// here: `+ - * /` (a subtraction of names has blanks around its sign, as names may contain `-`) and a minus before any
+/// operand. Absent and empty operands of arithmetic are NaN, so that no comparison with their result holds.
 package struct Expression: Sendable {
     /// The text it was parsed from.
     package let source: String

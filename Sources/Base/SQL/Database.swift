@@ -20,8 +20,7 @@ package struct Database: Sendable {
     ///
     /// Returns after the commit is on the disk (`synchronous=FULL`). A failed commit is thrown to every write of its
     /// group. Waits while more than `Limits.waitingWrites` writes wait. Do not use deferred constraints: they fail at
-    /// the
-    /// commit, which is shared with others.
+    /// the commit, which is shared with others.
     @discardableResult
     package func write<Value: Sendable>(
         _ body: @Sendable @escaping (Connection) throws -> Value

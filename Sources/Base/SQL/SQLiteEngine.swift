@@ -53,8 +53,9 @@ final class SQLiteEngine: Sendable {
         try await read { connection in
             do {
                 let damage = try String.fetchAll(connection.session.db, sql: "PRAGMA integrity_check")
-                let keys = try GRDB.Row.fetchAll(connection.session.db, sql: "PRAGMA foreign_key_check").map {
-                    "row \($0[1] as Int64? ?? 0) of table \($0[0] as String) refers to a missing row of \($0[2] as String)"
+                let keys = try GRDB.Row.fetchAll(connection.session.db, sql: "PRAGMA foreign_key_check").map { row in
+                    let (table, parent) = (row[0] as String? ?? "?", row[2] as String? ?? "?")
+                    return "row \(row[1] as Int64? ?? 0) of table \(table) refers to a missing row of \(parent)"
                 }
                 return damage.filter { $0 != "ok" } + keys
             } catch {

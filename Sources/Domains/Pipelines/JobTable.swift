@@ -49,7 +49,8 @@ extension Connection {
         try rows(
             """
             SELECT job.* FROM pipelines_job job JOIN pipelines_run run ON run.id = job.run
-            WHERE job.status = 'queued' AND job.ready_at IS NOT NULL AND job.on_server = 0 AND run.stopping IS NULL
+            WHERE job.status = 'queued' AND job.ready_at IS NOT NULL AND job.on_server = 0
+                AND (run.stopping IS NULL OR run.stopping = 'cancelled')
             ORDER BY run.created_at, job.run, job.position LIMIT 200
             """
         ).map(StoredJob.init(row:))

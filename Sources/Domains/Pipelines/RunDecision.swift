@@ -65,7 +65,7 @@ struct RunDecision: Sendable, Equatable {
     // MARK: Jobs
 
     private mutating func heedRunning(_ job: StoredJob, in state: RunState, at now: Timestamp) {
-        if let stopping = state.stored.stopping {
+        if let stopping = state.stored.stopping, !state.stored.spares(job) {
             let reason = state.stored.stoppingReason ?? "the run was \(stopping.rawValue)"
             let end = (state.stored.stoppingAt ?? now).advanced(by: PipelineLimits.cancelGrace)
             if job.isOnServer || now >= end || isLost(job, in: state, at: now) {
@@ -112,10 +112,8 @@ struct RunDecision: Sendable, Equatable {
             return
         }
         if job.readyAt != nil {
-            if state.stored.stopping != nil {
-                if !Self.condition(of: job, in: state).usesStatus {
-                    actions.append(.cancel(job.job.key, reason: state.stored.stoppingReason ?? "the run was cancelled"))
-                }
+            if state.stored.stopping != nil, !state.stored.outlivesCancelling(job) {
+                actions.append(.cancel(job.job.key, reason: state.stored.stoppingReason ?? "the run was cancelled"))
             } else if job.isOnServer {
                 actions.append(.begin(job.job.key))
             }
@@ -129,7 +127,7 @@ struct RunDecision: Sendable, Equatable {
         let key = job.job.key
         let isCancelled = state.stored.stopping != nil
         let isSuccess = needs.allSatisfy { $0.result == .succeeded }
-        let condition = Self.condition(of: job, in: state)
+        let condition = state.stored.condition(of: job)
         if !condition.usesStatus && isCancelled {
             actions.append(.cancel(key, reason: state.stored.stoppingReason ?? "the run was cancelled"))
             return
@@ -154,19 +152,6 @@ struct RunDecision: Sendable, Equatable {
         }
     }
 
-    private static func condition(of job: StoredJob, in state: RunState) -> (text: String?, usesStatus: Bool) {
-        guard let text = state.stored.spec.stages.first(where: { $0.name == job.job.stage })?.if else {
-            return (nil, false)
-        }
-        let bare = Resolver.bareCondition(text)
-        do {
-            return (bare, try Expression(parsing: bare).usesStatus)
-        } catch {
-            // Told as the job's failure where it is evaluated.
-            return (bare, false)
-        }
-    }
-
     // MARK: The run
 
     private static func outcome(of state: RunState) -> (RunStatus, String?) {
@@ -179,6 +164,29 @@ struct RunDecision: Sendable, Equatable {
             return (.cancelled, cancelled.reason)
         }
         return stages.allSatisfy { $0.result == .skipped } ? (.skipped, "every stage was skipped") : (.succeeded, nil)
+    }
+}
+
+extension StoredRun {
+    /// The `if` of a job's stage, and whether it asks how the run stands (`always()` and the like).
+    func condition(of job: StoredJob) -> (text: String?, usesStatus: Bool) {
+        guard let text = spec.stages.first(where: { $0.name == job.job.stage })?.if else { return (nil, false) }
+        let bare = Resolver.bareCondition(text)
+        do {
+            return (bare, try Expression(parsing: bare).usesStatus)
+        } catch {
+            // Told as the job's failure where it is evaluated.
+            return (bare, false)
+        }
+    }
+
+    /// Whether the job may still begin though the run is being cancelled: cleaning up after it, most of the time.
+    func outlivesCancelling(_ job: StoredJob) -> Bool { stopping == .cancelled && condition(of: job).usesStatus }
+
+    /// Whether the running job goes on though the run is being cancelled: it began because of that.
+    func spares(_ job: StoredJob) -> Bool {
+        guard outlivesCancelling(job), let began = job.job.started_at, let stoppingAt else { return false }
+        return began >= stoppingAt
     }
 }
 

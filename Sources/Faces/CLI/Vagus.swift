@@ -17,7 +17,7 @@ package struct Vagus: AsyncParsableCommand {
             Exit codes: 0 done, 1 a problem, 2 a gate said no, 64 wrong usage, 69 no answer from the server, 130 interrupted.
             """,
         version: vagusVersion,
-        subcommands: [WorkCommand.self, GenerateCommand.self],
+        subcommands: [WorkCommand.self, GenerateCommand.self, ServeCommand.self],
         groupedSubcommands: [
             CommandGroup(name: "Start:", subcommands: [DevCommand.self, ServerCommand.self, RunnerCommand.self, ProxyCommand.self]),
             CommandGroup(

@@ -1,0 +1,237 @@
+import API
+import Kernel
+import Manifests
+import SQL
+
+/// What becomes of jobs, each in the transaction under way, with its event.
+extension Change {
+    private func jobData(_ job: Job) -> Ordered<JSONValue> {
+        [
+            "stage": .string(job.stage), "job": .string(job.name), "attempt": .integer(Int64(job.attempt)),
+            "status": job.status.json, "reason": job.reason.map(JSONValue.string) ?? .null,
+            "runner": job.runner.map(JSONValue.string) ?? .null,
+        ]
+    }
+
+    private func subject(_ run: String) throws -> Subject {
+        Subject(kind: "Run", project: try sql.run(id: run)?.run.project ?? "", name: run)
+    }
+
+    func tellJob(_ name: String, _ stored: StoredJob) throws {
+        try tell(name, about: try subject(stored.run), jobData(stored.job))
+    }
+
+    func tellStep(_ name: String, _ step: Step, _ key: JobKey) throws {
+        try tell(
+            name, about: try subject(key.run),
+            [
+                "stage": .string(key.stage), "job": .string(key.job), "step": .integer(Int64(step.index)),
+                "name": .string(step.name), "verb": .string(step.verb), "status": step.status.json,
+                "reason": step.reason.map(JSONValue.string) ?? .null, "attempts": .integer(Int64(step.attempts)),
+                "metrics": step.metrics.json,
+            ])
+        ring("Log/\(key)")
+    }
+
+    // MARK: Beginning
+
+    /// Gives a ready job to a runner.
+    func lease(_ ready: StoredJob, of stored: StoredRun, to runner: LeaseInput) throws -> Lease {
+        var job = ready
+        let timeout = job.timeLimit(in: stored.spec)
+        if job.workspaceRunner != runner.name { try startOver(&job) }
+        job.epoch += 1
+        job.job.attempt += 1
+        (job.job.status, job.job.reason, job.job.runner) = (.running, nil, runner.name)
+        (job.incarnation, job.workspaceRunner) = (runner.incarnation, runner.name)
+        job.leaseUntil = now.advanced(by: PipelineLimits.lease)
+        job.deadlineAt = now.advanced(by: timeout.duration)
+        if job.job.started_at == nil { job.job.started_at = now }
+        try sql.update(job)
+        try begin(stored)
+        try tellJob("job.leased", job)
+        var lease = Lease()
+        (lease.project, lease.run, lease.stage, lease.job) = (stored.run.project, job.run, job.job.stage, job.job.name)
+        (lease.epoch, lease.attempt) = (job.epoch, job.job.attempt)
+        lease.first_step = job.job.steps.prefix { $0.status.hasEnded }.count
+        lease.timeout_seconds = timeout.seconds
+        lease.steps = job.orders ?? []
+        if let spec = job.spec(in: stored.spec) { (lease.artifacts, lease.reports) = (spec.artifacts, spec.reports) }
+        return lease
+    }
+
+    /// The server itself begins a job of its own.
+    func beginOnServer(_ ready: StoredJob, of stored: StoredRun) throws {
+        var job = ready
+        job.epoch += 1
+        job.job.attempt += 1
+        (job.job.status, job.job.reason, job.job.runner) = (.running, nil, "server")
+        job.deadlineAt = now.advanced(by: job.timeLimit(in: stored.spec).duration)
+        if job.job.started_at == nil { job.job.started_at = now }
+        try sql.update(job)
+        try begin(stored)
+        try tellJob("job.started", job)
+    }
+
+    private func begin(_ stored: StoredRun) throws {
+        guard stored.run.status == .queued else { return }
+        var begun = stored
+        (begun.run.status, begun.run.started_at) = (.running, now)
+        try sql.update(begun)
+        try tell(
+            "run.started", about: stored.subject,
+            ["pipeline": .string(stored.run.pipeline), "number": .integer(Int64(stored.run.number))])
+        try noteStatus(of: begun.run)
+    }
+
+    // MARK: Steps
+
+    /// Ends a step as reported, its artifacts with it.
+    func finish(_ step: Step, as report: Step, of job: StoredJob, artifacts: [Artifact]) throws {
+        var done = report
+        (done.index, done.id, done.name, done.verb) = (step.index, step.id, step.name, step.verb)
+        done.status = report.status.hasEnded ? report.status : .failed
+        done.attempts = step.attempts
+        done.started_at = step.started_at ?? (report.status == .skipped ? nil : now)
+        done.finished_at = now
+        try sql.update(done, of: job.key, epoch: job.epoch)
+        for artifact in artifacts { try keep(artifact, of: job.key) }
+        if job.losses > 0 {
+            // Whoever gets on with it is not stuck.
+            var moving = job
+            moving.losses = 0
+            try sql.update(moving)
+        }
+        try tellStep("step.finished", done, job.key)
+    }
+
+    func keep(_ artifact: Artifact, of key: JobKey) throws {
+        var kept = artifact
+        (kept.run, kept.stage, kept.job, kept.created_at) = (key.run, key.stage, key.job, now)
+        try sql.keep(kept)
+    }
+
+    /// Forgets what the steps have done: the job will begin at its first one.
+    private func startOver(_ job: inout StoredJob) throws {
+        for index in job.job.steps.indices where job.job.steps[index].status != .queued {
+            try requeue(&job.job.steps[index], of: job)
+        }
+        job.workspaceRunner = nil
+    }
+
+    private func requeue(_ step: inout Step, of job: StoredJob) throws {
+        (step.status, step.reason, step.exit_code, step.report) = (.queued, nil, nil, nil)
+        (step.started_at, step.finished_at) = (nil, nil)
+        (step.outputs, step.metrics) = ([:], [:])
+        try sql.update(step, of: job.key, epoch: job.epoch)
+    }
+
+    // MARK: Ending
+
+    /// The runner is gone: the job waits for another, or fails when that has happened too often.
+    func lose(_ held: StoredJob, because reason: String) throws {
+        guard let stored = try sql.run(id: held.run), var job = try sql.job(held.key), job.epoch == held.epoch,
+            job.job.status == .running
+        else { return }
+        job.losses += 1
+        job.job.reason = reason
+        try tellJob("job.lost", job)
+        if stored.stopping != nil, !stored.spares(job) {
+            try end(job, of: stored, as: .cancelled, because: stored.stoppingReason ?? reason)
+        } else {
+            try retry(job, of: stored, after: .runner_lost, because: reason)
+        }
+    }
+
+    /// Ends a job as its runner tells; a failure may be tried again.
+    func end(_ job: StoredJob, of stored: StoredRun, by report: JobReport) throws {
+        if stored.stopping != nil, !stored.spares(job), report.status != .succeeded {
+            return try end(job, of: stored, as: .cancelled, because: stored.stoppingReason ?? report.reason)
+        }
+        switch report.status {
+        case .succeeded: try succeed(job, of: stored)
+        case .cancelled: try end(job, of: stored, as: .cancelled, because: report.reason)
+        default:
+            var lost = job
+            if report.cause == .runner_lost {
+                lost.losses += 1
+                try tellJob("job.lost", lost)
+            }
+            try retry(lost, of: stored, after: report.cause, because: report.reason ?? "it failed")
+        }
+    }
+
+    func succeed(_ job: StoredJob, of stored: StoredRun) throws {
+        var done = job
+        do {
+            done.job.outputs = try outputs(of: job, in: stored)
+        } catch {
+            return try end(job, of: stored, as: .failed, because: "its outputs cannot be told: \(error)")
+        }
+        try end(done, of: stored, as: .succeeded, because: nil)
+    }
+
+    /// What later stages see: `outputs` of the job, or, when it is a lone verb, what that verb told.
+    private func outputs(of job: StoredJob, in stored: StoredRun) throws -> Ordered<JSONValue> {
+        guard let stage = stored.spec.stages.first(where: { $0.name == job.job.stage }) else { return [:] }
+        if stage.jobs.isEmpty { return job.job.steps.first?.outputs ?? [:] }
+        let state = RunState(stored: stored, jobs: try sql.jobs(run: job.run), bornAt: now)
+        let context = Contexts.job(job, in: state)
+        return try (stage.jobs[job.job.name]?.outputs ?? [:]).map { text in
+            // Now the steps are known, so nothing is left for later.
+            try Resolver(context: context, leavesSteps: false).resolve(text)
+        }
+    }
+
+    func retry(_ job: StoredJob, of stored: StoredRun, after cause: RetrySpec.Cause?, because reason: String) throws {
+        let spec = job.spec(in: stored.spec)?.retry ?? RetrySpec()
+        var again = job
+        switch RetryDecision.decide(cause, losses: job.losses, retries: job.retries, spec: spec) {
+        case .giveUp: return try end(job, of: stored, as: .failed, because: reason)
+        case .goOn:
+            for index in again.job.steps.indices where again.job.steps[index].status == .running {
+                try requeue(&again.job.steps[index], of: again)
+            }
+        case .startOver:
+            again.retries += 1
+            try startOver(&again)
+        }
+        (again.job.status, again.job.reason) = (.queued, "is tried again: \(reason)")
+        (again.leaseUntil, again.deadlineAt, again.incarnation) = (nil, nil, nil)
+        try sql.update(again)
+        try tellJob("job.retried", again)
+        ring(Leases.readyTopic)
+    }
+
+    /// Ends a job for good.
+    func end(_ job: StoredJob, of stored: StoredRun, as status: RunStatus, because reason: String?) throws {
+        var done = job
+        (done.job.status, done.job.reason, done.job.finished_at) = (status, reason, now)
+        (done.leaseUntil, done.deadlineAt) = (nil, nil)
+        try sql.update(done)
+        for step in job.job.steps where !step.status.hasEnded {
+            var left = step
+            let wasRunning = step.status == .running
+            left.status = wasRunning ? (status == .cancelled ? .cancelled : .failed) : status == .cancelled ? .cancelled : .skipped
+            left.reason = reason ?? "the job had ended"
+            if wasRunning { left.finished_at = now }
+            try sql.update(left, of: job.key, epoch: job.epoch)
+            if wasRunning { try tellStep("step.finished", left, job.key) }
+        }
+        try tellJob(status == .skipped ? "job.skipped" : "job.finished", done)
+        ring("Log/\(job.key)")
+    }
+
+    /// The same transaction, spoken for by somebody else.
+    func speaking(as call: Call) -> Change { Change(call: call, within: self) }
+}
+
+extension StoredJob {
+    func spec(in pipeline: PipelineSpec) -> JobSpec? {
+        pipeline.stages.first { $0.name == job.stage }?.allJobs[job.name]
+    }
+
+    func timeLimit(in pipeline: PipelineSpec) -> TimeSpan {
+        spec(in: pipeline)?.timeout ?? pipeline.stages.first { $0.name == job.stage }?.timeout ?? .seconds(3600)
+    }
+}

@@ -1,0 +1,208 @@
+import API
+import Blobs
+import Kernel
+import Manifests
+import SQL
+
+/// Who holds which job. Every word of a runner about a job carries the epoch of its lease; an old one is refused.
+struct Leases: Sendable {
+    let context: DomainContext
+    let blobs: BlobStore
+    let logs: LogBook
+    private var store: Store { context.store }
+
+    init(context: DomainContext, blobs: BlobStore, logs: LogBook) {
+        (self.context, self.blobs, self.logs) = (context, blobs, logs)
+    }
+
+    /// Topic that rings when a job has become ready.
+    static let readyTopic = "ReadyJob"
+
+    // MARK: Hello and lease
+
+    func hello(_ input: RunnerHello, _ call: Call) async throws -> RunnerWelcome {
+        guard isResourceName(input.name), !input.incarnation.isEmpty else {
+            throw Problem(
+                "runner.name", status: 422, "\"\(input.name)\" cannot be a runner's name",
+                hint: "Use small letters, digits, \"-\" and \"_\".")
+        }
+        try await store.change(call) { change in
+            let isKnown = try change.sql.runner(input.name) != nil
+            try change.sql.keep(input, at: change.now)
+            if !isKnown {
+                try change.tell("runner.joined", about: Subject(kind: "Runner", project: "", name: input.name))
+            }
+            for held in try change.sql.jobs(heldBy: input.name) where held.incarnation != input.incarnation {
+                try change.lose(held, because: "runner \"\(input.name)\" has started anew")
+            }
+            change.ring("Runner")
+        }
+        var welcome = RunnerWelcome()
+        welcome.lease_seconds = PipelineLimits.lease / .seconds(1)
+        welcome.renew_seconds = PipelineLimits.renewal / .seconds(1)
+        return welcome
+    }
+
+    func lease(_ input: LeaseInput, _ call: Call) async throws -> LeaseOutcome {
+        var outcome = LeaseOutcome()
+        try await store.change(call) { try $0.sql.sawRunner(input.name, at: $0.now) }
+        let deadline = store.time.now.advanced(by: PipelineLimits.leaseWait)
+        let taken = try await store.bells.poll([Self.readyTopic], until: deadline, by: store.time) {
+            try await take(input, call)
+        }
+        guard var lease = taken else { return outcome }
+        let key = JobKey(run: lease.run, stage: lease.stage, job: lease.job)
+        lease.output_offset = try logs.fence(key, epoch: lease.epoch)
+        outcome.lease = lease
+        return outcome
+    }
+
+    private func take(_ input: LeaseInput, _ call: Call) async throws -> Lease? {
+        let hasWork = try await store.read { sql in
+            guard let runner = try sql.runner(input.name), runner.incarnation == input.incarnation else {
+                throw Problem(
+                    "runner.unknown", status: 409, "runner \"\(input.name)\" is not known by this incarnation",
+                    hint: "It must say hello first; another process of the same name may have done so since.")
+            }
+            return try sql.readyJobs().contains { Self.fits($0, runner.labels) }
+        }
+        guard hasWork else { return nil }
+        let runnerCall = { (run: String) in Call(actor: "runner:\(input.name)", correlation: run, permission: .agent) }
+        return try await store.change(call) { change in
+            guard let runner = try change.sql.runner(input.name), runner.incarnation == input.incarnation else {
+                return nil
+            }
+            for candidate in try change.sql.readyJobs() where Self.fits(candidate, runner.labels) {
+                guard let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
+                    stored.stopping == nil || stored.outlivesCancelling(job)
+                else { continue }
+                return try change.speaking(as: runnerCall(stored.run.id)).lease(job, of: stored, to: input)
+            }
+            return nil
+        }
+    }
+
+    private static func fits(_ job: StoredJob, _ labels: [String]) -> Bool { job.labels.allSatisfy(labels.contains) }
+
+    // MARK: Holding
+
+    func renew(_ input: LeaseKey, _ call: Call) async throws -> LeaseState {
+        let key = JobKey(run: input.run, stage: input.stage, job: input.job)
+        var state = try await store.change(call) { change in
+            let (job, state) = try change.sql.held(key, epoch: input.epoch)
+            if job != nil { try change.sql.renewLease(key, until: change.now.advanced(by: PipelineLimits.lease)) }
+            return state
+        }
+        state.output_offset = try logs.size(key)
+        return state
+    }
+
+    func append(_ input: OutputInput, _ call: Call) async throws -> LeaseState {
+        guard let bytes = Base64.decode(input.bytes), bytes.count <= PipelineLimits.chunkBytes else {
+            throw Problem(
+                "output.invalid", status: 422, "a piece of output is base64 of at most \(PipelineLimits.chunkBytes) bytes",
+                hint: "Send smaller pieces.")
+        }
+        let key = JobKey(run: input.run, stage: input.stage, job: input.job)
+        var (job, state) = try await store.read { try $0.held(key, epoch: input.epoch) }
+        guard job != nil else {
+            state.output_offset = try logs.size(key)
+            return state
+        }
+        let written = try logs.append(bytes, at: input.offset, to: key, epoch: input.epoch)
+        job = nil
+        state.output_offset = written.offset
+        if written.isFenced { (state.stop, state.reason) = (true, "the lease was lost") }
+        store.bells.ring([key.logTopic])
+        return state
+    }
+
+    // MARK: Reports
+
+    func stepStarted(_ input: StepReport, _ call: Call) async throws -> LeaseState {
+        let key = JobKey(run: input.run, stage: input.stage, job: input.job)
+        return try await store.change(speaking(call, input.run)) { change in
+            let (job, state) = try change.sql.reporting(key, epoch: input.epoch)
+            guard let job, var step = job.job.steps.first(where: { $0.index == input.step.index }) else { return state }
+            // A repeat of what was heard already.
+            if step.status == .running, try change.sql.stepEpoch(key, step.index) == input.epoch { return state }
+            if step.status.hasEnded { return state }
+            (step.status, step.reason, step.finished_at) = (.running, nil, nil)
+            step.started_at = change.now
+            step.attempts += 1
+            try change.sql.update(step, of: key, epoch: input.epoch)
+            try change.tellStep("step.started", step, key)
+            return state
+        }
+    }
+
+    func stepFinished(_ input: StepReport, _ call: Call) async throws -> LeaseState {
+        try await check(input.artifacts)
+        let key = JobKey(run: input.run, stage: input.stage, job: input.job)
+        return try await store.change(speaking(call, input.run)) { change in
+            let (job, state) = try change.sql.reporting(key, epoch: input.epoch)
+            guard let job, let step = job.job.steps.first(where: { $0.index == input.step.index }) else { return state }
+            if step.status.hasEnded { return state }
+            try change.finish(step, as: input.step, of: job, artifacts: input.artifacts)
+            return state
+        }
+    }
+
+    func jobFinished(_ input: JobReport, _ call: Call) async throws -> LeaseState {
+        try await check(input.artifacts)
+        let key = JobKey(run: input.run, stage: input.stage, job: input.job)
+        let state = try await store.change(speaking(call, input.run)) { change in
+            let (job, state) = try change.sql.reporting(key, epoch: input.epoch)
+            guard let job, let stored = try change.sql.run(id: key.run) else { return state }
+            for artifact in input.artifacts { try change.keep(artifact, of: key) }
+            if let tests = input.tests { try change.sql.keepTests(tests, of: key) }
+            try change.end(job, of: stored, by: input)
+            return state
+        }
+        logs.release(key)
+        store.bells.ring([key.logTopic])
+        return state
+    }
+
+    private func speaking(_ call: Call, _ run: String) -> Call {
+        Call(actor: call.actor, correlation: run, permission: call.permission, project: call.project)
+    }
+
+    /// An artifact counts only when its content is here.
+    private func check(_ artifacts: [Artifact]) async throws {
+        for artifact in artifacts {
+            guard let digest = Digest(artifact.digest), try await blobs.exists(digest) else {
+                throw Problem(
+                    "artifact.absent", status: 422, "the content of artifact \"\(artifact.name)\" is not here",
+                    hint: "Send it to /api/v1/blobs first.")
+            }
+        }
+    }
+}
+
+extension Connection {
+    /// The job if this epoch still holds it, and what to tell its runner.
+    func held(_ key: JobKey, epoch: Int) throws -> (StoredJob?, LeaseState) {
+        var state = LeaseState()
+        guard let job = try job(key), job.epoch == epoch, job.job.status == .running, !job.isOnServer else {
+            (state.stop, state.reason) = (true, "the lease was lost")
+            return (nil, state)
+        }
+        if let stored = try run(id: key.run), stored.stopping != nil, !stored.spares(job) {
+            (state.stop, state.reason) = (true, stored.stoppingReason ?? "the run was cancelled")
+        }
+        return (job, state)
+    }
+
+    /// The same for a report, which is refused when it comes from an old lease; nil for the repeat of a heard one.
+    func reporting(_ key: JobKey, epoch: Int) throws -> (StoredJob?, LeaseState) {
+        let (job, state) = try held(key, epoch: epoch)
+        if job != nil { return (job, state) }
+        if let ended = try self.job(key), ended.epoch == epoch, ended.job.status.hasEnded || ended.job.status == .queued {
+            return (nil, state)
+        }
+        throw Problem(
+            "lease.lost", status: 409, "job \"\(key.stage)/\(key.job)\" is not held by this lease any more",
+            hint: "Stop it; another runner may have it.")
+    }
+}

@@ -1,0 +1,37 @@
+import ArgumentParser
+import Foundation
+import Server
+
+/// `vagus serve`: what Delivery starts for a model workload; anyone may start it by hand.
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "Serves one model folder over Open Inference Protocol v2 and MLflow scoring.",
+        discussion: "Example:\n  vagus artifacts train:latest train.model --to ./model\n  vagus serve --model ./model --name churn --listen 127.0.0.1:9000")
+    @Option(help: "The model folder.") var model: String
+    @Option(help: "What it is called in paths.") var name = "model"
+    @Option(help: "Its version.") var version = "1"
+    @Option(help: "HOST:PORT; absent: 127.0.0.1 and $PORT.") var listen: Address?
+    @Option(help: "Path of libxgboost.so; absent: the usual places.") var xgboostLibrary: String?
+    @Option(help: "Folder where predictions are kept for monitors.") var predictions: String?
+    @Option(help: "Name of this copy in that folder; absent: $VAGUS_INSTANCE.") var instance: String?
+    @Option(help: "Share of predictions kept, 0 to 1.") var sample = 1.0
+    @OptionGroup var flags: ServerFlags
+
+    func run() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        guard let address = listen ?? environment["PORT"].flatMap({ Address(argument: "127.0.0.1:\($0)") }) else {
+            throw ValidationError("give --listen HOST:PORT, or set PORT.")
+        }
+        var settings = ModelFace.Settings(
+            folder: model, name: name, version: version, host: address.host, port: address.port)
+        settings.xgboost = xgboostLibrary
+        if let predictions {
+            let copy = instance ?? environment["VAGUS_INSTANCE"] ?? "copy"
+            let file = String(copy.map { $0.isLetter || $0.isNumber ? $0 : "-" })
+            settings.predictions = (folder: predictions, instance: file, sample: sample)
+        }
+        try await ModelFace.run(settings, logger: try flags.logger(ServerConfig())) { port in
+            Terminal.line("model \(name) version \(version) is served at http://\(address.host):\(port)")
+        }
+    }
+}

@@ -1,0 +1,74 @@
+import HTTPTypes
+import Hummingbird
+package import Logging
+import NIOCore
+import API
+import Kernel
+import Learners
+import Serving
+import ServiceLifecycle
+import UnixSignals
+
+/// `vagus serve`: one model behind HTTP, a process of its own.
+package struct ModelFace: Sendable {
+    /// What is served and where.
+    package struct Settings: Sendable {
+        package var folder: String
+        package var name: String
+        package var version: String
+        package var host: String
+        package var port: Int
+        package var xgboost: String?
+        package var predictions: (folder: String, instance: String, sample: Double)?
+
+        package init(folder: String, name: String, version: String, host: String, port: Int) {
+            (self.folder, self.name, self.version, self.host, self.port) = (folder, name, version, host, port)
+        }
+    }
+
+    /// Serves until told to stop.
+    package static func run(_ settings: Settings, logger: Logger, tell: @escaping @Sendable (Int) -> Void) async throws {
+        let time = SystemTime()
+        let log = try settings.predictions.map {
+            try PredictionLog(
+                folder: $0.folder, instance: $0.instance, sample: $0.sample, seed: UInt64(time.now.microseconds))
+        }
+        let server: ModelServer
+        do {
+            server = try ModelServer(
+                folder: settings.folder, name: settings.name, version: settings.version, xgboost: settings.xgboost,
+                log: log, now: { time.now.microseconds })
+        } catch {
+            throw Problem("model.\(error.code.rawValue)", status: 500, error.message, hint: error.hint)
+        }
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .warning)
+        let application = Application(
+            responder: Responder(server: server),
+            configuration: .init(address: .hostname(settings.host, port: settings.port), serverName: nil),
+            onServerRunning: { tell($0.localAddress?.port ?? settings.port) }, logger: quiet)
+        try await application.runService()
+        log?.close()
+    }
+
+    private struct Responder: HTTPResponder {
+        typealias Context = BasicRequestContext
+        let server: ModelServer
+
+        func respond(to request: Request, context: Context) async throws -> Response {
+            var body: [UInt8] = []
+            for try await buffer in request.body {
+                // One byte over the limit is kept, so that the answer can say so.
+                let room = ModelServer.bodyLimit + 1 - body.count
+                body.append(contentsOf: buffer.readableBytesView.prefix(room))
+            }
+            let answer = server.answer(
+                method: request.method.rawValue, path: request.uri.path,
+                contentType: request.headers[.contentType] ?? "", body: body)
+            var response = Response(
+                status: .init(code: answer.status), body: .init(byteBuffer: ByteBuffer(bytes: answer.body)))
+            response.headers[.contentType] = answer.contentType
+            return response
+        }
+    }
+}
