@@ -1,1 +1,121 @@
-// ManifestsTests
+import Testing
+
+@testable import Manifests
+
+private struct Probe: Manifest {
+    var path = "/healthz"
+    var failures = 3
+    init() {}
+    static let fields: [Field<Self>] = [
+        .optional("path", \.path, "Path."), .optional("failures", \.failures, "Failures in a row.", in: 1...100),
+    ]
+}
+
+private struct App: Manifest {
+    enum Strategy: String, WireEnum { case rolling, blue_green }
+    var command: [String] = []
+    var replicas = 1
+    var strategy = Strategy.rolling
+    var probe: Probe?
+    var wait = TimeSpan.seconds(5)
+    init() {}
+    static let fields: [Field<Self>] = [
+        .required("command", \.command, "Program and arguments."), .optional("replicas", \.replicas, "Copies.", in: 0...100),
+        .optional("strategy", \.strategy, "How."), .optional("probe", \.probe, "Health."), .optional("wait", \.wait, "Wait."),
+    ]
+}
+
+@Suite struct ManifestsTests {
+    @Test func `what is left out keeps its default and is not written`() throws {
+        let app = try App(yaml: "command: [./app, --fast]\nprobe: { failures: 5 }")
+        #expect(app.replicas == 1)
+        #expect(app.probe?.path == "/healthz")
+        #expect(app.json.text == #"{"command":["./app","--fast"],"probe":{"failures":5}}"#)
+        #expect(try App(json: app.json, at: []) == app)
+    }
+
+    @Test(arguments: [
+        ("comand: [x]", 1, 1, "Did you mean \"command\"?"),
+        ("command: [x]\nreplicas: 1000", 2, 1, "Use a value from 0 to 100."),
+        ("command: [x]\nprobe:\n  pth: /", 3, 3, "Did you mean \"path\"?"),
+        ("command: [x]\nstrategy: blue_gren", 2, 1, "Did you mean \"blue_green\"?"),
+        ("command: [x]\nwait: ten minutes", 2, 1, "Write it like 90s, 10m, 1h30m or 7d."),
+        ("command: [x]\nreplicas: many", 2, 1, "It says: \"many\""),
+    ])
+    func `a slip is told with its line, its column and what to do`(yaml: String, line: Int, column: Int, hint: String) throws {
+        let error = #expect(throws: ManifestError.self) { try App(yaml: yaml, file: "app.yaml") }
+        #expect(error?.mark == Mark(line: line, column: column))
+        #expect(error?.hint == hint)
+    }
+
+    @Test(arguments: ["command: [x", "a: 1\na: 2", "- [}", "x: *nowhere"])
+    func `broken YAML is told with its line`(yaml: String) throws {
+        let error = #expect(throws: ManifestError.self) { try App(yaml: yaml, file: "app.yaml") }
+        #expect(error?.location?.hasPrefix("app.yaml") == true)
+    }
+
+    @Test func `YAML is read by the rules of version 1_2`() throws {
+        let text = "a: yes\nb: on\nc: 0777\nd: 1e3\ne: ~\nf: 0x1F\ng: '5'\nh: 3.10\ni: true\n"
+        let value = try #require(try YAML.documents(text).first?.value)
+        #expect(value["a"] == "yes")
+        #expect(value["b"] == "on")
+        #expect(value["c"] == 777)
+        #expect(value["d"] == 1000.0)
+        #expect(value["e"] == .null)
+        #expect(value["f"] == 31)
+        #expect(value["g"] == "5")
+        #expect(value["i"] == true)
+    }
+
+    @Test func `aliases cannot blow a small file up`() throws {
+        var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+        for level in 1...9 {
+            let items = Array(repeating: "*a\(level - 1)", count: 10).joined(separator: ", ")
+            text += "a\(level): &a\(level) [\(items)]\n"
+        }
+        #expect(throws: ManifestError.self) { try YAML.documents(text) }
+    }
+
+    @Test(arguments: [
+        #"{"a":[1,2.5,-3e2,true,false,null,"x\n\"é😀"],"b":{}}"#, "[]", #""\u00e9\ud83d\ude00""#, "-0.5", "9223372036854775807",
+    ])
+    func `JSON survives a round trip`(text: String) throws {
+        let value = try JSONParser.parse(text)
+        #expect(try JSONParser.parse(value.text) == value)
+        #expect(try JSONParser.parse(value.prettyText) == value)
+    }
+
+    @Test(arguments: ["{", "[1,]", "01", "1.", "\"\u{01}\"", "{\"a\":1,\"a\":2}", "nul", "[1] 2", "\"\\ud800\"", "{a:1}", ""])
+    func `what is not JSON is refused with its place`(text: String) {
+        let error = #expect(throws: ManifestError.self) { try JSONParser.parse(text) }
+        #expect(error?.mark != nil)
+    }
+
+    @Test func `JSON that nests without end is refused`() {
+        #expect(throws: ManifestError.self) { try JSONParser.parse(String(repeating: "[", count: 100_000)) }
+    }
+
+    @Test(arguments: [("90s", 90), ("1h30m", 5400), ("250ms", 0.25), ("7d", 604_800), ("0s", 0)])
+    func `durations read as people write them`(text: String, seconds: Double) throws {
+        let span = try #require(TimeSpan(text))
+        #expect(span.seconds == seconds)
+        #expect(TimeSpan(span.description) == span)
+    }
+
+    @Test(arguments: ["", "10", "m", "10 m", "1x", "-5s"])
+    func `what is no duration is refused`(text: String) { #expect(TimeSpan(text) == nil) }
+
+    @Test(arguments: [
+        ["kind": "Service", "n": 1], ["list": [["a": 1, "b": ["x", "y"]], [], [:]], "text": "two\nlines\n"],
+        ["no": "yes", "colon": "a: b", "empty": "", "number": "12", "dash": "- x", "nil": .null],
+    ] as [JSONValue])
+    func `YAML that is written reads back the same`(value: JSONValue) throws {
+        #expect(try YAML.documents(value.yaml).first?.value == value)
+    }
+
+    @Test func `equal values have equal canonical text whatever their order`() throws {
+        let one = try JSONParser.parse(#"{"b":1,"a":{"d":2,"c":3}}"#)
+        let two = try JSONParser.parse(#"{"a":{"c":3,"d":2},"b":1}"#)
+        #expect(one.canonicalText == two.canonicalText)
+    }
+}

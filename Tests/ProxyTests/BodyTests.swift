@@ -160,9 +160,10 @@ import Testing
         let (held, size) = (Tally(), 64 * 1024 * 1024)
         let server = try await TestServer { wire in
             _ = try await wire.message()
-            try await wire.send("HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n")
+            var response = ByteBuffer(string: "HTTP/1.1 200 OK\r\nContent-Length: \(size)\r\n\r\n")
+            response.writeRepeatingByte(7, count: size)
             do {
-                try await wire.send(ByteBuffer(repeating: 7, count: size))
+                try await wire.send(response)
             } catch {
                 held.add()
             }

@@ -166,8 +166,11 @@ import Testing
     @Test func `a connection nobody uses is closed`() async throws {
         let server = try await TestServer.named("x")
         try await withProxy(table([(1, [server.port])]), configure: { $0.idleTimeout = .seconds(1) }) { lab in
-            let wire = try await lab.connect()
-            #expect(try await wire.get("/").status == 200)
+            let unused = try await lab.connect()
+            #expect(await unused.isAtEnd())
+            var wire = try await lab.connect()
+            // On a busy machine the test itself may be too late for its first request.
+            while try await wire.isClosedBeforeAnswering() { wire = try await lab.connect() }
             #expect(await wire.isAtEnd())
             while lab.proxy.counters().connections > 0 { await Task.yield() }
         }

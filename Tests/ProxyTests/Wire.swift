@@ -127,6 +127,16 @@ final class Wire {
         return response
     }
 
+    /// Sends a request; true when the connection was gone by then.
+    func isClosedBeforeAnswering() async throws -> Bool {
+        do {
+            try await send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            return try await message() == nil
+        } catch is ChannelError {
+            return true
+        }
+    }
+
     func get(_ path: String, _ headers: String = "") async throws -> HTTPMessage {
         try await ask("GET \(path) HTTP/1.1\r\nHost: test\r\n\(headers)\r\n")
     }

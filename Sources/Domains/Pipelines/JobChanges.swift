@@ -221,9 +221,6 @@ extension Change {
         try tellJob(status == .skipped ? "job.skipped" : "job.finished", done)
         ring("Log/\(job.key)")
     }
-
-    /// The same transaction, spoken for by somebody else.
-    func speaking(as call: Call) -> Change { Change(call: call, within: self) }
 }
 
 extension StoredJob {

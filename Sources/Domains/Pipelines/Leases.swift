@@ -1,5 +1,6 @@
 import API
 import Blobs
+import Foundation
 import Kernel
 import Manifests
 import SQL
@@ -26,21 +27,27 @@ struct Leases: Sendable {
                 "runner.name", status: 422, "\"\(input.name)\" cannot be a runner's name",
                 hint: "Use small letters, digits, \"-\" and \"_\".")
         }
-        try await store.change(call) { change in
-            let isKnown = try change.sql.runner(input.name) != nil
-            try change.sql.keep(input, at: change.now)
-            if !isKnown {
+        let held = try await store.change(call) { change in
+            if try change.sql.runner(input.name) == nil {
                 try change.tell("runner.joined", about: Subject(kind: "Runner", project: "", name: input.name))
             }
-            for held in try change.sql.jobs(heldBy: input.name) where held.incarnation != input.incarnation {
-                try change.lose(held, because: "runner \"\(input.name)\" has started anew")
-            }
+            try change.sql.keep(input, at: change.now)
             change.ring("Runner")
+            return try change.sql.jobs(heldBy: input.name).filter { $0.incarnation != input.incarnation }
+        }
+        for job in held {
+            try await store.change(runnerCall(input.name, run: job.run)) { change in
+                try change.lose(job, because: "runner \"\(input.name)\" has started anew")
+            }
         }
         var welcome = RunnerWelcome()
         welcome.lease_seconds = PipelineLimits.lease / .seconds(1)
         welcome.renew_seconds = PipelineLimits.renewal / .seconds(1)
         return welcome
+    }
+
+    private func runnerCall(_ name: String, run: String) -> Call {
+        Call(actor: "runner:\(name)", correlation: run, permission: .agent)
     }
 
     func lease(_ input: LeaseInput, _ call: Call) async throws -> LeaseOutcome {
@@ -58,31 +65,27 @@ struct Leases: Sendable {
     }
 
     private func take(_ input: LeaseInput, _ call: Call) async throws -> Lease? {
-        let hasWork = try await store.read { sql in
+        let candidates = try await store.read { sql in
             guard let runner = try sql.runner(input.name), runner.incarnation == input.incarnation else {
                 throw Problem(
                     "runner.unknown", status: 409, "runner \"\(input.name)\" is not known by this incarnation",
                     hint: "It must say hello first; another process of the same name may have done so since.")
             }
-            return try sql.readyJobs().contains { Self.fits($0, runner.labels) }
+            return try sql.readyJobs().filter { job in job.labels.allSatisfy(runner.labels.contains) }
         }
-        guard hasWork else { return nil }
-        let runnerCall = { (run: String) in Call(actor: "runner:\(input.name)", correlation: run, permission: .agent) }
-        return try await store.change(call) { change in
-            guard let runner = try change.sql.runner(input.name), runner.incarnation == input.incarnation else {
-                return nil
-            }
-            for candidate in try change.sql.readyJobs() where Self.fits(candidate, runner.labels) {
-                guard let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
+        for candidate in candidates {
+            let lease = try await store.change(runnerCall(input.name, run: candidate.run)) { change -> Lease? in
+                guard try change.sql.runner(input.name)?.incarnation == input.incarnation,
+                    let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
+                    job.job.status == .queued, job.readyAt != nil,
                     stored.stopping == nil || stored.outlivesCancelling(job)
-                else { continue }
-                return try change.speaking(as: runnerCall(stored.run.id)).lease(job, of: stored, to: input)
+                else { return nil }
+                return try change.lease(job, of: stored, to: input)
             }
-            return nil
+            if let lease { return lease }
         }
+        return nil
     }
-
-    private static func fits(_ job: StoredJob, _ labels: [String]) -> Bool { job.labels.allSatisfy(labels.contains) }
 
     // MARK: Holding
 
@@ -98,19 +101,19 @@ struct Leases: Sendable {
     }
 
     func append(_ input: OutputInput, _ call: Call) async throws -> LeaseState {
-        guard let bytes = Base64.decode(input.bytes), bytes.count <= PipelineLimits.chunkBytes else {
+        guard let bytes = Data(base64Encoded: input.bytes).map(Array.init), bytes.count <= PipelineLimits.chunkBytes else {
             throw Problem(
                 "output.invalid", status: 422, "a piece of output is base64 of at most \(PipelineLimits.chunkBytes) bytes",
                 hint: "Send smaller pieces.")
         }
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
-        var (job, state) = try await store.read { try $0.held(key, epoch: input.epoch) }
+        let (job, held) = try await store.read { try $0.held(key, epoch: input.epoch) }
+        var state = held
         guard job != nil else {
             state.output_offset = try logs.size(key)
             return state
         }
         let written = try logs.append(bytes, at: input.offset, to: key, epoch: input.epoch)
-        job = nil
         state.output_offset = written.offset
         if written.isFenced { (state.stop, state.reason) = (true, "the lease was lost") }
         store.bells.ring([key.logTopic])

@@ -100,7 +100,7 @@ package struct PipelinesDomain: Domain {
     package var migrations: [Migration] { Tables.migrations }
 
     package func routes(_ routes: inout Routes) {
-        RunRoutes(context: context, logs: logs, git: git).add(to: &routes)
+        RunRoutes(context: context, logs: logs, git: git, repositories: settings.repositories).add(to: &routes)
         RunnerRoutes(leases: Leases(context: context, blobs: blobs, logs: logs)).add(to: &routes)
     }
 
@@ -133,10 +133,11 @@ package struct PipelinesDomain: Domain {
     var git: Git { Git(executable: settings.git, environment: settings.environment) }
 
     var repositoryReconciler: RepositoryReconciler {
-        RepositoryReconciler(context: context, git: git, folder: settings.repositories)
+        RepositoryReconciler(context: context, git: git, repositories: settings.repositories)
     }
 
     var runReconciler: RunReconciler {
-        RunReconciler(context: context, logs: logs, bornAt: context.time.now)
+        RunReconciler(
+            context: context, logs: logs, repositories: settings.repositories, bornAt: context.time.now)
     }
 }

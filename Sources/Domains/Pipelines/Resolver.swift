@@ -5,19 +5,21 @@ import Manifests
 /// Replaces `${{ … }}` in text by values.
 struct Resolver: Sendable {
     var context: Context
+    /// Whether expressions that read `steps` are kept for whoever knows the steps.
+    var leavesSteps = true
 
-    /// The text with every expression replaced; those that read `steps` are left for the runner, who alone knows them.
+    /// The text with every expression replaced; those that read `steps` may be left for the runner, who alone knows them.
     func resolve(_ text: String) throws -> JSONValue {
         guard text.contains("${{") else { return .string(text) }
         let pieces = Self.pieces(of: text)
         if pieces.count == 1, let only = pieces.first {
             let template = try Template(parsing: only)
-            return Self.readsSteps(template) ? .string(only) : try template.evaluate(in: context).jsonValue
+            return isLeft(template) ? .string(only) : try template.evaluate(in: context).jsonValue
         }
         var out = ""
         for piece in pieces {
             let template = try Template(parsing: piece)
-            out += template.isPlain || Self.readsSteps(template) ? piece : try template.render(in: context)
+            out += template.isPlain || isLeft(template) ? piece : try template.render(in: context)
         }
         return .string(out)
     }
@@ -40,8 +42,8 @@ struct Resolver: Sendable {
     /// The names in `variables` with their expressions resolved.
     func resolve(_ variables: Ordered<String>) throws -> Ordered<String> { try variables.map(render) }
 
-    private static func readsSteps(_ template: Template) -> Bool {
-        template.references.contains { $0.path.first?.lowercased() == "steps" }
+    private func isLeft(_ template: Template) -> Bool {
+        leavesSteps && template.references.contains { $0.path.first?.lowercased() == "steps" }
     }
 
     /// `if: ${{ x }}` means `if: x`.

@@ -26,6 +26,8 @@ struct WebPages: Sendable {
         }
         var headers: [String: String] = [:]
         for field in request.headers { headers[field.name.canonicalName] = field.value }
+        // HTTP types keep the host out of the fields.
+        if let host = request.head.authority { headers["host"] = host }
         return WebRequest(
             method: request.method.rawValue, path: request.uri.path,
             query: Self.pairs(request.uri.query ?? "", separator: "&"), form: form,

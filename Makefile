@@ -1,0 +1,43 @@
+# Two commands set everything up from a bare clone: `make demo` and `make test`.
+# Build products are kept in .build; dependencies are most of a first build (about ten minutes on two cores).
+SHELL := /bin/bash
+SWIFT := swift
+T ?=
+
+.PHONY: all demo test check fix generate dev bench setup clean
+
+all: ## Builds the binary .build/debug/vagus
+	@echo "++ building (the first build compiles all dependencies: 5 to 10 minutes on two cores)"
+	$(SWIFT) build -c debug --product vagus
+
+setup: ## Installs what building and testing need
+	scripts/setup
+
+demo: setup all ## Runs the main job on real data and prints where to look
+	scripts/demo
+
+test: setup check ## Runs all that CI runs; T=Delivery runs one room's tests
+ifeq ($(T),)
+	scripts/test
+else
+	VAGUS_ROOM=$(T) $(SWIFT) test
+endif
+
+check: ## Formatting and lint, before each commit
+	@echo "++ swift format lint"
+	@$(SWIFT) format lint --strict --configuration .swift-format --parallel --recursive Sources Tests Package.swift
+
+fix: ## Formats
+	$(SWIFT) format --in-place --configuration .swift-format --parallel --recursive Sources Tests Package.swift
+
+generate: all ## Writes docs/openapi.json, docs/schemas and docs/reference
+	.build/debug/vagus generate docs
+
+dev: all ## Server, runner and proxy in one
+	.build/debug/vagus dev --data ./demo-data
+
+bench: ## Benchmarks beside their peers
+	Benchmarks/run
+
+clean:
+	rm -rf .build
