@@ -63,7 +63,9 @@ import Testing
     }
 
     @Test func `too many arguments and too high limits are refused as limits`() async throws {
-        let long = await failure { $0.arguments = [String](repeating: String(repeating: "x", count: 100_000), count: 200) }
+        let long = await failure {
+            $0.arguments = [String](repeating: String(repeating: "x", count: 100_000), count: 200)
+        }
         #expect(long?.code == .limit)
         let high = await failure { $0.limits.openFiles = UInt64.max - 1 }
         #expect(high?.code == .limit)

@@ -29,7 +29,9 @@ import Testing
         #expect(total.withLock { $0 } == bytes)
         let growth = Int64(largest.withLock { $0 }) - Int64(before)
         #expect(growth < 64 * 1024 * 1024, "grew by \(growth) bytes")
-        print("processes: \(bytes >> 20) MiB of output in \(ContinuousClock.now - clock), memory \(growth >> 10) KiB more")
+        print(
+            "processes: \(bytes >> 20) MiB of output in \(ContinuousClock.now - clock), memory \(growth >> 10) KiB more"
+        )
     }
 
     @Test func `a slow consumer holds the program back`() async throws {
@@ -85,18 +87,19 @@ import Testing
 }
 
 struct LineSplitterTests {
-    @Test(arguments: [
-        (["a\nb\n"], ["a", "b"]),
-        (["a", "b\nc"], ["ab", "c"]),
-        (["", "\n", "\n\n"], ["", "", ""]),
-        (["abcd\n"], ["abcd"]),
-        (["abcde\n"], ["abcd+", "e"]),
-        (["ab", "cd", "efgh", "i\nj\n"], ["abcd+", "efgh+", "i", "j"]),
-        (["abcdefgh\n"], ["abcd+", "efgh"]),
-        (["abcdefgh"], ["abcd+", "efgh"]),
-        (["a\r\nb"], ["a\r", "b"]),
-        ([], []),
-    ] as [([String], [String])])
+    @Test(
+        arguments: [
+            (["a\nb\n"], ["a", "b"]),
+            (["a", "b\nc"], ["ab", "c"]),
+            (["", "\n", "\n\n"], ["", "", ""]),
+            (["abcd\n"], ["abcd"]),
+            (["abcde\n"], ["abcd+", "e"]),
+            (["ab", "cd", "efgh", "i\nj\n"], ["abcd+", "efgh+", "i", "j"]),
+            (["abcdefgh\n"], ["abcd+", "efgh"]),
+            (["abcdefgh"], ["abcd+", "efgh"]),
+            (["a\r\nb"], ["a\r", "b"]),
+            ([], []),
+        ] as [([String], [String])])
     func `chunks become lines, and long lines pieces`(chunks: [String], expected: [String]) {
         var splitter = LineSplitter(maximumBytes: 4)
         var lines: [String] = []

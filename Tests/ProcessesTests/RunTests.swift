@@ -149,7 +149,8 @@ import Testing
     @Test func `cancellation ends the tree and rises`() async throws {
         let heard = Listener()
         let run = Task {
-            try await Processes.run(Shell.command("sleep 1000 & echo $!; echo $$; wait"), grace: .zero, output: heard.take)
+            try await Processes.run(
+                Shell.command("sleep 1000 & echo $!; echo $$; wait"), grace: .zero, output: heard.take)
         }
         #expect(await eventually { heard.numbers.count == 2 })
         run.cancel()
@@ -187,7 +188,9 @@ import Testing
         let clock = ContinuousClock.now
         let good = try await withThrowingTaskGroup(of: Bool.self) { group in
             for _ in 0..<count {
-                group.addTask { try await Processes.run(Shell.command("true"), timeout: .seconds(60)) { _ in }.isSuccess }
+                group.addTask {
+                    try await Processes.run(Shell.command("true"), timeout: .seconds(60)) { _ in }.isSuccess
+                }
             }
             return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
         }

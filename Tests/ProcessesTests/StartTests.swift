@@ -162,25 +162,32 @@ struct KernelFileTests {
         #expect(ProcessEntry(pid: 3, stat: Array("3 (a) S 1".utf8)) == nil)
     }
 
-    @Test(arguments: [
-        // Version 2 alone, as on a current server.
-        ("0::/system.slice/vagus.service", "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
-            ["/sys/fs/cgroup/system.slice/vagus.service"]),
-        // Hybrid: version 2 first, then those of version 1 that do no more than hold.
-        ("4:memory:/a\n8:pids:/\n6:freezer:/\n0::/",
-            """
-            41 40 0:36 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
-            42 40 0:37 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
-            43 40 0:38 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
-            44 40 0:39 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
-            """, ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/freezer"]),
-        // A container that mounts its own part only.
-        ("0::/docker/abc/inner", "30 1 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup rw",
-            ["/sys/fs/cgroup/inner"]),
-        // Outside of what is mounted.
-        ("0::/../other", "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw", []),
-        ("", "", []),
-    ] as [(String, String, [String])])
+    @Test(
+        arguments: [
+            // Version 2 alone, as on a current server.
+            (
+                "0::/system.slice/vagus.service", "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
+                ["/sys/fs/cgroup/system.slice/vagus.service"]
+            ),
+            // Hybrid: version 2 first, then those of version 1 that do no more than hold.
+            (
+                "4:memory:/a\n8:pids:/\n6:freezer:/\n0::/",
+                """
+                41 40 0:36 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+                42 40 0:37 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
+                43 40 0:38 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+                44 40 0:39 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+                """, ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/freezer"]
+            ),
+            // A container that mounts its own part only.
+            (
+                "0::/docker/abc/inner", "30 1 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup rw",
+                ["/sys/fs/cgroup/inner"]
+            ),
+            // Outside of what is mounted.
+            ("0::/../other", "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw", []),
+            ("", "", []),
+        ] as [(String, String, [String])])
     func `our own cgroups are found among the mounts`(memberships: String, mounts: String, expected: [String]) {
         #expect(Cgroup.hierarchies(memberships: memberships, mounts: mounts) == expected)
     }

@@ -24,7 +24,8 @@ func withProxy(
     var configuration = ProxyConfiguration()
     configuration.drainTimeout = .milliseconds(200)
     configure(&configuration)
-    let proxy = ProxyServer(configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    let proxy = ProxyServer(
+        configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     proxy.swap(table)
     try await withThrowingTaskGroup(of: Void.self) { group in
         let (ports, ready) = AsyncStream.makeStream(of: Int.self)

@@ -84,7 +84,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", true), ("GET / HTTP/1.1\r\nHost: x\r\nConnection: a, Close\r\n\r\n", false),
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\nHost: x\r\nConnection: a, Close\r\n\r\n", false),
         ("GET / HTTP/1.0\r\n\r\n", false), ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true),
     ])
     func `a connection stays as its version says`(text: String, keeps: Bool) throws {
@@ -124,7 +125,9 @@ import Testing
         #expect(throws: HTTPFault.self) {
             try framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")
         }
-        #expect(throws: HTTPFault.self) { try framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n") }
+        #expect(throws: HTTPFault.self) {
+            try framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n")
+        }
         #expect(throws: HTTPFault.self) { try framing("HTTP/2 200 OK\r\nContent-Length: 5\r\n\r\n") }
     }
 }
@@ -174,7 +177,8 @@ import Testing
 
     @Test(arguments: [
         "g\r\n", "\r\n", " 1\r\n", "1 \r\n", "0x1\r\n", "-1\r\n", "1\nx\r\n", "1\rx", "1\r\nxy\r\n", "1\r\nx\n",
-        "1;a\u{00}\r\n", "1;a\nb\r\n", "fffffffffffffffff\r\n", "0\r\n\n", "0\r\n: x\r\n\r\n", "0\r\nA: b\nC: d\r\n\r\n",
+        "1;a\u{00}\r\n", "1;a\nb\r\n", "fffffffffffffffff\r\n", "0\r\n\n", "0\r\n: x\r\n\r\n",
+        "0\r\nA: b\nC: d\r\n\r\n",
         "0\r\n folded\r\n\r\n",
     ])
     func `a malformed chunk is refused`(text: String) {

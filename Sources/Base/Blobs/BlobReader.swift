@@ -2,7 +2,9 @@ import Crypto
 import Glibc
 import Synchronization
 
-/// One open blob. May be read from several tasks at once.
+/// One open blob.
+///
+/// May be read from several tasks at once.
 package final class BlobReader: Sendable {
     package let digest: Digest
     /// Size in bytes.

@@ -1,7 +1,9 @@
 import Glibc
 import Synchronization
 
-/// A folder of blobs. A value that may be copied; several processes may use the same folder at once.
+/// A folder of blobs.
+///
+/// A value that may be copied; several processes may use the same folder at once.
 package struct BlobStore: Sendable {
     /// The largest blob that is taken unless another limit is given: 1 TiB.
     package static let standardSizeLimit: Int64 = 1 << 40
@@ -18,7 +20,9 @@ package struct BlobStore: Sendable {
         package let size: Int64
     }
 
-    /// Opens a store, making its folder when it is missing. Blocks for a few system calls.
+    /// Opens a store, making its folder when it is missing.
+    ///
+    /// Blocks for a few system calls.
     package init(folder: String, threads: WorkerThreads = .shared) throws {
         self.folder = folder
         self.threads = threads
@@ -33,7 +37,9 @@ package struct BlobStore: Sendable {
         BlobWriter(store: self, limit: limit)
     }
 
-    /// Copies a file into the store. The file must not change meanwhile, or an unlucky mix is stored under its own name.
+    /// Copies a file into the store.
+    ///
+    /// The file must not change meanwhile, or an unlucky mix is stored under its own name.
     package func put(
         file path: String, limit: Int64 = BlobStore.standardSizeLimit
     ) async throws -> (digest: Digest, size: Int64) {
@@ -91,7 +97,9 @@ package struct BlobStore: Sendable {
         }
     }
 
-    /// Where the blob lies, whether it is there or not. The file is read-only and must stay as it is.
+    /// Where the blob lies, whether it is there or not.
+    ///
+    /// The file is read-only and must stay as it is.
     package func path(of digest: Digest) -> String { "\(shelf(of: digest))/\(digest.hex.dropFirst(2))" }
 
     package func exists(_ digest: Digest) async throws -> Bool { try await sizeIfThere(digest) != nil }
@@ -126,6 +134,8 @@ package struct BlobStore: Sendable {
     /// - Parameters:
     ///   - last: The last digest of the page before; nil for the first page.
     ///   - limit: 1...`pageLimit`.
+    /// - Returns: The page; empty after the last.
+    /// - Throws: `BlobError` when the folder cannot be read.
     package func list(after last: Digest? = nil, limit: Int = BlobStore.pageLimit) async throws -> [Entry] {
         let limit = min(max(1, limit), Self.pageLimit)
         var entries: [Entry] = []
@@ -137,7 +147,9 @@ package struct BlobStore: Sendable {
         return entries
     }
 
-    /// Removes what dead writers have left behind; tells how many files. Those of living writers are kept.
+    /// Removes what dead writers have left behind; tells how many files.
+    ///
+    /// Those of living writers are kept.
     @discardableResult
     package func sweepTemporaries() async throws -> Int {
         try await threads.run {

@@ -2,7 +2,9 @@ import Crypto
 import Glibc
 import Synchronization
 
-/// One blob being written. Pieces are appended in the order of the calls, one call at a time.
+/// One blob being written.
+///
+/// Pieces are appended in the order of the calls, one call at a time.
 ///
 /// Nothing is visible before `finish` has returned, and nothing is left when the writer is dropped before.
 package final class BlobWriter: Sendable {

@@ -1,6 +1,8 @@
 import Crypto
 
-/// The SHA-256 of a content, and so the name of a blob. On the wire `sha256:<64 hex digits>`.
+/// The SHA-256 of a content, and so the name of a blob.
+///
+/// On the wire `sha256:<64 hex digits>`.
 package struct Digest: Hashable, Codable, Sendable, Comparable, CustomStringConvertible {
     /// 64 lower-case hexadecimal digits.
     package let hex: String

@@ -1,6 +1,8 @@
 import Glibc
 
-/// System calls on files, with the errors of this room. All of them block.
+/// System calls on files, with the errors of this room.
+///
+/// All of them block.
 enum Files {
     /// Bytes read or written at a time.
     static let pieceBytes = 1 << 20
@@ -132,7 +134,8 @@ enum Files {
         case ENOSPC, EDQUOT:
             return BlobError(.full, message, hint: "Free space on the disk of the data folder, then try again.")
         case ENOENT: return BlobError(.notFound, message, hint: "Look whether the path is spelled right.")
-        case EFBIG: return BlobError(.tooLarge, message, hint: "Split the content, or raise the limit of the file size.")
+        case EFBIG:
+            return BlobError(.tooLarge, message, hint: "Split the content, or raise the limit of the file size.")
         case EEXIST, ENOTEMPTY: return BlobError(.exists, message, hint: "Choose another place, or clear this one.")
         case EACCES, EPERM, EROFS:
             return BlobError(.notAllowed, message, hint: "Let the user of this process read and write there.")

@@ -90,7 +90,8 @@ package struct Tree: Sendable, Codable, Equatable {
         for bytes in try Files.names(in: path.isEmpty ? root : "\(root)/\(path)") {
             guard let name = String(validating: bytes, as: UTF8.self) else {
                 throw BlobError(
-                    .invalid, "a name in \"\(path)\" is not UTF-8", hint: "Rename it: \(String(decoding: bytes, as: UTF8.self))")
+                    .invalid, "a name in \"\(path)\" is not UTF-8",
+                    hint: "Rename it: \(String(decoding: bytes, as: UTF8.self))")
             }
             let below = path.isEmpty ? name : "\(path)/\(name)"
             let status = try Files.status("\(root)/\(below)")
@@ -154,6 +155,7 @@ package struct Tree: Sendable, Codable, Equatable {
     ///   - digest: What `pack` returned.
     ///   - store: Where it was packed into.
     ///   - folder: Missing or empty; it appears whole or not at all, even on a kill.
+    /// - Throws: `.exists` when the folder holds something, `.invalid` for a manifest that leads outside, `.corrupt`.
     package static func unpack(_ digest: Digest, from store: BlobStore, to folder: String) async throws {
         let tree = try await open(digest, from: store)
         let folder = trimmed(folder)

@@ -17,8 +17,8 @@ package final class WorkerThreads: Sendable {
 
     package init(name: StaticString = "worker", count: Int = WorkerThreads.standardCount) {
         precondition((1...64).contains(count), "1 to 64 worker threads")
-        queue = Queue()
-        for _ in 0..<count { queue.startThread(name) }
+        queue = Queue(name)
+        for _ in 0..<count { queue.startThread() }
     }
 
     deinit { queue.close() }
@@ -53,11 +53,15 @@ package final class WorkerThreads: Sendable {
             var isClosed = false
         }
 
+        private let name: StaticString
         private let state = Mutex(State())
-        /// Counts jobs, plus one for each thread when closed. POSIX semaphores must not move, hence the pointer.
+        /// Counts jobs, plus one for each thread when closed.
+        ///
+        /// POSIX semaphores must not move, hence the pointer.
         nonisolated(unsafe) private let ready: UnsafeMutablePointer<sem_t>
 
-        init() {
+        init(_ name: StaticString) {
+            self.name = name
             ready = .allocate(capacity: 1)
             sem_init(ready, 0, 0)
         }
@@ -86,7 +90,7 @@ package final class WorkerThreads: Sendable {
         }
 
         /// Starts a thread that takes no signals, so that handlers run elsewhere.
-        func startThread(_ name: StaticString) {
+        func startThread() {
             var all = sigset_t()
             var before = sigset_t()
             sigfillset(&all)
@@ -106,6 +110,7 @@ package final class WorkerThreads: Sendable {
         }
 
         func work() {
+            takeName()
             while true {
                 while sem_wait(ready) != 0 {}
                 let (job, isOver) = state.withLock { state in (state.takeFirst(), state.isClosed) }
@@ -116,11 +121,24 @@ package final class WorkerThreads: Sendable {
                 }
             }
         }
+
+        /// Shows the name in the system's list of threads, through the file that the kernel has for that: Swift does
+        /// not see the GNU function.
+        ///
+        /// Without a name a thread works as well.
+        private func takeName() {
+            let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+            guard file >= 0 else { return }
+            _ = name.withUTF8Buffer { write(file, $0.baseAddress, $0.count) }
+            Glibc.close(file)
+        }
     }
 }
 
 extension WorkerThreads.Queue.State {
-    /// Takes the next job. The used front of the array is cut off now and then: O(1) on average.
+    /// Takes the next job.
+    ///
+    /// The used front of the array is cut off now and then: O(1) on average.
     fileprivate mutating func takeFirst() -> (@Sendable () -> Void)? {
         guard first < jobs.count else { return nil }
         defer {

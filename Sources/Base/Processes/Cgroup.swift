@@ -13,7 +13,9 @@ struct Cgroup: Sendable {
     // MARK: Making
 
     private static let counter = Atomic<UInt64>(0)
-    /// Our own cgroups, in the order of preference, found once. Others' leftovers are cleared on the way.
+    /// Our own cgroups, in the order of preference, found once.
+    ///
+    /// Others' leftovers are cleared on the way.
     private static let parents: [String] = {
         let found = hierarchies()
         found.forEach(clearLeftovers)
@@ -62,7 +64,9 @@ struct Cgroup: Sendable {
     /// Kills everything inside at once, forks under way included (Linux 5.14, version 2); false where there is no such.
     func kill() -> Bool { ProcFile.write("1", to: "\(folder)/cgroup.kill") }
 
-    /// Removes the emptied cgroup and those that the command made below it. Blocks for some milliseconds at most.
+    /// Removes the emptied cgroup and those that the command made below it.
+    ///
+    /// Blocks for some milliseconds at most.
     func remove() {
         for below in Self.folders(in: folder) { Cgroup(folder: below).remove() }
         for _ in 0..<Self.removalTries {
@@ -124,7 +128,9 @@ struct Cgroup: Sendable {
         return path.hasPrefix(root + "/") ? String(path.dropFirst(root.count)) : nil
     }
 
-    /// Removes empty cgroups whose maker is dead. Those in which something lives refuse, and wait for their adopter.
+    /// Removes empty cgroups whose maker is dead.
+    ///
+    /// Those in which something lives refuse, and wait for their adopter.
     private static func clearLeftovers(in parent: String) {
         for name in ProcFile.names(in: parent) where name.hasPrefix(prefix) {
             let numbers = name.dropFirst(prefix.count).split(separator: "-").compactMap { UInt64($0) }

@@ -36,8 +36,9 @@ package struct Command: Sendable {
     package var limits: ProcessLimits
     /// Gives the program a cgroup of its own where one can be made, so that none of its descendants can escape.
     package var isContained: Bool
-    /// Name of a variable in `environment` whose value no other command has. Where no cgroup can be made, descendants
-    /// that left group and session are found by it.
+    /// Name of a variable in `environment` whose value no other command has.
+    ///
+    /// Where no cgroup can be made, descendants that left group and session are found by it.
     package var marker: String?
 
     package init(
@@ -86,7 +87,9 @@ package struct Command: Sendable {
     }
 }
 
-/// Bounds that the kernel keeps for each process of a command. Nil leaves the bound as it is for us.
+/// Bounds that the kernel keeps for each process of a command.
+///
+/// Nil leaves the bound as it is for us.
 package struct ProcessLimits: Sendable, Equatable {
     /// Bytes of address space; allocations beyond it fail.
     package var addressSpaceBytes: UInt64?

@@ -200,8 +200,9 @@ private struct Channels {
         let file = clinux_open(path, flags | O_NOCTTY, fileMode)
         if file >= 0 { return file }
         let reason = ProcessError.text(of: -file)
+        let isMissing = [ENOENT, ENOTDIR].contains(-file)
         throw ProcessError(
-            -file == ENOENT || -file == ENOTDIR ? .noSuchDirectory : [EMFILE, ENFILE].contains(-file) ? .limit : .other,
+            isMissing ? .noSuchDirectory : [EMFILE, ENFILE].contains(-file) ? .limit : .other,
             "could not open \"\(path)\": \(reason)",
             hint: "Create the folder it is in, and let this user read or write there.")
     }

@@ -2,7 +2,9 @@ import Glibc
 
 /// A line of output, or a piece of one that is too long.
 package struct OutputLine: Sendable {
-    /// Without the line feed. A view of the chunk it came in: copy it to keep it.
+    /// Without the line feed.
+    ///
+    /// A view of the chunk it came in: copy it to keep it.
     package let bytes: ArraySlice<UInt8>
     /// True when the line was longer than allowed and goes on with the next piece.
     package let isCut: Bool
@@ -26,7 +28,9 @@ package struct LineSplitter: Sendable {
         self.maximumBytes = maximumBytes
     }
 
-    /// Takes a chunk and calls `body` for each line that it completes. O(n) in the chunk.
+    /// Takes a chunk and calls `body` for each line that it completes.
+    ///
+    /// O(n) in the chunk.
     package mutating func append(_ chunk: [UInt8], _ body: (OutputLine) throws -> Void) rethrows {
         var start = 0
         while start < chunk.count {

@@ -74,7 +74,9 @@ struct ProcessEntry: Sendable, Equatable {
         self.init(pid: pid, stat: bytes)
     }
 
-    /// Parses the line of proc(5). The program's name may hold anything, so fields are counted from its last bracket.
+    /// Parses the line of proc(5).
+    ///
+    /// The program's name may hold anything, so fields are counted from its last bracket.
     init?(pid: Int32, stat: [UInt8]) {
         guard let bracket = stat.lastIndex(of: UInt8(ascii: ")")) else { return nil }
         let fields = stat[(bracket + 1)...].split(separator: UInt8(ascii: " "))

@@ -2,7 +2,9 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// All that a command has brought into the world and that still runs. Its methods block: for the sweeper's thread.
+/// All that a command has brought into the world and that still runs.
+///
+/// Its methods block: for the sweeper's thread.
 ///
 /// A number is only ever signalled while it is proven to be ours. The group's number cannot be used again as long as a
 /// process of the group is there, so one member known from before proves the rest, even after the leader is gone.
@@ -24,7 +26,9 @@ final class ProcessTree: Sendable {
         cgroup = written?.members().contains(ProcessEntry.ownPID) == true ? nil : written
     }
 
-    /// What still runs, zombies left out. Remembered as proof for the next look.
+    /// What still runs, zombies left out.
+    ///
+    /// Remembered as proof for the next look.
     func living() -> [ProcessEntry] {
         let entries: [ProcessEntry]
         if let cgroup {

@@ -98,7 +98,9 @@ package final class RunningProcess: Sendable {
         _ = body
     }
 
-    /// Takes the zombie away. Its number may belong to a stranger from now on.
+    /// Takes the zombie away.
+    ///
+    /// Its number may belong to a stranger from now on.
     private func reap() {
         state.withLock { state in
             guard !state.isReaped else { return }

@@ -1,7 +1,9 @@
 import CLinux
 import Glibc
 
-/// The end of a tree: asked first, then killed. One way for children of ours and for adopted processes.
+/// The end of a tree: asked first, then killed.
+///
+/// One way for children of ours and for adopted processes.
 struct Termination: Sendable {
     let tree: ProcessTree
 
@@ -9,7 +11,9 @@ struct Termination: Sendable {
     private static let firstPause: Duration = .milliseconds(5)
     private static let longestPause: Duration = .milliseconds(100)
 
-    /// Returns when nothing of the tree runs any more, or what does cannot be killed. Not interrupted by cancellation.
+    /// Returns when nothing of the tree runs any more, or what does cannot be killed.
+    ///
+    /// Not interrupted by cancellation.
     func run(grace: Duration) async {
         let machinery: Machinery
         do {

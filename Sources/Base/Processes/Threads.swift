@@ -77,7 +77,9 @@ final class EventThread: Sendable {
     deinit { close(epoll) }
 
     /// Calls a short body on the event thread whenever the descriptor becomes readable or is hung up; at once when it
-    /// already is. The descriptor must stay open until `forget`.
+    /// already is.
+    ///
+    /// The descriptor must stay open until `forget`.
     func watch(_ descriptor: Int32, _ body: @escaping @Sendable () -> Void) throws(ProcessError) -> Watch {
         let token = table.withLock { table in
             table.lastToken += 1
@@ -121,7 +123,9 @@ private func eventThreadBody(_ context: UnsafeMutableRawPointer?) {
 /// The three threads of this module, started when first needed.
 struct Machinery: Sendable {
     let events: EventThread
-    /// Starts programs. PDEATHSIG fires when the thread that started a child ends, so this one never does.
+    /// Starts programs.
+    ///
+    /// PDEATHSIG fires when the thread that started a child ends, so this one never does.
     let spawner: WorkThread
     /// Searches and kills.
     let sweeper: WorkThread

@@ -2,7 +2,9 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// Why somebody was woken. Several reasons may have come together.
+/// Why somebody was woken.
+///
+/// Several reasons may have come together.
 struct WakeReasons: OptionSet, Sendable {
     let rawValue: UInt8
 

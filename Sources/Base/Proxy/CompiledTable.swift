@@ -113,7 +113,7 @@ struct PrefixTable: Sendable {
         longest = max(longest, route.prefix.count)
     }
 
-    /// The route with the longest prefix of `path` that ends at a `/` or at the end. O(length of `path`).
+    /// The route with the longest prefix of `path` that ends at a `/` or at the end; O(length of `path`).
     func match(_ path: UnsafeRawBufferPointer) -> CompiledRoute? {
         var best = lookUp(Bytes.hashSeed, path, 0)
         guard longest > 0 else { return best }

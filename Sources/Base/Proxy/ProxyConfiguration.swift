@@ -31,7 +31,7 @@ package struct ProxyConfiguration: Sendable {
     /// Keep `X-Forwarded-*` and `Forwarded` of the client, as behind another proxy of one's own; else they are
     /// replaced, since anyone could have written them.
     package var trustsForwarded = false
-    /// Called on the event loop after every `accessLogEvery`-th request; must be quick. nil costs nothing.
+    /// Called on the event loop after every `accessLogEvery`-th request, so it must be quick; nil costs nothing.
     package var accessLog: (@Sendable (AccessRecord) -> Void)?
     /// One request in so many reaches `accessLog`; at least 1.
     package var accessLogEvery = 1

@@ -1,6 +1,6 @@
 // swift-format-ignore-file: AlwaysUseLowerCamelCase
 
-/// What a proxy saw since it was made. Everything only grows, except `active` and `connections`.
+/// What a proxy saw since it was made; everything only grows, except `active` and `connections`.
 package struct ProxyCounters: Sendable, Codable, Equatable {
     /// Changes with each start, so that a reader can tell a restart from a decrease.
     package var epoch: String
@@ -76,7 +76,7 @@ package struct RevisionCounters: Sendable, Codable, Equatable {
     package static let bucketBounds: [UInt64] =
         [32] + (5...25).flatMap { power in (5...8).map { UInt64($0) << UInt64(power - 2) } }
 
-    /// Index of the bucket of a latency, `bucketBounds.count` beyond the last bound. O(1).
+    /// Index of the bucket of a latency, `bucketBounds.count` beyond the last bound; O(1).
     static func bucket(of microseconds: UInt64) -> Int {
         guard microseconds > 32 else { return 0 }
         let below = microseconds - 1
@@ -103,10 +103,11 @@ package struct RevisionCounters: Sendable, Codable, Equatable {
         return result
     }
 
-    /// Latency below which a share of the requests stayed, in microseconds; nil without a request.
+    /// Latency below which a share of the requests stayed.
     ///
     /// Linear inside the bucket, as Prometheus' `histogram_quantile`; off by at most a quarter.
     /// - Parameter share: 0...1.
+    /// - Returns: Microseconds; nil without a request.
     package func latency(below share: Double) -> Double? {
         guard let total = latency_buckets.last, total > 0, latency_buckets.count == Self.bucketBounds.count + 1 else {
             return nil

@@ -29,8 +29,9 @@ struct RequestHead {
 
     var keepsAlive: Bool { isVersion11 ? !block.facts.saysClose : block.facts.saysKeepAlive && !block.facts.saysClose }
 
-    /// An upgrade this proxy lets through: WebSocket on a request without a body. Not h2c, which would carry
-    /// requests past the routes.
+    /// An upgrade this proxy lets through: WebSocket on a request without a body.
+    ///
+    /// Not h2c, which would carry requests past the routes.
     var wantsUpgrade: Bool {
         isVersion11 && block.facts.saysUpgrade && block.facts.upgradesToWebSocket && framing == .none
     }
@@ -106,9 +107,14 @@ struct RequestHead {
         let end = Int(target.end)
         if bytes[start] != Ascii.slash, !(target.count == 1 && bytes[start] == 0x2A) {
             let all = target.of(bytes)
-            let scheme = Bytes.equals(UnsafeRawBufferPointer(rebasing: all.prefix(7)), "http://") ? 7
-                : Bytes.equals(UnsafeRawBufferPointer(rebasing: all.prefix(8)), "https://") ? 8 : 0
-            guard scheme > 0 else { throw .bad("the request target is neither a path nor a URL") }
+            let scheme: Int
+            if Bytes.equals(UnsafeRawBufferPointer(rebasing: all.prefix(7)), "http://") {
+                scheme = 7
+            } else if Bytes.equals(UnsafeRawBufferPointer(rebasing: all.prefix(8)), "https://") {
+                scheme = 8
+            } else {
+                throw .bad("the request target is neither a path nor a URL")
+            }
             isAbsolute = true
             let authorityStart = start + scheme
             start = authorityStart
@@ -210,7 +216,9 @@ struct ResponseHead {
     func framing(toHEAD isHEAD: Bool) throws(HTTPFault) -> BodyFraming {
         if isHEAD || status < 200 || status == 204 || status == 304 { return .none }
         if block.facts.isChunked {
-            guard block.facts.contentLength == nil, isVersion11 else { throw .bad("the response is framed in two ways") }
+            guard block.facts.contentLength == nil, isVersion11 else {
+                throw .bad("the response is framed in two ways")
+            }
             return .chunked
         }
         guard let length = block.facts.contentLength else { return .untilClose }

@@ -1,6 +1,8 @@
 import NIOCore
 
-/// Random numbers for ids: xoshiro256** 1.0 (Blackman, Vigna 2018), one per loop. Unique, not secret.
+/// Random numbers for ids: unique, not secret; one per loop.
+///
+/// xoshiro256** 1.0 (Blackman, Vigna 2018).
 struct IDGenerator {
     private var s0: UInt64
     private var s1: UInt64

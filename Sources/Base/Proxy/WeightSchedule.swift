@@ -14,7 +14,7 @@ final class WeightSchedule: Sendable {
     let order: [UInt16]
     private let turn = Atomic<UInt64>(0)
 
-    /// A schedule, or nil when no weight is positive. Negative weights count as 0.
+    /// A schedule, or nil when no weight is positive; negative weights count as 0.
     init?(weights: [Int]) {
         let positive = Self.reduced(weights.map { max(0, $0) })
         let sum = positive.reduce(0, +)
@@ -34,7 +34,7 @@ final class WeightSchedule: Sendable {
         self.order = order
     }
 
-    /// Index of the revision whose turn it is. Safe from every loop at once.
+    /// Index of the revision whose turn it is; safe from every loop at once.
     func next() -> Int {
         guard order.count > 1 else { return Int(order[0]) }
         let ticket = turn.wrappingAdd(1, ordering: .relaxed).oldValue

@@ -37,7 +37,7 @@ final class ProxyCore: Sendable {
     }
 }
 
-/// One event loop's share of the proxy: its connections, its pools, its copy of the table. Used on its loop only.
+/// One event loop's share of the proxy: its connections, pools and table; used on that loop only.
 final class Worker {
     let core: ProxyCore
     let loop: any EventLoop
@@ -65,7 +65,9 @@ final class Worker {
         current = core.table
     }
 
-    /// The table to route by now. The generation is read first, so a swap in between is seen next time.
+    /// The table to route by now.
+    ///
+    /// The generation is read first, so a swap in between is seen next time.
     var table: CompiledTable {
         let latest = core.generation.load(ordering: .acquiring)
         if latest != generation {

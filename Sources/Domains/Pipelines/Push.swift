@@ -28,7 +28,7 @@ struct Push: Sendable {
                 refusal = error
             }
         }
-        let changed = try await needsPaths(branch) ? git.changed(from: change.old, to: commit, in: place) : []
+        let changed = try await needsPaths() ? git.changed(from: change.old, to: commit, in: place) : []
         try await record(facts, refusal, changed)
     }
 
@@ -43,8 +43,8 @@ struct Push: Sendable {
         for document in documents {
             do {
                 // Read here already, where the lines are still known.
-                _ = try CoreDomain.read(document.value, project: input.project)
-            } catch {
+                try Admission.check(try CoreDomain.read(document.value, project: input.project))
+            } catch let error as ManifestError {
                 throw document.placing(error)
             }
             input.documents.append(document.value)
@@ -110,9 +110,9 @@ struct Push: Sendable {
             .filter { $0.spec.repository == repository.reference.name }
     }
 
-    private func needsPaths(_ branch: String) async throws -> Bool {
+    private func needsPaths() async throws -> Bool {
         try await context.store.read { sql in
-            try pipelines(in: sql).contains { $0.spec.triggers.contains { !($0.push?.paths.isEmpty ?? true) } }
+            try pipelines(in: sql).flatMap(\.spec.triggers).contains { trigger in !(trigger.push?.paths.isEmpty ?? true) }
         }
     }
 
@@ -130,7 +130,9 @@ struct Push: Sendable {
             if branch == repository.spec.default_branch { try noteManifests(refusal, change) }
             guard refusal == nil else { return }
             for pipeline in try pipelines(in: change.sql) {
-                let isHeeded = pipeline.spec.triggers.contains { $0.push?.heeds(branch: branch, changed: changed) ?? false }
+                let isHeeded = pipeline.spec.triggers.contains { trigger in
+                    trigger.push?.heeds(branch: branch, changed: changed) ?? false
+                }
                 if isHeeded { try queue(pipeline, facts, change, id: ids.next("run")) }
             }
         }
