@@ -25,7 +25,7 @@ endif
 
 check: ## Formatting and lint, before each commit
 	@echo "++ swift format lint"
-	@$(SWIFT) format lint --strict --configuration .swift-format --parallel --recursive Sources Tests Package.swift
+	@scripts/check
 
 fix: ## Formats
 	$(SWIFT) format --in-place --configuration .swift-format --parallel --recursive Sources Tests Package.swift

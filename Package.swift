@@ -92,8 +92,11 @@ targets += face("Runner", ["Client", "Kernel", "Processes", "Blobs", "Expression
 targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",
-    ["Kernel", "SQL", "Blobs", "Web", "Client", "Runner", "Proxy", "Outbound", "Processes", "Learners", "Stats", "Frames", hummingbird,
-     httpTypes, logging] + lifecycle + nio + domains)
+    [
+        "Kernel", "SQL", "Blobs", "Web", "Client", "Runner", "Proxy", "Outbound", "Processes", "Learners", "Stats",
+        "Frames", hummingbird,
+        httpTypes, logging,
+    ] + lifecycle + nio + domains)
 targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging])
 targets += [
     .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),

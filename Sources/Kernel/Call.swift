@@ -26,13 +26,17 @@ package struct Call: Sendable {
         guard permission.allows(needed) else {
             throw Problem(
                 "forbidden", status: 403, "\(operation) needs the permission \"\(needed.rawValue)\"",
-                hint: "This token has \"\(permission.rawValue)\". Make one with: vagus token create NAME --permission \(needed.rawValue)")
+                hint:
+                    "This token has \"\(permission.rawValue)\". Make one with: vagus token create NAME --permission \(needed.rawValue)"
+            )
         }
     }
 
     package func allow(project name: String) throws(Problem) {
         guard project == nil || project == name else {
-            throw Problem("forbidden", status: 403, "this token may not touch project \"\(name)\"", hint: "Use a token of that project.")
+            throw Problem(
+                "forbidden", status: 403, "this token may not touch project \"\(name)\"",
+                hint: "Use a token of that project.")
         }
     }
 }

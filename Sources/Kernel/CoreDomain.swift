@@ -76,7 +76,8 @@ package struct CoreDomain: Domain {
         _ input: ApplyInput, _ call: Call, _ store: Store, _ others: [any Domain]
     ) async throws -> ApplyOutcome {
         guard input.documents.count <= documentLimit else {
-            throw Problem("apply.too-many", status: 413, "more than \(documentLimit) documents in one apply", hint: "Split them.")
+            throw Problem(
+                "apply.too-many", status: 413, "more than \(documentLimit) documents in one apply", hint: "Split them.")
         }
         let wanted = try input.documents.enumerated().map { index, document in
             do {
@@ -110,7 +111,8 @@ package struct CoreDomain: Domain {
         }
         var resource = Resource()
         guard let kindName = members["kind"] else {
-            throw ManifestError(at: [], message: "\"kind\" is missing", hint: "Add \"kind: \" and one of: \(kindNames).")
+            throw ManifestError(
+                at: [], message: "\"kind\" is missing", hint: "Add \"kind: \" and one of: \(kindNames).")
         }
         let kind = try self.kind(try String(json: kindName, at: ["kind"]))
         guard let name = members["name"] else {
@@ -118,8 +120,12 @@ package struct CoreDomain: Domain {
         }
         resource.kind = kind.name
         resource.name = try String(json: name, at: ["name"])
-        resource.project = try members["project"].map { json throws(ManifestError) in try String(json: json, at: ["project"]) } ?? project
-        resource.labels = try members["labels"].map { json throws(ManifestError) in try Ordered<String>(json: json, at: ["labels"]) } ?? [:]
+        resource.project =
+            try members["project"].map { json throws(ManifestError) in try String(json: json, at: ["project"]) }
+            ?? project
+        resource.labels =
+            try members["labels"].map { json throws(ManifestError) in try Ordered<String>(json: json, at: ["labels"]) }
+            ?? [:]
         for (key, text) in [("name", resource.name), ("project", resource.project)] where !isResourceName(text) {
             throw ManifestError(
                 at: [key], message: "\"\(text)\" cannot be a \(key)",

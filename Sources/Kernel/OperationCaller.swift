@@ -26,7 +26,8 @@ package struct Routes: Sendable {
             if !Self.open.contains(operation.name) {
                 try call.allow(operation.permission, operation: operation.name)
             }
-            if let project = json["project"]?.string ?? (Input.fields.contains { $0.name == "project" } ? "default" : nil),
+            if let project = json["project"]?.string
+                ?? (Input.fields.contains { $0.name == "project" } ? "default" : nil),
                 call.permission != .agent
             {
                 try call.allow(project: project)
@@ -50,7 +51,8 @@ package struct Switchboard: OperationCaller {
 
     package func call(_ operation: String, _ input: JSONValue, as call: Call) async throws -> JSONValue {
         guard let handler = handlers[operation] else {
-            throw Problem("operation.unknown", status: 404, "no operation \"\(operation)\"", hint: "See docs/openapi.json.")
+            throw Problem(
+                "operation.unknown", status: 404, "no operation \"\(operation)\"", hint: "See docs/openapi.json.")
         }
         return try await handler(input, call)
     }

@@ -61,7 +61,8 @@ package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
             do {
                 let keys = try await reconciler.keys()
                 schedule.keep(keys)
-                let due = isRung ? keys.filter { schedule.isFree($0, at: now) } : keys.filter { schedule.isDue($0, at: now) }
+                let due =
+                    isRung ? keys.filter { schedule.isFree($0, at: now) } : keys.filter { schedule.isDue($0, at: now) }
                 try await work(due, &schedule)
             } catch is CancellationError {
                 throw CancellationError()
@@ -82,7 +83,9 @@ package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
                 while running < width, let key = waiting.popFirst() {
                     running += 1
                     group.addTask {
-                        do { return (key, .success(try await reconciler.reconcile(key))) } catch { return (key, .failure(error)) }
+                        do { return (key, .success(try await reconciler.reconcile(key))) } catch {
+                            return (key, .failure(error))
+                        }
                     }
                 }
                 guard let (key, result) = try await group.next() else { break }

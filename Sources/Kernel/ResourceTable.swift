@@ -99,7 +99,9 @@ extension Change {
     }
 
     /// Writes what is. No event: a domain tells those changes that mean something.
-    package func setStatus<K: Kind>(_ status: K.Status, of reference: Reference<K>, conditions: [Condition]? = nil) throws {
+    package func setStatus<K: Kind>(_ status: K.Status, of reference: Reference<K>, conditions: [Condition]? = nil)
+        throws
+    {
         try sql.run(
             """
             UPDATE resource SET status = \(status.json.text),
@@ -144,4 +146,3 @@ package enum Difference {
         return text.count > 120 ? text.prefix(119) + "…" : text
     }
 }
-

@@ -1,5 +1,5 @@
-import Foundation
 public import API
+import Foundation
 
 /// Where time comes from: the system in production, the test's own hand in tests.
 public protocol TimeSource: Sendable {

@@ -82,7 +82,8 @@ package final class TokenBook: Sendable {
     package func revoke(_ name: String, _ call: Call) async throws -> Token {
         let gone = try await store.change(call) { change in
             guard let row = try change.sql.row("DELETE FROM token WHERE name = \(name) RETURNING *") else {
-                throw Problem("token.not-found", status: 404, "no token \"\(name)\"", hint: "List them with: vagus token list")
+                throw Problem(
+                    "token.not-found", status: 404, "no token \"\(name)\"", hint: "List them with: vagus token list")
             }
             try change.tell("token.revoked", about: Subject(kind: "Token", project: "", name: name))
             return try Token(row: row)
@@ -105,7 +106,8 @@ package final class TokenBook: Sendable {
         try await store.change(call) { change in
             let count: Int = try change.sql.value("SELECT count(*) FROM token") ?? 0
             guard count < Self.limit else {
-                throw Problem("token.limit", status: 409, "there are \(Self.limit) tokens already", hint: "Revoke some.")
+                throw Problem(
+                    "token.limit", status: 409, "there are \(Self.limit) tokens already", hint: "Revoke some.")
             }
             if let old { try change.sql.run("DELETE FROM token WHERE name = \(old)") }
             let expires = input.expires.map { change.now.advanced(by: $0.duration).microseconds }

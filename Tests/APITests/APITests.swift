@@ -41,7 +41,8 @@ import Testing
 
     @Test func `a stage that names no needs waits for the one before it`() throws {
         let spec = try pipeline(
-            "  - { name: a, jobs: { j: { steps: [{ run: x }] } } }\n  - { name: b, jobs: { j: { steps: [{ run: x }] } } }\n  - { name: c, needs: [], jobs: { j: { steps: [{ run: x }] } } }")
+            "  - { name: a, jobs: { j: { steps: [{ run: x }] } } }\n  - { name: b, jobs: { j: { steps: [{ run: x }] } } }\n  - { name: c, needs: [], jobs: { j: { steps: [{ run: x }] } } }"
+        )
         #expect(spec.needs(of: "b") == ["a"])
         #expect(spec.needs(of: "c") == [])
     }
@@ -52,7 +53,10 @@ import Testing
             "  - { name: a, needs: [b], jobs: { j: { steps: [{ run: x }] } } }\n  - { name: b, needs: [a], jobs: { j: { steps: [{ run: x }] } } }",
             "stages wait for each other: a → b → a"
         ),
-        ("  - { name: a, jobs: { j: { steps: [{ run: x, checkout: true }] } } }", "a step has both \"run\" and \"checkout\""),
+        (
+            "  - { name: a, jobs: { j: { steps: [{ run: x, checkout: true }] } } }",
+            "a step has both \"run\" and \"checkout\""
+        ),
         ("  - { name: a, jobs: { j: { steps: [{ id: x }] } } }", "a step says nothing of what it does"),
         ("  - { name: a, jobs: { j: { steps: [{ runn: x }] } } }", "\"runn\" is not a field of a step"),
         ("  - { name: A b, jobs: { j: { steps: [{ run: x }] } } }", "\"A b\" is not a name"),
@@ -66,7 +70,9 @@ import Testing
         #expect(error?.message == message)
     }
 
-    @Test(arguments: [("Service", "services"), ("svc", "services"), ("pipelines", "pipelines"), ("repo", "repositories")])
+    @Test(arguments: [
+        ("Service", "services"), ("svc", "services"), ("pipelines", "pipelines"), ("repo", "repositories"),
+    ])
     func `kinds answer to their usual names`(word: String, plural: String) throws {
         #expect(try Kinds.named(word).plural == plural)
     }

@@ -8,7 +8,8 @@ import Testing
 
 @Suite struct CLITests {
     @Test func `what is made from the code is committed as it is`() throws {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
         for (path, text) in Generated.files() {
             let committed = try String(contentsOf: root.appending(path: "docs/\(path)"), encoding: .utf8)
             #expect(committed == text, "docs/\(path) is stale: run make generate")
@@ -21,16 +22,20 @@ import Testing
             let all = configuration.subcommands + configuration.groupedSubcommands.flatMap(\.subcommands)
             if all.isEmpty && configuration.shouldDisplay {
                 let text = configuration.discussion
-                #expect(text.contains("vagus \(path)") || path.hasSuffix("list"), "vagus \(path) --help shows no example")
+                #expect(
+                    text.contains("vagus \(path)") || path.hasSuffix("list"), "vagus \(path) --help shows no example")
             }
             for one in all { check(one, path.isEmpty ? name(one) : "\(path) \(name(one))") }
         }
-        func name(_ command: any ParsableCommand.Type) -> String { command.configuration.commandName ?? "\(command)".lowercased() }
+        func name(_ command: any ParsableCommand.Type) -> String {
+            command.configuration.commandName ?? "\(command)".lowercased()
+        }
         check(Vagus.self, "")
     }
 
     @Test(arguments: [
-        ("127.0.0.1:8420", "127.0.0.1", 8420, true), ("localhost:0", "localhost", 0, true), ("[::1]:80", "::1", 80, true),
+        ("127.0.0.1:8420", "127.0.0.1", 8420, true), ("localhost:0", "localhost", 0, true),
+        ("[::1]:80", "::1", 80, true),
         ("0.0.0.0:80", "0.0.0.0", 80, false), (":9000", "0.0.0.0", 9000, false),
     ])
     func `addresses read as people write them`(text: String, host: String, port: Int, isLoopback: Bool) throws {
@@ -50,7 +55,8 @@ import Testing
     }
 
     @Test func `a problem reads as error and hint`() {
-        let text = Ending.text(Problem("x", status: 404, "no service \"web\"", hint: "List them.", location: "a.yaml:3:1"))
+        let text = Ending.text(
+            Problem("x", status: 404, "no service \"web\"", hint: "List them.", location: "a.yaml:3:1"))
         #expect(text == "error: a.yaml:3:1: no service \"web\"\nhint: List them.\n")
     }
 

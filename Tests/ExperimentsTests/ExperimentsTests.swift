@@ -17,7 +17,9 @@ import Testing
             let blobs = try BlobStore(folder: "\(house.folder)/blobs")
             try await house.open([ExperimentsDomain(context: house.context, blobs: blobs)])
             var made: [String] = []
-            for text in ["one", "two", "three"] { made.append(try await blobs.put(bytes: Array(text.utf8)).digest.description) }
+            for text in ["one", "two", "three"] {
+                made.append(try await blobs.put(bytes: Array(text.utf8)).digest.description)
+            }
             digests = made
         }
 
@@ -46,7 +48,8 @@ import Testing
         #expect(try await room.register(1, run: "b").version == 2)
         #expect(try await room.register(0, run: "a").version == 1)
         #expect(try await room.version("latest").digest == room.digests[1])
-        let list = try await room.house.caller.call(Models.versions, Name(project: "default", name: "churn"), as: .system("test"))
+        let list = try await room.house.caller.call(
+            Models.versions, Name(project: "default", name: "churn"), as: .system("test"))
         #expect(list.items.map(\.version) == [2, 1])
     }
 

@@ -20,8 +20,10 @@ private struct App: Manifest {
     var wait = TimeSpan.seconds(5)
     init() {}
     static let fields: [Field<Self>] = [
-        .required("command", \.command, "Program and arguments."), .optional("replicas", \.replicas, "Copies.", in: 0...100),
-        .optional("strategy", \.strategy, "How."), .optional("probe", \.probe, "Health."), .optional("wait", \.wait, "Wait."),
+        .required("command", \.command, "Program and arguments."),
+        .optional("replicas", \.replicas, "Copies.", in: 0...100),
+        .optional("strategy", \.strategy, "How."), .optional("probe", \.probe, "Health."),
+        .optional("wait", \.wait, "Wait."),
     ]
 }
 
@@ -42,7 +44,9 @@ private struct App: Manifest {
         ("command: [x]\nwait: ten minutes", 2, 1, "Write it like 90s, 10m, 1h30m or 7d."),
         ("command: [x]\nreplicas: many", 2, 1, "It says: \"many\""),
     ])
-    func `a slip is told with its line, its column and what to do`(yaml: String, line: Int, column: Int, hint: String) throws {
+    func `a slip is told with its line, its column and what to do`(yaml: String, line: Int, column: Int, hint: String)
+        throws
+    {
         let error = #expect(throws: ManifestError.self) { try App(yaml: yaml, file: "app.yaml") }
         #expect(error?.mark == Mark(line: line, column: column))
         #expect(error?.hint == hint)
@@ -77,7 +81,8 @@ private struct App: Manifest {
     }
 
     @Test(arguments: [
-        #"{"a":[1,2.5,-3e2,true,false,null,"x\n\"é😀"],"b":{}}"#, "[]", #""\u00e9\ud83d\ude00""#, "-0.5", "9223372036854775807",
+        #"{"a":[1,2.5,-3e2,true,false,null,"x\n\"é😀"],"b":{}}"#, "[]", #""\u00e9\ud83d\ude00""#, "-0.5",
+        "9223372036854775807",
     ])
     func `JSON survives a round trip`(text: String) throws {
         let value = try JSONParser.parse(text)
@@ -85,7 +90,9 @@ private struct App: Manifest {
         #expect(try JSONParser.parse(value.prettyText) == value)
     }
 
-    @Test(arguments: ["{", "[1,]", "01", "1.", "\"\u{01}\"", "{\"a\":1,\"a\":2}", "nul", "[1] 2", "\"\\ud800\"", "{a:1}", ""])
+    @Test(arguments: [
+        "{", "[1,]", "01", "1.", "\"\u{01}\"", "{\"a\":1,\"a\":2}", "nul", "[1] 2", "\"\\ud800\"", "{a:1}", "",
+    ])
     func `what is not JSON is refused with its place`(text: String) {
         let error = #expect(throws: ManifestError.self) { try JSONParser.parse(text) }
         #expect(error?.mark != nil)
@@ -105,10 +112,11 @@ private struct App: Manifest {
     @Test(arguments: ["", "10", "m", "10 m", "1x", "-5s"])
     func `what is no duration is refused`(text: String) { #expect(TimeSpan(text) == nil) }
 
-    @Test(arguments: [
-        ["kind": "Service", "n": 1], ["list": [["a": 1, "b": ["x", "y"]], [], [:]], "text": "two\nlines\n"],
-        ["no": "yes", "colon": "a: b", "empty": "", "number": "12", "dash": "- x", "nil": .null],
-    ] as [JSONValue])
+    @Test(
+        arguments: [
+            ["kind": "Service", "n": 1], ["list": [["a": 1, "b": ["x", "y"]], [], [:]], "text": "two\nlines\n"],
+            ["no": "yes", "colon": "a: b", "empty": "", "number": "12", "dash": "- x", "nil": .null],
+        ] as [JSONValue])
     func `YAML that is written reads back the same`(value: JSONValue) throws {
         #expect(try YAML.documents(value.yaml).first?.value == value)
     }

@@ -29,10 +29,13 @@ private struct Fixture {
         }
         let model = try LinearModel.train(features, labels: labels, featureNames: transforms.featureNames)
         try ModelBundle(model, transforms: transforms, output: OutputColumn("probability")).save(folder: folder)
-        server = try ModelServer(folder: folder, name: "churn", version: "3", xgboost: nil, log: log, now: { 1_000_000 })
+        server = try ModelServer(
+            folder: folder, name: "churn", version: "3", xgboost: nil, log: log, now: { 1_000_000 })
     }
 
-    func post(_ path: String, _ body: String, type: String = "application/json") throws -> (status: Int, json: JSONValue) {
+    func post(_ path: String, _ body: String, type: String = "application/json") throws -> (
+        status: Int, json: JSONValue
+    ) {
         let answer = server.answer(method: "POST", path: path, contentType: type, body: Array(body.utf8))
         return (answer.status, try JSONParser.parse(answer.body))
     }
@@ -45,7 +48,8 @@ private struct Fixture {
         let fixture = try Fixture()
         let inference = try fixture.post(
             Self.infer,
-            #"{"id":"7","inputs":[{"name":"age","shape":[2],"datatype":"FP64","data":[30,60]},{"name":"region","shape":[2,1],"datatype":"BYTES","data":[["north"],["south"]]}]}"#)
+            #"{"id":"7","inputs":[{"name":"age","shape":[2],"datatype":"FP64","data":[30,60]},{"name":"region","shape":[2,1],"datatype":"BYTES","data":[["north"],["south"]]}]}"#
+        )
         #expect(inference.status == 200)
         #expect(inference.json["id"] == "7")
         #expect(inference.json["model_version"] == "3")
@@ -65,10 +69,19 @@ private struct Fixture {
 
     @Test(arguments: [
         (#"{"inputs":[]}"#, "\"inputs\" is missing or empty"),
-        (#"{"inputs":[{"name":"age","shape":[3],"datatype":"FP64","data":[1]}]}"#, "input \"age\" says the shape [3] but holds 1 values"),
-        (#"{"inputs":[{"name":"age","shape":[1],"datatype":"FLOAT","data":[1]}]}"#, "input \"age\" has no valid \"datatype\""),
+        (
+            #"{"inputs":[{"name":"age","shape":[3],"datatype":"FP64","data":[1]}]}"#,
+            "input \"age\" says the shape [3] but holds 1 values"
+        ),
+        (
+            #"{"inputs":[{"name":"age","shape":[1],"datatype":"FLOAT","data":[1]}]}"#,
+            "input \"age\" has no valid \"datatype\""
+        ),
         (#"{"inputs":[{"name":"age","shape":[1],"datatype":"FP64","data":[1]}]}"#, "input \"region\" is missing"),
-        (#"{"inputs":[{"name":"age","shape":[1],"datatype":"FP64","data":[1]}],"outputs":[{"name":"x"}]}"#, "there is no output \"x\""),
+        (
+            #"{"inputs":[{"name":"age","shape":[1],"datatype":"FP64","data":[1]}],"outputs":[{"name":"x"}]}"#,
+            "there is no output \"x\""
+        ),
         ("[1]", "the body must be a JSON object"), ("{", "the body is not JSON"),
     ])
     func `a request that cannot be answered is told why`(body: String, message: String) throws {
@@ -83,7 +96,9 @@ private struct Fixture {
         (#"{"dataframe_split":{"columns":["age","region"],"data":[[1]]}}"#, "row 0"),
         (#"{"dataframe_records":[{"age":"old","region":"north"}]}"#, "age"),
     ])
-    func `a scoring request that cannot be answered names the trouble and shows no trace`(body: String, part: String) throws {
+    func `a scoring request that cannot be answered names the trouble and shows no trace`(body: String, part: String)
+        throws
+    {
         let answer = try Fixture().post("/invocations", body)
         #expect(answer.status == 400)
         #expect(answer.json["error_code"] == "BAD_REQUEST")
@@ -92,9 +107,11 @@ private struct Fixture {
     }
 
     @Test(arguments: [
-        ("GET", "/v2/health/ready", 200), ("GET", "/v2/health/live", 200), ("GET", "/v2", 200), ("GET", "/v2/models/churn", 200),
+        ("GET", "/v2/health/ready", 200), ("GET", "/v2/health/live", 200), ("GET", "/v2", 200),
+        ("GET", "/v2/models/churn", 200),
         ("GET", "/v2/models/churn/versions/3/ready", 200), ("GET", "/v2/models/other", 404),
-        ("GET", "/v2/models/churn/versions/4", 404), ("GET", "/ping", 200), ("GET", "/version", 200), ("GET", "/invocations", 405),
+        ("GET", "/v2/models/churn/versions/4", 404), ("GET", "/ping", 200), ("GET", "/version", 200),
+        ("GET", "/invocations", 405),
         ("GET", "/nothing", 404),
     ])
     func `the routes of both protocols are there`(method: String, path: String, status: Int) throws {
@@ -116,7 +133,8 @@ private struct Fixture {
         let fixture = try Fixture(log: log)
         _ = try fixture.post(
             "/invocations",
-            #"{"dataframe_records":[{"age":30,"region":"north"},{"age":60,"region":null}],"params":{"prediction_ids":["p1","p2"],"event_time":"2018-01-01T00:00:00Z"}}"#)
+            #"{"dataframe_records":[{"age":30,"region":"north"},{"age":60,"region":null}],"params":{"prediction_ids":["p1","p2"],"event_time":"2018-01-01T00:00:00Z"}}"#
+        )
         log.close()
         let text = try String(contentsOfFile: "\(folder)/a-000001.jsonl", encoding: .utf8)
         let lines = try text.split(separator: "\n").map { try JSONParser.parse(String($0)) }

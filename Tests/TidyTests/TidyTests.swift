@@ -56,8 +56,12 @@ import Testing
         var complaints: [String] = []
         for source in try Self.sources("Sources") {
             for (number, line) in source.lines.enumerated() {
-                let forgives = line.contains("try? ") || line.contains("@unchecked Sendable") || line.contains("nonisolated(unsafe)")
-                if forgives && !line.contains("//") { complaints.append("\(source.path):\(number + 1): \(line.drop { $0 == " " })") }
+                let forgives =
+                    line.contains("try? ") || line.contains("@unchecked Sendable")
+                    || line.contains("nonisolated(unsafe)")
+                if forgives && !line.contains("//") {
+                    complaints.append("\(source.path):\(number + 1): \(line.drop { $0 == " " })")
+                }
             }
         }
         #expect(complaints.isEmpty, "\(complaints.joined(separator: "\n"))")
@@ -65,7 +69,8 @@ import Testing
 
     @Test func `a third-party module has one door`() throws {
         let doors = [
-            "GRDB": ["Sources/Base/SQL/"], "Yams": ["Sources/Base/Manifests/"], "AsyncHTTPClient": ["Sources/Base/Outbound/"],
+            "GRDB": ["Sources/Base/SQL/"], "Yams": ["Sources/Base/Manifests/"],
+            "AsyncHTTPClient": ["Sources/Base/Outbound/"],
             "Hummingbird": ["Sources/Faces/Server/"], "Mustache": ["Sources/Faces/Web/"],
             "ArgumentParser": ["Sources/Faces/CLI/"],
             "NIOPosix": ["Sources/Base/Proxy/", "Sources/Base/Outbound/", "Sources/Faces/Server/"],
@@ -75,7 +80,8 @@ import Testing
             for (number, line) in source.lines.enumerated() where line.contains("import ") {
                 let module = line.split(separator: " ").last.map(String.init) ?? ""
                 if let folders = doors[module], !folders.contains(where: { source.path.hasPrefix($0) }) {
-                    complaints.append("\(source.path):\(number + 1): only \(folders.joined(separator: ", ")) may import \(module)")
+                    complaints.append(
+                        "\(source.path):\(number + 1): only \(folders.joined(separator: ", ")) may import \(module)")
                 }
             }
         }
@@ -101,8 +107,11 @@ import Testing
     }
 
     @Test func `every link between documents leads somewhere`() throws {
-        let files = FileManager.default.enumerator(at: Self.root.appending(path: "docs"), includingPropertiesForKeys: nil)
-        let pages = (files?.compactMap { $0 as? URL } ?? []) + ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map { Self.root.appending(path: $0) }
+        let files = FileManager.default.enumerator(
+            at: Self.root.appending(path: "docs"), includingPropertiesForKeys: nil)
+        let pages =
+            (files?.compactMap { $0 as? URL } ?? [])
+            + ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map { Self.root.appending(path: $0) }
         var dead: [String] = []
         for page in pages where page.pathExtension == "md" {
             let text = try String(contentsOf: page, encoding: .utf8)
@@ -110,7 +119,9 @@ import Testing
                 let target = String(match.output.target)
                 if target.contains("://") || target.hasPrefix("mailto:") { continue }
                 let place = page.deletingLastPathComponent().appending(path: target)
-                if !FileManager.default.fileExists(atPath: place.path) { dead.append("\(page.lastPathComponent): \(target)") }
+                if !FileManager.default.fileExists(atPath: place.path) {
+                    dead.append("\(page.lastPathComponent): \(target)")
+                }
             }
         }
         #expect(dead.isEmpty, "\(dead.joined(separator: "\n"))")

@@ -62,7 +62,8 @@ extension Problem {
 
     public static func notFound(_ noun: String, _ name: String, project: String, list: String) -> Problem {
         Problem(
-            "\(noun.lowercased()).not-found", status: 404, "no \(noun.lowercased()) \"\(name)\" in project \"\(project)\"",
+            "\(noun.lowercased()).not-found", status: 404,
+            "no \(noun.lowercased()) \"\(name)\" in project \"\(project)\"",
             hint: "List them with: vagus \(list) --project \(project)")
     }
 }

@@ -64,14 +64,17 @@ extension Timestamp: CustomStringConvertible {
         else { return nil }
         var micros = Self.days(year, month, day) * 86_400_000_000
         if bytes.count > 10 {
-            guard bytes.count >= 20, bytes[10] | 0x20 == 0x74 || bytes[10] == 0x20, bytes[13] == 0x3A, bytes[16] == 0x3A,
+            guard bytes.count >= 20, bytes[10] | 0x20 == 0x74 || bytes[10] == 0x20, bytes[13] == 0x3A,
+                bytes[16] == 0x3A,
                 bytes.last.map({ $0 | 0x20 }) == 0x7A, let hour = number(11, 2), let minute = number(14, 2),
                 let second = number(17, 2), hour < 24, minute < 60, second < 61
             else { return nil }
             micros += (hour * 3600 + minute * 60 + second) * 1_000_000
             if bytes.count > 20 {
                 let digits = bytes[20..<(bytes.count - 1)].prefix(6)
-                guard bytes[19] == 0x2E, let fraction = Int64(String(decoding: digits, as: UTF8.self)) else { return nil }
+                guard bytes[19] == 0x2E, let fraction = Int64(String(decoding: digits, as: UTF8.self)) else {
+                    return nil
+                }
                 micros += (0..<(6 - digits.count)).reduce(fraction) { value, _ in value * 10 }
             }
         }

@@ -6,7 +6,8 @@ public enum DatasetKind: Kind {
     public typealias Status = DatasetStatus
     public static let name = "Dataset"
     public static let plural = "datasets"
-    public static let summary = "A table that pipelines read: where it is, what its columns are, and what must hold of it."
+    public static let summary =
+        "A table that pipelines read: where it is, what its columns are, and what must hold of it."
 }
 
 public struct DatasetSpec: Manifest {
@@ -42,7 +43,9 @@ public struct SourceSpec: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("type", \.type, "Its format."),
-        .required("uri", \.uri, "A file: beneath the runner's dataset folder (--datasets), beneath the workspace (./…), or absolute."),
+        .required(
+            "uri", \.uri,
+            "A file: beneath the runner's dataset folder (--datasets), beneath the workspace (./…), or absolute."),
     ]
 }
 
@@ -66,7 +69,8 @@ public struct ColumnSpec: Manifest {
     public static let fields: [Field<Self>] = [
         .required("name", \.name, "Its name."),
         .required("type", \.type, "Its type."),
-        .optional("role", \.role, "What it is for. Only features reach a model; protected columns only fairness checks."),
+        .optional(
+            "role", \.role, "What it is for. Only features reach a model; protected columns only fairness checks."),
         .optional("missing", \.missing, "Whether a cell may be empty."),
         .optional("min", \.min, "Smallest value."),
         .optional("max", \.max, "Largest value."),
@@ -118,7 +122,9 @@ public struct ExpectationSpec: Manifest {
 public struct DatasetStatus: Manifest {
     public var versions: [DatasetVersion] = []
     public init() {}
-    public static let fields: [Field<Self>] = [.told("versions", \.versions, "What was read, newest first, at most 20.")]
+    public static let fields: [Field<Self>] = [
+        .told("versions", \.versions, "What was read, newest first, at most 20.")
+    ]
 }
 
 /// What one ingestion read.
@@ -170,7 +176,10 @@ public struct TransformSpec: Manifest {
         .required("target", \.target, "Column to predict; never a feature."),
         .optional("split", \.split, "How test rows are set apart."),
         .optional("drop", \.drop, "Columns that are no features but stay in the rows (protected ones, ids)."),
-        .optional("steps", \.steps, "Transforms, each one of impute, one_hot, ordinal, scale, log, bin, ratio, drop, keep; fitted on the training rows only."),
+        .optional(
+            "steps", \.steps,
+            "Transforms, each one of impute, one_hot, ordinal, scale, log, bin, ratio, drop, keep; fitted on the training rows only."
+        ),
     ]
 }
 

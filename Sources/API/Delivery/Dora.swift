@@ -4,7 +4,8 @@ public import Manifests
 public enum Dora {
     public static let get = Operation<DoraQuery, DoraReport>(
         "dora.get", .get, "/api/v1/projects/{project}/dora", needs: .read,
-        "Tells deployment frequency, lead time, change failure rate and recovery time, each with the deployments behind it.")
+        "Tells deployment frequency, lead time, change failure rate and recovery time, each with the deployments behind it."
+    )
 }
 
 public struct DoraQuery: Manifest {
@@ -36,7 +37,9 @@ public struct DoraReport: Manifest {
         .told("deployment_frequency", \.deployment_frequency, "Successful deployments a day; target 10 or more."),
         .told("lead_time", \.lead_time, "Median seconds from commit to 100 % of traffic; target under 3600."),
         .told("change_failure_rate", \.change_failure_rate, "Share of deployments that failed; target under 0.05."),
-        .told("recovery_time", \.recovery_time, "Median seconds from the first bad signal to all traffic on a good revision; target under 900."),
+        .told(
+            "recovery_time", \.recovery_time,
+            "Median seconds from the first bad signal to all traffic on a good revision; target under 900."),
         .told("deployments", \.deployments, "The deployments behind the numbers, newest first."),
     ]
 }

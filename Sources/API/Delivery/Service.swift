@@ -37,7 +37,10 @@ public struct WorkloadSpec: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("command", \.command, "Program and its arguments; it listens on $PORT of 127.0.0.1."),
-        .optional("model", \.model, "Model to serve: `name@3` or `name@alias`; or just `name`, which waits for a deploy step to choose a version."),
+        .optional(
+            "model", \.model,
+            "Model to serve: `name@3` or `name@alias`; or just `name`, which waits for a deploy step to choose a version."
+        ),
         .optional("replicas", \.replicas, "Copies to keep up.", in: 0...100),
         .optional("variables", \.variables, "Environment variables."),
     ]
@@ -63,7 +66,9 @@ public struct HealthSpec: Manifest {
     public var stop_grace = TimeSpan.seconds(10)
     public init() {}
     public static let fields: [Field<Self>] = [
-        .optional("http", \.http, "Path asked for with GET; any 2xx is well. Absent: an open port is. Models answer /v2/health/ready."),
+        .optional(
+            "http", \.http,
+            "Path asked for with GET; any 2xx is well. Absent: an open port is. Models answer /v2/health/ready."),
         .optional("interval", \.interval, "How often it is asked."),
         .optional("timeout", \.timeout, "How long it may take to answer."),
         .optional("healthy_after", \.healthy_after, "Good answers in a row before a copy gets traffic.", in: 1...100),
@@ -80,7 +85,10 @@ public struct RouteSpec: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("hosts", \.hosts, "Host names that lead to it."),
-        .optional("path", \.path, "Path prefix that leads to it, taken off before it is passed on; absent: /serving/NAME for a model, /services/NAME for a program."),
+        .optional(
+            "path", \.path,
+            "Path prefix that leads to it, taken off before it is passed on; absent: /serving/NAME for a model, /services/NAME for a program."
+        ),
         .optional("timeout", \.timeout, "How long the head of an answer may take."),
     ]
 }
@@ -95,7 +103,10 @@ public struct RolloutSpec: Manifest {
     public var auto_promote = true
     public init() {}
     public static let fields: [Field<Self>] = [
-        .optional("strategy", \.strategy, "canary shifts traffic by steps; blue_green all at once after a preview; rolling copy by copy; recreate stops the old first."),
+        .optional(
+            "strategy", \.strategy,
+            "canary shifts traffic by steps; blue_green all at once after a preview; rolling copy by copy; recreate stops the old first."
+        ),
         .optional("steps", \.steps, "Steps of a canary."),
         .optional("analysis", \.analysis, "What is measured, and how it is judged."),
         .optional("background", \.background, "Analyses that run all through the rollout and abort it when they fail."),
@@ -163,7 +174,9 @@ public struct AnalysisSpec: Manifest {
         .optional("judge", \.judge, "How a look is judged."),
         .optional("no_data", \.no_data, "What too few requests mean."),
         .optional("failure_limit", \.failure_limit, "Bad looks that are forgiven.", in: 0...1000),
-        .optional("max_duration", \.max_duration, "After this long the analysis passes if it has its min_samples, and holds the rollout otherwise."),
+        .optional(
+            "max_duration", \.max_duration,
+            "After this long the analysis passes if it has its min_samples, and holds the rollout otherwise."),
     ]
 }
 
@@ -179,10 +192,14 @@ public struct JudgeSpec: Manifest {
     public var failure: String?
     public init() {}
     public static let fields: [Field<Self>] = [
-        .optional("method", \.method, "sequential compares with the stable revision and may look at any time; threshold takes fixed bounds."),
+        .optional(
+            "method", \.method,
+            "sequential compares with the stable revision and may look at any time; threshold takes fixed bounds."),
         .optional("max_increase", \.max_increase, "How much worse than the stable revision is accepted."),
         .optional("alpha", \.alpha, "Chance of a false alarm over the whole rollout.", in: 0.0001...0.5),
-        .optional("min_samples", \.min_samples, "Requests to the new revision before anything is said.", in: 1...1_000_000_000),
+        .optional(
+            "min_samples", \.min_samples, "Requests to the new revision before anything is said.", in: 1...1_000_000_000
+        ),
         .optional("success", \.success, "Threshold: expression that a good look fulfils, e.g. `result < 0.01`."),
         .optional("failure", \.failure, "Threshold: expression that a bad look fulfils."),
     ]

@@ -6,7 +6,8 @@ public enum MonitorKind: Kind {
     public typealias Status = MonitorStatus
     public static let name = "Monitor"
     public static let plural = "monitors"
-    public static let summary = "Watches a served model: the data it sees, the answers it gives, how right they turn out to be."
+    public static let summary =
+        "Watches a served model: the data it sees, the answers it gives, how right they turn out to be."
 }
 
 public struct MonitorSpec: Manifest {
@@ -40,7 +41,9 @@ public struct LabelsSpec: Manifest {
     public var coverage = 0.9
     public init() {}
     public static let fields: [Field<Self>] = [
-        .optional("coverage", \.coverage, "Share of predictions with a label from which a window's performance counts.", in: 0...1)
+        .optional(
+            "coverage", \.coverage, "Share of predictions with a label from which a window's performance counts.",
+            in: 0...1)
     ]
 }
 
@@ -192,7 +195,8 @@ public struct FeatureDrift: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("feature", \.feature, "Column."), .told("method", \.method, "wasserstein_norm, or js."),
-        .told("effect", \.effect, "How far from the reference."), .told("drifted", \.drifted, "Whether that is at least the threshold."),
+        .told("effect", \.effect, "How far from the reference."),
+        .told("drifted", \.drifted, "Whether that is at least the threshold."),
         .told("missing_reference", \.missing_reference, "Share of missing values in the reference."),
         .told("missing_current", \.missing_current, "Share of missing values in the window."),
     ]

@@ -6,7 +6,8 @@ public enum RepositoryKind: Kind {
     public typealias Status = RepositoryStatus
     public static let name = "Repository"
     public static let plural = "repositories"
-    public static let summary = "A git repository that vagus hosts, or watches; a push applies its manifests and starts pipelines."
+    public static let summary =
+        "A git repository that vagus hosts, or watches; a push applies its manifests and starts pipelines."
 }
 
 public struct RepositorySpec: Manifest {
@@ -17,7 +18,9 @@ public struct RepositorySpec: Manifest {
     public static let fields: [Field<Self>] = [
         .optional("path", \.path, "Folder of an existing bare repository to watch; absent: vagus hosts one itself."),
         .optional("default_branch", \.default_branch, "Branch whose manifests are applied."),
-        .optional("manifests", \.manifests, "Folder of manifests in the repository, applied at each push to the default branch."),
+        .optional(
+            "manifests", \.manifests,
+            "Folder of manifests in the repository, applied at each push to the default branch."),
     ]
 }
 
@@ -37,7 +40,8 @@ public enum PipelineKind: Kind {
     public typealias Status = PipelineStatus
     public static let name = "Pipeline"
     public static let plural = "pipelines"
-    public static let summary = "A graph of stages, for software and for models alike, that a push or a person sets off."
+    public static let summary =
+        "A graph of stages, for software and for models alike, that a push or a person sets off."
 }
 
 public struct PipelineSpec: Manifest {
@@ -172,7 +176,8 @@ public struct RetrySpec: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("max", \.max, "How often it is tried again for \"timeout\" or \"failure\".", in: 0...10),
-        .optional("for", \.for, "Causes for which it is tried again. A lost runner is always made up for, up to 3 times."),
+        .optional(
+            "for", \.for, "Causes for which it is tried again. A lost runner is always made up for, up to 3 times."),
     ]
 }
 

@@ -13,11 +13,13 @@ enum PipelineChecks {
         for (index, stage) in spec.stages.enumerated() {
             let at = ["stages", "\(index)"]
             if !isName(stage.name) {
-                errors.append(ManifestError(at: at + ["name"], message: "\"\(stage.name)\" is not a name", hint: nameRule))
+                errors.append(
+                    ManifestError(at: at + ["name"], message: "\"\(stage.name)\" is not a name", hint: nameRule))
             }
             if seen.contains(stage.name) {
                 errors.append(
-                    ManifestError(at: at + ["name"], message: "two stages are called \"\(stage.name)\"", hint: "Rename one."))
+                    ManifestError(
+                        at: at + ["name"], message: "two stages are called \"\(stage.name)\"", hint: "Rename one."))
             }
             seen.append(stage.name)
         }
@@ -25,7 +27,8 @@ enum PipelineChecks {
             for (position, need) in (stage.needs ?? []).enumerated() where !seen.contains(need) {
                 errors.append(
                     ManifestError(
-                        at: ["stages", "\(index)", "needs", "\(position)"], message: "no stage \"\(need)\" in this pipeline",
+                        at: ["stages", "\(index)", "needs", "\(position)"],
+                        message: "no stage \"\(need)\" in this pipeline",
                         hint: suggestion(for: need, among: seen, called: "stage")))
             }
         }
@@ -46,7 +49,8 @@ enum PipelineChecks {
             for (job, definition) in stage.allJobs {
                 for (position, step) in definition.steps.enumerated() {
                     for (_, reference) in step.artifactInputs where !reference.contains("${{") {
-                        let at = stage.jobs.isEmpty
+                        let at =
+                            stage.jobs.isEmpty
                             ? ["stages", "\(index)", step.verb.name]
                             : ["stages", "\(index)", "jobs", job, "steps", "\(position)", step.verb.name]
                         let left = before.flatMap { outputs(of: $0, in: spec) }

@@ -160,7 +160,8 @@ public enum Runs {
     public static let start = Operation<RunInput, Run>(
         "runs.start", .post, "/api/v1/projects/{project}/pipelines/{pipeline}/runs", needs: .run, "Starts a run.")
     public static let list = Operation<RunQuery, ItemList<Run>>(
-        "runs.list", .get, "/api/v1/projects/{project}/runs", needs: .read, "Lists runs, newest first, without their steps.")
+        "runs.list", .get, "/api/v1/projects/{project}/runs", needs: .read,
+        "Lists runs, newest first, without their steps.")
     public static let get = Operation<RunName, Run>(
         "runs.get", .get, "/api/v1/projects/{project}/runs/{run}", needs: .read,
         "Shows one run. `run` is its id, or PIPELINE:NUMBER, or PIPELINE:latest.")

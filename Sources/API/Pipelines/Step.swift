@@ -59,8 +59,10 @@ public enum StepVerbs {
             field("run", \.run, "Shell script, run by bash with -euo pipefail."),
             field("checkout", \.checkout, "Puts the run's commit into the workspace."),
             field("ingest", \.ingest, "Reads a dataset; outputs `rows`."),
-            field("validate", \.validate, "Holds rows against the dataset's expectations; outputs `rows`, `quarantine`."),
-            field("transform", \.transform, "Splits, and fits feature transforms; outputs `train`, `test`, `transforms`."),
+            field(
+                "validate", \.validate, "Holds rows against the dataset's expectations; outputs `rows`, `quarantine`."),
+            field(
+                "transform", \.transform, "Splits, and fits feature transforms; outputs `train`, `test`, `transforms`."),
             field("train", \.train, "Trains a model; outputs `model`."),
             field("evaluate", \.evaluate, "Measures a model and holds it against its gates; outputs `report`."),
             field("register", \.register, "Makes a model version; outputs the value `version`."),

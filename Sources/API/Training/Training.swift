@@ -20,7 +20,9 @@ public struct TrainSpec: Manifest {
         .optional("transforms", \.transforms, "Fitted transforms; absent: those of the stage of training_data."),
         .optional("hyperparameters", \.hyperparameters, "Passed to the algorithm; unknown ones are errors."),
         .optional("rounds", \.rounds, "Boosting rounds.", in: 1...100_000),
-        .optional("early_stopping", \.early_stopping, "Stops after this many rounds without progress on the validation data.", in: 1...100_000),
+        .optional(
+            "early_stopping", \.early_stopping, "Stops after this many rounds without progress on the validation data.",
+            in: 1...100_000),
         .optional("seed", \.seed, "Seed: the same rows and seed give the same model."),
     ]
 
@@ -39,8 +41,12 @@ public struct EvaluateSpec: Manifest {
     public static let fields: [Field<Self>] = [
         .required("model", \.model, "The trained model: `stage.model`."),
         .required("data", \.data, "Rows it has not seen: `stage.test`."),
-        .optional("champion", \.champion, "Model to compare with: `name@alias`; while there is none, requirements on it hold."),
-        .optional("require", \.require, "Expressions that must be true: `auc >= 0.80`, `auc - champion.auc >= -0.005`, `bias.SEX.tpr_gap <= 0.1`."),
+        .optional(
+            "champion", \.champion, "Model to compare with: `name@alias`; while there is none, requirements on it hold."
+        ),
+        .optional(
+            "require", \.require,
+            "Expressions that must be true: `auc >= 0.80`, `auc - champion.auc >= -0.005`, `bias.SEX.tpr_gap <= 0.1`."),
         .optional("bias", \.bias, "Fairness by group."),
     ]
 }

@@ -58,7 +58,7 @@ package final class WorkerThreads: Sendable {
         /// Counts jobs, plus one for each thread when closed.
         ///
         /// POSIX semaphores must not move, hence the pointer.
-        nonisolated(unsafe) private let ready: UnsafeMutablePointer<sem_t>
+        nonisolated(unsafe) private let ready: UnsafeMutablePointer<sem_t>  // a semaphore is made for many threads
 
         init(_ name: StaticString) {
             self.name = name

@@ -110,7 +110,9 @@ public struct ByteSize: WireValue, Hashable, CustomStringConvertible {
     }
 
     public var description: String {
-        for (name, size) in Self.units.prefix(4) where bytes >= size && bytes % size == 0 { return "\(bytes / size)\(name)" }
+        for (name, size) in Self.units.prefix(4) where bytes >= size && bytes % size == 0 {
+            return "\(bytes / size)\(name)"
+        }
         return "\(bytes)B"
     }
     public var json: JSONValue { .string(description) }

@@ -45,7 +45,9 @@ extension Int: WireValue {
 
 extension Int64: WireValue {
     public static var schema: Schema { Schema(type: "integer") }
-    public init(json: JSONValue, at path: [String]) throws(ManifestError) { self = Int64(try Int(json: json, at: path)) }
+    public init(json: JSONValue, at path: [String]) throws(ManifestError) {
+        self = Int64(try Int(json: json, at: path))
+    }
     public var json: JSONValue { .integer(self) }
 }
 

@@ -73,7 +73,8 @@ public enum YAML {
         case .duplicatedKeysInMapping(let keys, let context):
             return ManifestError(
                 at: [], message: "the key \"\(keys.map { "\($0)" }.joined(separator: ", "))\" is written twice",
-                hint: "Remove one of them.", mark: Mark(line: context.mark.line, column: context.mark.column), file: file)
+                hint: "Remove one of them.", mark: Mark(line: context.mark.line, column: context.mark.column),
+                file: file)
         default:
             return ManifestError(at: [], message: "the YAML cannot be read", hint: "\(error)", file: file)
         }

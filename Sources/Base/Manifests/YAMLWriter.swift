@@ -42,7 +42,8 @@ extension JSONValue {
     }
 
     private static func block(_ text: String, depth: Int) -> String {
-        guard !text.hasPrefix(" "), !text.contains("\t"), !text.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\n" })
+        guard !text.hasPrefix(" "), !text.contains("\t"),
+            !text.unicodeScalars.contains(where: { $0.value < 0x20 && $0 != "\n" })
         else { return JSONValue.string(text).text + "\n" }
         let pad = String(repeating: "  ", count: depth)
         let mark = text.hasSuffix("\n\n") ? "|+" : text.hasSuffix("\n") ? "|" : "|-"

@@ -36,6 +36,8 @@ package final class RunningProcess: Sendable {
     deinit {
         reap()
         close(pidfd)
+        // Refused while a straggler is inside, who waits for his adopter; gone already after `terminate`.
+        if let cgroup = identity.cgroup { rmdir(cgroup) }
     }
 
     /// Waits until the program itself has ended; its children may still run.

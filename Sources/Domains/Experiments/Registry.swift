@@ -59,7 +59,8 @@ enum Registry {
         if let declared = try change.sql.resource(ModelKind.self, model) {
             if let only = declared.spec.format, only.rawValue != format {
                 throw Problem(
-                    "model.format", status: 409, "model \"\(model.name)\" takes only the format \"\(only.rawValue)\", not \"\(format)\"",
+                    "model.format", status: 409,
+                    "model \"\(model.name)\" takes only the format \"\(only.rawValue)\", not \"\(format)\"",
                     hint: "Change `format` in its manifest, or register under another name.")
             }
             return

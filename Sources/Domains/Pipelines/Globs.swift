@@ -1,3 +1,5 @@
+import API
+
 /// Patterns of paths and branches: `*` is any text within a segment, `**` any number of segments, `?` one character.
 struct Glob: Sendable {
     private let segments: [[UInt8]]

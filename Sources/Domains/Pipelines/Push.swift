@@ -112,7 +112,8 @@ struct Push: Sendable {
 
     private func needsPaths() async throws -> Bool {
         try await context.store.read { sql in
-            try pipelines(in: sql).flatMap(\.spec.triggers).contains { trigger in !(trigger.push?.paths.isEmpty ?? true) }
+            let triggers: [TriggerSpec] = try pipelines(in: sql).flatMap(\.spec.triggers)
+            return triggers.contains { trigger in trigger.push.map { !$0.paths.isEmpty } ?? false }
         }
     }
 

@@ -23,14 +23,20 @@ extension ModelServer {
             return Self.json(200, ["predictions": .array(nested(scores))])
         } catch {
             return Self.json(
-                error.status, ["error_code": error.status == 400 ? "BAD_REQUEST" : "RESOURCE_EXHAUSTED", "message": .string(error.message)])
+                error.status,
+                [
+                    "error_code": error.status == 400 ? "BAD_REQUEST" : "RESOURCE_EXHAUSTED",
+                    "message": .string(error.message),
+                ])
         }
     }
 
     private func nested(_ scores: [Double]) -> [JSONValue] {
         let width = bundle.signature.output.size
         guard width > 1 else { return scores.map(JSONValue.number) }
-        return stride(from: 0, to: scores.count, by: width).map { .array(scores[$0..<$0 + width].map(JSONValue.number)) }
+        return stride(from: 0, to: scores.count, by: width).map {
+            .array(scores[$0..<$0 + width].map(JSONValue.number))
+        }
     }
 
     private static func batch(_ body: [UInt8]) throws(ServingError) -> Batch {
@@ -83,10 +89,14 @@ extension ModelServer {
     private static func columns(_ value: JSONValue, _ form: String) throws(ServingError) -> [[String: RawValue]] {
         var rows: [[String: RawValue]] = []
         for (position, (column, cells)) in (value.object ?? [:]).enumerated() {
-            guard let cells = cells.array else { throw ServingError("column \"\(column)\" of \"\(form)\" must be a list") }
+            guard let cells = cells.array else {
+                throw ServingError("column \"\(column)\" of \"\(form)\" must be a list")
+            }
             if position == 0 { rows = Array(repeating: [:], count: cells.count) }
             guard cells.count == rows.count else { throw ServingError("the columns of \"\(form)\" differ in length") }
-            for (index, cell) in cells.enumerated() { rows[index][column] = try RawValue(cell, column: column, row: index) }
+            for (index, cell) in cells.enumerated() {
+                rows[index][column] = try RawValue(cell, column: column, row: index)
+            }
         }
         return rows
     }
@@ -101,7 +111,9 @@ extension ModelServer {
         lines.removeFirst()
         var batch = Batch()
         for (index, cells) in lines.enumerated() {
-            guard cells.count == header.count else { throw ServingError("row \(index) of the CSV does not have \(header.count) cells") }
+            guard cells.count == header.count else {
+                throw ServingError("row \(index) of the CSV does not have \(header.count) cells")
+            }
             var row: [String: RawValue] = [:]
             for (column, cell) in zip(header, cells) {
                 row[column] = cell.isEmpty ? .missing : Double(cell).map(RawValue.number) ?? .text(cell)

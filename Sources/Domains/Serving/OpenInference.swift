@@ -28,7 +28,8 @@ extension ModelServer {
         var rest = Array(parts.dropFirst(2))
         if rest.count >= 2, rest[0] == "versions" {
             guard rest[1] == version else {
-                throw ServingError("there is no version \"\(rest[1])\" of \"\(name)\" here, only \(version)", status: 404)
+                throw ServingError(
+                    "there is no version \"\(rest[1])\" of \"\(name)\" here, only \(version)", status: 404)
             }
             rest.removeFirst(2)
         }
@@ -46,9 +47,12 @@ extension ModelServer {
         }
         let output = bundle.signature.output
         return [
-            "name": .string(name), "versions": [.string(version)], "platform": .string("vagus_\(bundle.signature.format)"),
+            "name": .string(name), "versions": [.string(version)],
+            "platform": .string("vagus_\(bundle.signature.format)"),
             "inputs": .array(inputs),
-            "outputs": [["name": .string(output.name), "datatype": "FP32", "shape": [-1, .integer(Int64(output.size))]]],
+            "outputs": [
+                ["name": .string(output.name), "datatype": "FP32", "shape": [-1, .integer(Int64(output.size))]]
+            ],
         ]
     }
 
@@ -102,7 +106,9 @@ extension ModelServer {
         var values: [Float] = []
         values.reserveCapacity(data.count)
         for value in data {
-            guard let number = value.double else { throw ServingError("\"features\" holds \(value.kindName) where a number should be") }
+            guard let number = value.double else {
+                throw ServingError("\"features\" holds \(value.kindName) where a number should be")
+            }
             values.append(Float(number))
         }
         do { return try bundle.predict(features: Matrix(rows: shape[0], columns: width, values: values)) } catch {
@@ -129,7 +135,9 @@ extension ModelServer {
                 first = column
                 rows = Array(repeating: [:], count: data.count)
             }
-            for (index, value) in data.enumerated() { rows[index][column] = try RawValue(value, column: column, row: index) }
+            for (index, value) in data.enumerated() {
+                rows[index][column] = try RawValue(value, column: column, row: index)
+            }
         }
         for column in known where rows.first?[column] == nil {
             throw ServingError("input \"\(column)\" is missing")
@@ -138,23 +146,35 @@ extension ModelServer {
     }
 
     static func parse(_ body: [UInt8]) throws(ServingError) -> JSONValue {
-        guard body.count <= bodyLimit else { throw ServingError("the body is larger than \(bodyLimit >> 20) MiB", status: 413) }
+        guard body.count <= bodyLimit else {
+            throw ServingError("the body is larger than \(bodyLimit >> 20) MiB", status: 413)
+        }
         let value: JSONValue
         do { value = try JSONParser.parse(body) } catch {
-            throw ServingError("the body is not JSON: \(error.message)" + (error.mark.map { " (line \($0.line), column \($0.column))" } ?? ""))
+            throw ServingError(
+                "the body is not JSON: \(error.message)"
+                    + (error.mark.map { " (line \($0.line), column \($0.column))" } ?? ""))
         }
         guard value.object != nil else { throw ServingError("the body must be a JSON object") }
         return value
     }
 
     /// Shape and flat data of a tensor, its data nested or flat.
-    private static func read(_ tensor: JSONValue, named name: String) throws(ServingError) -> (shape: [Int], data: [JSONValue]) {
+    private static func read(_ tensor: JSONValue, named name: String) throws(ServingError) -> (
+        shape: [Int], data: [JSONValue]
+    ) {
         let shape = (tensor["shape"]?.array ?? []).compactMap(\.int)
-        let types = ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"]
+        let types = [
+            "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64",
+            "BYTES",
+        ]
         guard let datatype = tensor["datatype"]?.string, types.contains(datatype) else {
-            throw ServingError("input \"\(name)\" has no valid \"datatype\"; it is one of \(types.joined(separator: ", "))")
+            throw ServingError(
+                "input \"\(name)\" has no valid \"datatype\"; it is one of \(types.joined(separator: ", "))")
         }
-        guard !shape.isEmpty, shape.count == tensor["shape"]?.array?.count, shape.allSatisfy({ $0 >= 0 && $0 <= rowLimit * 100 }) else {
+        guard !shape.isEmpty, shape.count == tensor["shape"]?.array?.count,
+            shape.allSatisfy({ $0 >= 0 && $0 <= rowLimit * 100 })
+        else {
             throw ServingError("input \"\(name)\" has no valid \"shape\"")
         }
         var flat: [JSONValue] = []
@@ -190,7 +210,9 @@ extension Batch {
     mutating func readParameters(_ parameters: JSONValue) throws(ServingError) {
         if let given = parameters["prediction_ids"] {
             ids = (given.array ?? []).compactMap(\.string)
-            guard ids.count == rows.count, given.array?.count == rows.count, ids.allSatisfy({ (1...128).contains($0.utf8.count) }) else {
+            guard ids.count == rows.count, given.array?.count == rows.count,
+                ids.allSatisfy({ (1...128).contains($0.utf8.count) })
+            else {
                 throw ServingError("\"prediction_ids\" must hold one text of 1 to 128 bytes for each row")
             }
         }
@@ -198,7 +220,8 @@ extension Batch {
         let list = given.array ?? [given]
         eventTimes = list.compactMap { $0.string.flatMap(Timestamp.init)?.microseconds }
         guard eventTimes.count == list.count, list.count == 1 || list.count == rows.count else {
-            throw ServingError("\"event_time\" must be a time like 2018-01-01T00:00:00Z, one for all rows or one for each")
+            throw ServingError(
+                "\"event_time\" must be a time like 2018-01-01T00:00:00Z, one for all rows or one for each")
         }
     }
 }

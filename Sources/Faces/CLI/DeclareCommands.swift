@@ -8,9 +8,13 @@ import Manifests
 struct ApplyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "apply", abstract: "Makes what manifests ask for so.",
-        discussion: "Examples:\n  vagus apply -f service.yaml\n  vagus apply -f ./manifests --dry-run\n  cat all.yaml | vagus apply -f -\n\nAll documents are taken in one transaction, or none.")
+        discussion:
+            "Examples:\n  vagus apply -f service.yaml\n  vagus apply -f ./manifests --dry-run\n  cat all.yaml | vagus apply -f -\n\nAll documents are taken in one transaction, or none."
+    )
     @OptionGroup var connection: Connection
-    @Option(name: [.customShort("f"), .long], help: "File or folder of manifests, or - for standard input; may be repeated.")
+    @Option(
+        name: [.customShort("f"), .long], help: "File or folder of manifests, or - for standard input; may be repeated."
+    )
     var file: [String]
     @Flag(help: "Only tells what would change.") var dryRun = false
 
@@ -33,8 +37,10 @@ struct ApplyCommand: AsyncParsableCommand {
         let outcome = try await connection.connected { try await $0.call(Resources.apply, sent) }
         connection.show(outcome) {
             outcome.items.map { item in
-                let change = dryRun && item.change != .unchanged ? "would be \(item.change.rawValue)" : item.change.rawValue
-                return "\(item.kind.lowercased()) \(item.name) \(change)\n" + item.difference.map { "    \($0)\n" }.joined()
+                let change =
+                    dryRun && item.change != .unchanged ? "would be \(item.change.rawValue)" : item.change.rawValue
+                return "\(item.kind.lowercased()) \(item.name) \(change)\n"
+                    + item.difference.map { "    \($0)\n" }.joined()
             }.joined()
         }
     }
@@ -55,11 +61,14 @@ enum ManifestFiles {
     private static func files(in place: String) throws -> [String] {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: place, isDirectory: &isFolder) else {
-            throw Problem("file.not-found", status: 404, "no file or folder \"\(place)\"", hint: "Check the path after -f.")
+            throw Problem(
+                "file.not-found", status: 404, "no file or folder \"\(place)\"", hint: "Check the path after -f.")
         }
         guard isFolder.boolValue else { return [place] }
         return try FileManager.default.subpathsOfDirectory(atPath: place)
-            .filter { ["yaml", "yml", "json"].contains(($0 as NSString).pathExtension) }.sorted().map { "\(place)/\($0)" }
+            .filter { ["yaml", "yml", "json"].contains(($0 as NSString).pathExtension) }.sorted().map {
+                "\(place)/\($0)"
+            }
     }
 
     private static func text(_ path: String) throws -> String {
@@ -67,7 +76,8 @@ enum ManifestFiles {
             return try String(contentsOfFile: path, encoding: .utf8)
         } catch {
             throw Problem(
-                "file.unreadable", status: 500, "could not read \"\(path)\"", hint: "It must be UTF-8 text that you may read.")
+                "file.unreadable", status: 500, "could not read \"\(path)\"",
+                hint: "It must be UTF-8 text that you may read.")
         }
     }
 }
@@ -79,13 +89,15 @@ struct GetCommand: AsyncParsableCommand {
     @OptionGroup var connection: Connection
     @Argument(help: "Kind: pipelines, services, datasets, …") var kind: String
     @Argument(help: "Name; absent: all.") var name: String?
-    @Option(name: [.customShort("l"), .long], help: "Only things with these labels: team=ml,tier=gold.") var labels: String?
+    @Option(name: [.customShort("l"), .long], help: "Only things with these labels: team=ml,tier=gold.") var labels:
+        String?
 
     func run() async throws {
         let plural = try Kinds.named(kind).plural
         if let name {
             let resource = try await connection.connected {
-                try await $0.call(Resources.get, ResourceName(project: connection.projectName, kind: plural, name: name))
+                try await $0.call(
+                    Resources.get, ResourceName(project: connection.projectName, kind: plural, name: name))
             }
             switch connection.output {
             case .json: Terminal.line(resource.json.prettyText)
@@ -134,7 +146,8 @@ struct DescribeCommand: AsyncParsableCommand {
             Terminal.out(resource.manifest.yaml)
             if let status = resource.status { Terminal.out("\nstatus:\n" + indented(status.yaml)) }
             for condition in resource.conditions {
-                Terminal.line("\n\(condition.name): \(condition.truth.rawValue) (\(condition.reason)) \(condition.message)")
+                Terminal.line(
+                    "\n\(condition.name): \(condition.truth.rawValue) (\(condition.reason)) \(condition.message)")
             }
             Terminal.line("\nevents:")
             for event in events.items { Terminal.line("  " + EventLine.text(event)) }
@@ -142,7 +155,8 @@ struct DescribeCommand: AsyncParsableCommand {
     }
 
     private func indented(_ text: String) -> String {
-        text.split(separator: "\n", omittingEmptySubsequences: false).map { $0.isEmpty ? "" : "  \($0)" }.joined(separator: "\n")
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { $0.isEmpty ? "" : "  \($0)" }.joined(
+            separator: "\n")
     }
 }
 
@@ -150,7 +164,8 @@ struct DescribeCommand: AsyncParsableCommand {
 enum EventLine {
     static func text(_ event: Event) -> String {
         let data = event.data.isEmpty ? "" : "  " + Terminal.styled(event.data.json.text, .dim)
-        return "\(event.sequence)  \(event.at)  \(event.name)  \(event.subject.kind) \(event.subject.name)  \(event.actor)\(data)"
+        return
+            "\(event.sequence)  \(event.at)  \(event.name)  \(event.subject.kind) \(event.subject.name)  \(event.actor)\(data)"
     }
 }
 

@@ -15,10 +15,15 @@ struct StatusCommand: AsyncParsableCommand {
             guard let service else {
                 let list = try await client.call(Services.list, ProjectQuery(project: connection.projectName))
                 return connection.show(list) {
-                    guard !list.items.isEmpty else { return "no services yet; apply one with: vagus apply -f service.yaml\n" }
+                    guard !list.items.isEmpty else {
+                        return "no services yet; apply one with: vagus apply -f service.yaml\n"
+                    }
                     var table = Table(["SERVICE", "PHASE", "STABLE", "MESSAGE"])
                     table.rows = list.items.map {
-                        [$0.service, ServiceText.phase($0.phase), $0.stable_revision.map(String.init) ?? "-", $0.message]
+                        [
+                            $0.service, ServiceText.phase($0.phase), $0.stable_revision.map(String.init) ?? "-",
+                            $0.message,
+                        ]
                     }
                     return table.text
                 }
@@ -44,7 +49,9 @@ enum ServiceText {
     static func text(_ status: ServiceStatus) -> String {
         var out = "\(Terminal.styled(status.service, .bold))  \(phase(status.phase))  \(status.message)\n"
         if let url = status.url { out += "  \(url)\n" }
-        if let step = status.step { out += "  step \(step + 1) of \(status.steps)\(status.step_name.map { ": \($0)" } ?? "")\n" }
+        if let step = status.step {
+            out += "  step \(step + 1) of \(status.steps)\(status.step_name.map { ": \($0)" } ?? "")\n"
+        }
         var table = Table(["REVISION", "WEIGHT", "READY", "REQUESTS", "ERRORS", "P99", "MODEL", "COMMIT"])
         table.rows = status.revisions.map { revision in
             let role =
@@ -52,12 +59,15 @@ enum ServiceText {
                 ? " (stable)" : revision.revision == status.preview_revision ? " (preview)" : ""
             return [
                 "\(revision.revision)\(role)", "\(revision.weight)%", "\(revision.ready)/\(revision.replicas)",
-                "\(revision.requests)", "\(revision.errors)", revision.p99_ms.map { "\(($0 * 10).rounded() / 10) ms" } ?? "-",
+                "\(revision.requests)", "\(revision.errors)",
+                revision.p99_ms.map { "\(($0 * 10).rounded() / 10) ms" } ?? "-",
                 revision.model ?? "-", String((revision.commit ?? "-").prefix(9)),
             ]
         }
         if !table.rows.isEmpty { out += table.text }
-        for analysis in status.analyses { out += "  \(analysis.name): \(analysis.verdict.rawValue). \(analysis.message)\n" }
+        for analysis in status.analyses {
+            out += "  \(analysis.name): \(analysis.verdict.rawValue). \(analysis.message)\n"
+        }
         return out
     }
 }
@@ -116,7 +126,9 @@ struct UndoCommand: AsyncParsableCommand {
 struct ModelsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "models", abstract: "Lists models, a model's versions, or shows one version.",
-        discussion: "Examples:\n  vagus models\n  vagus models churn\n  vagus models churn@champion -o json\n  vagus models churn --alias champion=4")
+        discussion:
+            "Examples:\n  vagus models\n  vagus models churn\n  vagus models churn@champion -o json\n  vagus models churn --alias champion=4"
+    )
     @OptionGroup var connection: Connection
     @Argument(help: "MODEL, MODEL@VERSION or MODEL@ALIAS; absent: all models.") var model: String?
     @Option(help: "Points an alias: ALIAS=VERSION.") var alias: String?
@@ -143,7 +155,8 @@ struct ModelsCommand: AsyncParsableCommand {
                     [
                         "\(version.version)", version.aliases.joined(separator: ","), version.format,
                         version.metrics["auc"].map { "\(($0 * 10000).rounded() / 10000)" } ?? "-",
-                        Words.size(version.size_bytes), String((version.commit ?? "-").prefix(9)), Words.ago(version.created_at),
+                        Words.size(version.size_bytes), String((version.commit ?? "-").prefix(9)),
+                        Words.ago(version.created_at),
                     ]
                 }
                 return table.text

@@ -50,7 +50,8 @@ enum KindSchema {
         schema.description = kind.summary
         schema.properties =
             [
-                ("kind", kindField), ("name", Schema(type: "string", description: "Its name, unique in its kind and project.")),
+                ("kind", kindField),
+                ("name", Schema(type: "string", description: "Its name, unique in its kind and project.")),
                 ("project", Schema(type: "string", description: "Project it is in.")), ("labels", labels),
             ] + schema.properties
         schema.required = ["kind", "name"] + schema.required

@@ -7,13 +7,15 @@ import Server
 /// `make generate`: writes what is derived from the code into docs/.
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "generate", abstract: "Writes schemas, OpenAPI and reference pages into a folder.", shouldDisplay: false)
+        commandName: "generate", abstract: "Writes schemas, OpenAPI and reference pages into a folder.",
+        shouldDisplay: false)
     @Argument(help: "The docs folder.") var folder: String
 
     func run() throws {
         for (path, text) in Generated.files() {
             let place = URL(filePath: folder).appending(path: path)
-            try FileManager.default.createDirectory(at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
             try Data(text.utf8).write(to: place, options: .atomic)
         }
     }
@@ -42,12 +44,15 @@ package enum Generated {
     private static func section(_ schema: Schema, heading: String, depth: Int, into out: inout String) {
         guard depth < 6 else { return }
         if depth > 0 { out += "\n## `\(heading)`\n\n" }
-        if !schema.exactlyOne.isEmpty { out += "Exactly one of: \(schema.exactlyOne.map { "`\($0)`" }.joined(separator: ", ")).\n\n" }
+        if !schema.exactlyOne.isEmpty {
+            out += "Exactly one of: \(schema.exactlyOne.map { "`\($0)`" }.joined(separator: ", ")).\n\n"
+        }
         out += "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
         for (name, field) in schema.properties {
             let value = schema.required.contains(name) ? "required" : field.defaultValue.map { "`\($0.text)`" } ?? ""
             let type = field.shortType.replacing("|", with: "\\|")
-            out += "| `\(name)` | \(type) | \(value.replacing("|", with: "\\|")) | \((field.description ?? "").replacing("|", with: "\\|")) |\n"
+            out +=
+                "| `\(name)` | \(type) | \(value.replacing("|", with: "\\|")) | \((field.description ?? "").replacing("|", with: "\\|")) |\n"
         }
         for (name, field) in schema.properties {
             let inner = field.items.first ?? field.values.first ?? field
@@ -58,7 +63,8 @@ package enum Generated {
     private static func operations() -> String {
         var out = note + "# API\n\n| operation | request | needs | what it does |\n| --- | --- | --- | --- |\n"
         for operation in Operations.all {
-            out += "| `\(operation.name)` | `\(operation.method.rawValue) \(operation.path)` | \(operation.permission.rawValue) | \(operation.summary) |\n"
+            out +=
+                "| `\(operation.name)` | `\(operation.method.rawValue) \(operation.path)` | \(operation.permission.rawValue) | \(operation.summary) |\n"
         }
         out += """
             | – | `GET /api/v1/events?after=N` | read | Streams events as server-sent events, those of the past first. |
@@ -79,7 +85,10 @@ package enum Generated {
         }
         return [
             "openapi": "3.1.0",
-            "info": ["title": "Vagus", "version": .string(vagusVersion), "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"]],
+            "info": [
+                "title": "Vagus", "version": .string(vagusVersion),
+                "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
+            ],
             "security": [["bearer": []]],
             "paths": .object(paths),
             "components": [
@@ -91,7 +100,9 @@ package enum Generated {
 
     private static func describe(_ operation: AnyOperation) -> JSONValue {
         let input = operation.input()
-        let inPath = operation.path.split(separator: "/").filter { $0.hasPrefix("{") }.map { String($0.dropFirst().dropLast()) }
+        let inPath = operation.path.split(separator: "/").filter { $0.hasPrefix("{") }.map {
+            String($0.dropFirst().dropLast())
+        }
         let isQuery = operation.method == .get || operation.method == .delete
         var parameters: [JSONValue] = []
         var body = input

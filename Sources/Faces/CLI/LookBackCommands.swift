@@ -63,7 +63,9 @@ struct AuditCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "list", abstract: "Lists events, newest first.",
-            discussion: "Examples:\n  vagus audit\n  vagus audit --name 'rollout.*' --limit 20\n  vagus audit --correlation run_01… -o json")
+            discussion:
+                "Examples:\n  vagus audit\n  vagus audit --name 'rollout.*' --limit 20\n  vagus audit --correlation run_01… -o json"
+        )
         @OptionGroup var connection: Connection
         @Option(help: "Only events of this name; 'run.*' takes all of a kind.") var name: String?
         @Option(help: "Only what this actor did.") var actor: String?
@@ -73,7 +75,9 @@ struct AuditCommand: AsyncParsableCommand {
 
         func run() async throws {
             var query = EventQuery()
-            (query.name, query.actor, query.subject, query.correlation, query.limit) = (name, actor, subject, correlation, limit)
+            (query.name, query.actor, query.subject, query.correlation, query.limit) = (
+                name, actor, subject, correlation, limit
+            )
             query.project = connection.project
             let sent = query
             let list = try await connection.connected { try await $0.call(Events.list, sent) }
@@ -97,7 +101,8 @@ struct AuditCommand: AsyncParsableCommand {
 
 struct TokenCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "token", abstract: "Access tokens.", subcommands: [Create.self, List.self, Revoke.self, Redeem.self],
+        commandName: "token", abstract: "Access tokens.",
+        subcommands: [Create.self, List.self, Revoke.self, Redeem.self],
         defaultSubcommand: List.self)
 
     struct Create: AsyncParsableCommand {
@@ -130,7 +135,10 @@ struct TokenCommand: AsyncParsableCommand {
             connection.show(list) {
                 var table = Table(["NAME", "PERMISSION", "PROJECT", "CREATED", "ENDS"])
                 table.rows = list.items.map {
-                    [$0.name, $0.permission.rawValue, $0.project ?? "all", Words.ago($0.created_at), $0.expires_at?.description ?? "never"]
+                    [
+                        $0.name, $0.permission.rawValue, $0.project ?? "all", Words.ago($0.created_at),
+                        $0.expires_at?.description ?? "never",
+                    ]
                 }
                 return table.text
             }
@@ -139,7 +147,8 @@ struct TokenCommand: AsyncParsableCommand {
 
     struct Revoke: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "revoke", abstract: "Makes a token worthless at once.", discussion: "Example:\n  vagus token revoke ci")
+            commandName: "revoke", abstract: "Makes a token worthless at once.",
+            discussion: "Example:\n  vagus token revoke ci")
         @OptionGroup var connection: Connection
         @Argument var name: String
 
@@ -154,7 +163,8 @@ struct TokenCommand: AsyncParsableCommand {
 
     struct Redeem: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "redeem", abstract: "Turns the single-use token of the first start into a lasting admin token.",
+            commandName: "redeem",
+            abstract: "Turns the single-use token of the first start into a lasting admin token.",
             discussion: "Example:\n  vagus token redeem admin --token vg_…")
         @OptionGroup var connection: Connection
         @Argument var name: String

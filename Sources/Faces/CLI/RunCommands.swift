@@ -7,10 +7,13 @@ import Manifests
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Starts a run of a pipeline.",
-        discussion: "Examples:\n  vagus run train\n  vagus run train -p rounds=200 --follow\n\nWith --follow the exit code is 0 when the run succeeded and 2 when it did not.")
+        discussion:
+            "Examples:\n  vagus run train\n  vagus run train -p rounds=200 --follow\n\nWith --follow the exit code is 0 when the run succeeded and 2 when it did not."
+    )
     @OptionGroup var connection: Connection
     @Argument var pipeline: String
-    @Option(name: [.customShort("p"), .long], help: "A parameter: key=value; may be repeated.") var parameter: [String] = []
+    @Option(name: [.customShort("p"), .long], help: "A parameter: key=value; may be repeated.") var parameter:
+        [String] = []
     @Option(help: "Commit, branch or tag.") var commit: String?
     @Flag(name: .shortAndLong, help: "Stays until the run has ended.") var follow = false
 
@@ -111,7 +114,8 @@ struct CancelCommand: AsyncParsableCommand {
 struct ArtifactsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "artifacts", abstract: "Lists what a run left behind, or fetches one of them.",
-        discussion: "Examples:\n  vagus artifacts train:latest\n  vagus artifacts train:latest train.model --to ./model")
+        discussion: "Examples:\n  vagus artifacts train:latest\n  vagus artifacts train:latest train.model --to ./model"
+    )
     @OptionGroup var connection: Connection
     @Argument var run: String
     @Argument(help: "stage.name of one to fetch.") var artifact: String?
@@ -133,7 +137,8 @@ struct ArtifactsCommand: AsyncParsableCommand {
             guard let found = list.items.last(where: { "\($0.stage).\($0.name)" == artifact }) else {
                 throw Problem(
                     "artifact.not-found", status: 404, "run \(run) left no \"\(artifact)\" behind",
-                    hint: suggestion(for: artifact, among: list.items.map { "\($0.stage).\($0.name)" }, called: "artifact"))
+                    hint: suggestion(
+                        for: artifact, among: list.items.map { "\($0.stage).\($0.name)" }, called: "artifact"))
             }
             let place = to ?? found.file_name
             try await Fetch(client: client).artifact(found, to: place)

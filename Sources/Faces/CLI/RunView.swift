@@ -34,7 +34,9 @@ struct RunView {
         }
         if connection.output != .table { connection.show(run) { "" } }
         if run.status != .succeeded {
-            throw Ending.Refused(message: "run \(run.pipeline):\(run.number) \(run.status.rawValue)" + (run.reason.map { ": \($0)" } ?? ""))
+            throw Ending.Refused(
+                message: "run \(run.pipeline):\(run.number) \(run.status.rawValue)"
+                    + (run.reason.map { ": \($0)" } ?? ""))
         }
     }
 
@@ -47,8 +49,12 @@ struct RunView {
         }
         note("", run.status, "run \(run.pipeline):\(run.number) \(run.status.rawValue) (\(run.id))")
         for job in run.jobs where job.status != .queued {
-            let took = job.status.hasEnded && job.started_at != nil ? " in \(Words.between(job.started_at, job.finished_at))" : ""
-            note(job.key, job.status, "  \(job.key) \(job.status.rawValue)\(took)" + (job.reason.map { ": \($0)" } ?? ""))
+            let took =
+                job.status.hasEnded && job.started_at != nil
+                ? " in \(Words.between(job.started_at, job.finished_at))" : ""
+            note(
+                job.key, job.status, "  \(job.key) \(job.status.rawValue)\(took)" + (job.reason.map { ": \($0)" } ?? "")
+            )
         }
         return out
     }
@@ -56,7 +62,8 @@ struct RunView {
     static func text(_ run: Run, spinner: Character? = nil) -> String {
         let mark = spinner.map { "\($0) " } ?? ""
         var out = "\(mark)\(Terminal.styled("\(run.pipeline):\(run.number)", .bold)) \(Words.status(run.status))"
-        out += "  \(Words.between(run.started_at, run.finished_at))  \(run.trigger.type.rawValue) by \(run.trigger.actor)"
+        out +=
+            "  \(Words.between(run.started_at, run.finished_at))  \(run.trigger.type.rawValue) by \(run.trigger.actor)"
         out += (run.commit.map { "  \($0.prefix(9))" } ?? "") + "\n"
         if let reason = run.reason { out += "  \(reason)\n" }
         for job in run.jobs {

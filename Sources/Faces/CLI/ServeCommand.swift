@@ -6,7 +6,9 @@ import Server
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve", abstract: "Serves one model folder over Open Inference Protocol v2 and MLflow scoring.",
-        discussion: "Example:\n  vagus artifacts train:latest train.model --to ./model\n  vagus serve --model ./model --name churn --listen 127.0.0.1:9000")
+        discussion:
+            "Example:\n  vagus artifacts train:latest train.model --to ./model\n  vagus serve --model ./model --name churn --listen 127.0.0.1:9000"
+    )
     @Option(help: "The model folder.") var model: String
     @Option(help: "What it is called in paths.") var name = "model"
     @Option(help: "Its version.") var version = "1"

@@ -60,7 +60,9 @@ func executablePath() -> String {
 struct DevCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dev", abstract: "Server, runner and proxy in one process, on loopback, without tokens.",
-        discussion: "Example:\n  vagus dev --data ./data --listen 127.0.0.1:8420 --proxy-listen 127.0.0.1:8480\n\nA port of 0 takes any free one and tells it.")
+        discussion:
+            "Example:\n  vagus dev --data ./data --listen 127.0.0.1:8420 --proxy-listen 127.0.0.1:8480\n\nA port of 0 takes any free one and tells it."
+    )
     @OptionGroup var flags: ServerFlags
     @Option(help: "Where the API and the web UI listen.") var listen = Address(argument: "127.0.0.1:8420")
     @Option(help: "Where services are reached.") var proxyListen = Address(argument: "127.0.0.1:8480")
@@ -81,7 +83,9 @@ struct DevCommand: AsyncParsableCommand {
 struct ServerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "server", abstract: "The server alone, asking for tokens.",
-        discussion: "Example:\n  vagus server --data /var/lib/vagus --listen 0.0.0.0:8420\n\nThe first start prints a token that works once: vagus token redeem NAME --token …")
+        discussion:
+            "Example:\n  vagus server --data /var/lib/vagus --listen 0.0.0.0:8420\n\nThe first start prints a token that works once: vagus token redeem NAME --token …"
+    )
     @OptionGroup var flags: ServerFlags
     @Option(help: "Where the API and the web UI listen. (default: 127.0.0.1:8420)") var listen: Address?
 
@@ -106,7 +110,9 @@ struct AgentFlags: ParsableArguments {
     var serverURL: String { server ?? ProcessInfo.processInfo.environment["VAGUS_SERVER"] ?? "http://127.0.0.1:8420" }
     var secret: String? { token ?? ProcessInfo.processInfo.environment["VAGUS_TOKEN"] }
     var agentName: String {
-        let words = (name ?? ProcessInfo.processInfo.hostName).lowercased().map { $0.isLetter || $0.isNumber ? $0 : "-" }
+        let words = (name ?? ProcessInfo.processInfo.hostName).lowercased().map {
+            $0.isLetter || $0.isNumber ? $0 : "-"
+        }
         return String(String(words).prefix(60))
     }
 }
@@ -114,7 +120,8 @@ struct AgentFlags: ParsableArguments {
 struct RunnerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "runner", abstract: "Takes jobs from a server and runs them here.",
-        discussion: "Example:\n  vagus runner --server https://vagus.example.com --token vg_… --data /var/lib/vagus-runner")
+        discussion:
+            "Example:\n  vagus runner --server https://vagus.example.com --token vg_… --data /var/lib/vagus-runner")
     @OptionGroup var flags: ServerFlags
     @OptionGroup var agent: AgentFlags
     @Option(help: "Jobs at once.") var capacity = 2
@@ -128,7 +135,8 @@ struct RunnerCommand: AsyncParsableCommand {
         let outbound = OutboundClient()
         let client = VagusClient(server: agent.serverURL, token: agent.secret, outbound: outbound)
         try await Agents.runner(
-            client: client, name: agent.agentName, data: flags.data, labels: labels.split(separator: ",").map(String.init),
+            client: client, name: agent.agentName, data: flags.data,
+            labels: labels.split(separator: ",").map(String.init),
             config: config, executable: executablePath(), logger: try flags.logger(config))
     }
 }
@@ -136,7 +144,9 @@ struct RunnerCommand: AsyncParsableCommand {
 struct ProxyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "proxy", abstract: "Carries the traffic of all services; needs the server for news only.",
-        discussion: "Example:\n  vagus proxy --server http://127.0.0.1:8420 --token vg_… --listen 0.0.0.0:8480 --data /var/lib/vagus-proxy")
+        discussion:
+            "Example:\n  vagus proxy --server http://127.0.0.1:8420 --token vg_… --listen 0.0.0.0:8480 --data /var/lib/vagus-proxy"
+    )
     @OptionGroup var flags: ServerFlags
     @OptionGroup var agent: AgentFlags
     @Option(help: "Where services are reached.") var listen = Address(argument: "127.0.0.1:8480")

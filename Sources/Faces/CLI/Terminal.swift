@@ -47,7 +47,9 @@ struct Table {
             var line = ""
             for (column, cell) in row.enumerated() {
                 let shown = index == 0 ? Terminal.styled(cell, .bold) : cell
-                line += column == row.count - 1 ? shown : shown + String(repeating: " ", count: widths[column] - visible(cell) + 2)
+                line +=
+                    column == row.count - 1
+                    ? shown : shown + String(repeating: " ", count: widths[column] - visible(cell) + 2)
             }
             return line + "\n"
         }.joined()
@@ -58,7 +60,13 @@ struct Table {
         var count = 0
         var isEscape = false
         for character in text {
-            if character == "\u{1B}" { isEscape = true } else if isEscape { isEscape = character != "m" } else { count += 1 }
+            if character == "\u{1B}" {
+                isEscape = true
+            } else if isEscape {
+                isEscape = character != "m"
+            } else {
+                count += 1
+            }
         }
         return count
     }

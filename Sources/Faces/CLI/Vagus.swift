@@ -19,7 +19,9 @@ package struct Vagus: AsyncParsableCommand {
         version: vagusVersion,
         subcommands: [WorkCommand.self, GenerateCommand.self, ServeCommand.self],
         groupedSubcommands: [
-            CommandGroup(name: "Start:", subcommands: [DevCommand.self, ServerCommand.self, RunnerCommand.self, ProxyCommand.self]),
+            CommandGroup(
+                name: "Start:",
+                subcommands: [DevCommand.self, ServerCommand.self, RunnerCommand.self, ProxyCommand.self]),
             CommandGroup(
                 name: "Declare:",
                 subcommands: [
@@ -28,10 +30,14 @@ package struct Vagus: AsyncParsableCommand {
                 ]),
             CommandGroup(
                 name: "Run:",
-                subcommands: [RunCommand.self, RunsCommand.self, LogsCommand.self, CancelCommand.self, ArtifactsCommand.self]),
+                subcommands: [
+                    RunCommand.self, RunsCommand.self, LogsCommand.self, CancelCommand.self, ArtifactsCommand.self,
+                ]),
             CommandGroup(
                 name: "Deliver:",
-                subcommands: [StatusCommand.self, PromoteCommand.self, AbortCommand.self, UndoCommand.self, ModelsCommand.self]),
+                subcommands: [
+                    StatusCommand.self, PromoteCommand.self, AbortCommand.self, UndoCommand.self, ModelsCommand.self,
+                ]),
             CommandGroup(name: "Look back:", subcommands: [DoraCommand.self, AuditCommand.self, TokenCommand.self]),
         ])
 

@@ -11,7 +11,9 @@ struct TreeFiles: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         for entry in json["entries"]?.array ?? [] {
             guard let path = entry["path"]?.string, Self.isInside(path) else {
-                throw Problem("tree.path", status: 422, "the tree names a path outside itself", hint: "Do not trust this artifact.")
+                throw Problem(
+                    "tree.path", status: 422, "the tree names a path outside itself",
+                    hint: "Do not trust this artifact.")
             }
             let place = "\(folder)/\(path)"
             switch (entry["kind"]?.string, entry["digest"]?.string ?? entry["digest"]?["hex"]?.string) {

@@ -114,7 +114,8 @@ package struct VagusClient: Sendable {
             // RFC 9457 members that say the same again, and whatever a newer server adds, are passed over.
             let known = Problem.fields.map(\.name)
             let members = try JSONParser.parse(response.body).object ?? [:]
-            return try Problem(json: .object(Ordered(members.filter { known.contains($0.key) }.map { ($0.key, $0.value) })), at: [])
+            return try Problem(
+                json: .object(Ordered(members.filter { known.contains($0.key) }.map { ($0.key, $0.value) })), at: [])
         } catch {
             return Problem(
                 "http.\(response.status)", status: response.status, "the server answered \(response.status)",

@@ -30,7 +30,8 @@ package enum Wire {
         switch operation.method {
         case .get, .delete:
             let query = rest.map { "\(encode($0.key))=\(encode(text($0.value)))" }.joined(separator: "&")
-            return Request(method: operation.method.rawValue, target: query.isEmpty ? path : "\(path)?\(query)", body: nil)
+            return Request(
+                method: operation.method.rawValue, target: query.isEmpty ? path : "\(path)?\(query)", body: nil)
         case .post, .put:
             return Request(method: operation.method.rawValue, target: path, body: .object(rest))
         }
@@ -50,7 +51,8 @@ package enum Wire {
         var out = ""
         for byte in text.utf8 {
             switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: out.unicodeScalars.append(Unicode.Scalar(byte))
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E:
+                out.unicodeScalars.append(Unicode.Scalar(byte))
             default: out += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
             }
         }
@@ -63,7 +65,8 @@ package enum Wire {
         var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
             if byte == UInt8(ascii: "%") {
-                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
+                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+                else {
                     return nil
                 }
                 bytes.append(value)

@@ -1,1 +1,176 @@
-// Runner
+import API
+package import Client
+import Foundation
+import Kernel
+package import Logging
+
+// The runner: takes jobs from the server and does their steps.
+//
+// What comes in: leases (a job with its orders, fully resolved). What goes out: output, as it is written; the outcome of
+// each step with what it has left behind; the outcome of the job.
+//
+// A restart of the server kills no step: every report is repeated until it is heard, output waits in a bounded buffer and
+// then in the pipe of the program. A restart of the runner ends what its earlier life has left running, says hello, and
+// goes on behind the last finished step in the workspace that it has kept.
+//
+// Folder: workspaces/<run>/<stage>.<job>/ workspace, steps and state of a job · blobs/ the cache of artifacts
+//         processes/  who is running, written before it runs on, so that the next life can end it
+//
+//   RunnerAgent      slots that lease, work, and lease again     ServerDoor   calls repeated until heard
+//   JobWork          one job: steps, output, lease, time limit   JobFolder    its files and its memory
+//   StepWork         one step: condition, verb, outcome          ShellVerb, CheckoutVerb, WorkerVerb
+//   JobOutput        bytes on their way up, bounded              Artifacts, Globs, JUnit   what is kept and read
+
+/// How a runner works.
+package struct RunnerSettings: Sendable {
+    package var name: String
+    /// Its folder: workspaces, blobs, processes. Of this runner alone.
+    package var folder: String
+    /// Jobs at once.
+    package var capacity: Int
+    package var labels: [String]
+    /// Where relative paths of datasets begin.
+    package var datasets: String
+    /// This program, for `vagus work`.
+    package var vagus: String
+    /// libxgboost.so, if it was named.
+    package var xgboost: String?
+    /// All that steps see of our environment: PATH, HOME, LANG.
+    package var environment: [String: String]
+    package var version: String
+
+    package init(
+        name: String, folder: String, capacity: Int = 2, labels: [String] = [], datasets: String, vagus: String,
+        xgboost: String? = nil, environment: [String: String], version: String = ""
+    ) {
+        (self.name, self.folder, self.capacity, self.labels) = (name, folder, capacity, labels)
+        (self.datasets, self.vagus, self.xgboost) = (datasets, vagus, xgboost)
+        (self.environment, self.version) = (environment, version)
+    }
+}
+
+/// The bounds of a runner.
+package enum RunnerLimits {
+    /// Output that waits for the server before a step is held back.
+    package static let waitingOutput = 8 << 20
+    /// Bytes of one piece of output.
+    package static let chunkBytes = 64 << 10
+    /// How long output is gathered before it goes up.
+    package static let gathering: Duration = .milliseconds(200)
+    /// Bytes of one line; the rest of it is dropped.
+    package static let lineBytes = 64 << 10
+    /// How long reports are repeated once the lease can no longer be valid.
+    package static let patience: Duration = .seconds(600)
+    /// Time between SIGTERM and SIGKILL for a step.
+    package static let stopGrace: Duration = .seconds(5)
+    /// Bytes of what a step writes to $VAGUS_OUTPUT.
+    package static let outputsFile = 1 << 20
+    /// Bytes of a JUnit report, and of the result of a worker.
+    package static let reportBytes = 32 << 20
+    /// Workspaces that nobody has touched for so long are removed at start.
+    package static let workspaceAge: Duration = .seconds(7 * 86_400)
+    /// Files that one artifact may take.
+    package static let artifactFiles = 100_000
+}
+
+/// Takes jobs until cancelled.
+package struct RunnerAgent: Sendable {
+    let door: any ServerDoor
+    let settings: RunnerSettings
+    let logger: Logger
+    let time: any TimeSource
+
+    package init(client: VagusClient, settings: RunnerSettings, logger: Logger) {
+        self.init(door: client, settings: settings, logger: logger, time: SystemTime())
+    }
+
+    init(door: any ServerDoor, settings: RunnerSettings, logger: Logger, time: any TimeSource) {
+        (self.door, self.settings, self.logger, self.time) = (door, settings, logger, time)
+    }
+
+    /// Ends what an earlier life has left, then works until cancelled.
+    ///
+    /// When cancelled, steps under way are ended and their jobs given back; finished steps stay finished.
+    package func run() async throws {
+        let place = try RunnerPlace(settings.folder)
+        await place.endLeftovers()
+        place.sweep(before: time.now.advanced(by: .zero - RunnerLimits.workspaceAge))
+        let incarnation = IdentifierSource.system(time).next("inc")
+        let shared = try JobContext(door: door, settings: settings, place: place, logger: logger, time: time)
+        while true {
+            let welcome = try await hello(incarnation)
+            do {
+                try await work(incarnation, shared, Pace(welcome))
+            } catch let problem as Problem where problem.code == "runner.unknown" {
+                // The server has lost its memory, or another process has taken our name: say hello again.
+                logger.warning("the server does not know this runner; saying hello again", metadata: ["name": "\(settings.name)"])
+                try await time.sleep(for: .seconds(2))
+            }
+        }
+    }
+
+    private func hello(_ incarnation: String) async throws -> RunnerWelcome {
+        var hello = RunnerHello()
+        (hello.name, hello.incarnation, hello.labels) = (settings.name, incarnation, settings.labels)
+        (hello.capacity, hello.version) = (settings.capacity, settings.version)
+        let patient = Patient(door: door, time: time, patience: nil)
+        let welcome = try await patient.call(Runners.hello, hello)
+        logger.info("runner is ready", metadata: ["name": "\(settings.name)", "capacity": "\(settings.capacity)"])
+        return welcome
+    }
+
+    /// One task for each job that may be worked on at once.
+    private func work(_ incarnation: String, _ shared: JobContext, _ pace: Pace) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<max(1, settings.capacity) {
+                group.addTask {
+                    while true {
+                        try Task.checkCancellation()
+                        guard let lease = try await self.lease(incarnation) else { continue }
+                        try await JobWork(lease: lease, shared: shared, pace: pace).run()
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    private func lease(_ incarnation: String) async throws -> Lease? {
+        var input = LeaseInput()
+        (input.name, input.incarnation) = (settings.name, incarnation)
+        do {
+            return try await door.call(Runners.lease, input).lease
+        } catch let error where Patient.isPassing(error) {
+            try await time.sleep(for: .milliseconds(500))
+            return nil
+        }
+    }
+}
+
+/// How long a lease holds and how often it is renewed, as the server says.
+struct Pace: Sendable {
+    var lease: Duration
+    var renewal: Duration
+    init(_ welcome: RunnerWelcome) {
+        lease = .milliseconds(Int64(max(1, welcome.lease_seconds) * 1000))
+        renewal = .milliseconds(Int64(max(0.05, welcome.renew_seconds) * 1000))
+    }
+}
+
+/// What all jobs of a runner share.
+struct JobContext: Sendable {
+    let door: any ServerDoor
+    let settings: RunnerSettings
+    let place: RunnerPlace
+    let cache: ArtifactCache
+    let logger: Logger
+    let time: any TimeSource
+
+    init(
+        door: any ServerDoor, settings: RunnerSettings, place: RunnerPlace, logger: Logger, time: any TimeSource
+    ) throws {
+        (self.door, self.settings, self.place) = (door, settings, place)
+        (self.logger, self.time) = (logger, time)
+        cache = try ArtifactCache(folder: place.blobs, door: Patient(door: door, time: time))
+    }
+}

@@ -38,7 +38,8 @@ package enum Agents {
         quiet.logLevel = max(logger.logLevel, .warning)
         let group = ServiceGroup(
             configuration: .init(
-                services: [.init(service: AgentService(body))], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+                services: [.init(service: AgentService(body))], gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: quiet))
         try await group.run()
     }
 }

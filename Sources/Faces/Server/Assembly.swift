@@ -137,7 +137,8 @@ package struct House: Sendable {
         if let proxy = options.proxy { services += try agents(proxy) }
         let group = ServiceGroup(
             configuration: .init(
-                services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+                services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: quiet))
         do {
             try await group.run()
         } catch let error as IOError where error.errnoCode == EADDRINUSE {

@@ -50,7 +50,8 @@ struct BlobRoutes: Sendable {
                 hint: "Write sha256: and 64 hexadecimal digits.")
         }
         guard try await blobs.exists(digest) else {
-            throw Problem("blob.not-found", status: 404, "no blob \(digest)", hint: "List a run's with: vagus artifacts RUN")
+            throw Problem(
+                "blob.not-found", status: 404, "no blob \(digest)", hint: "List a run's with: vagus artifacts RUN")
         }
         let reader = try await blobs.open(digest)
         let size = reader.size

@@ -19,7 +19,8 @@ package struct DataFolder: Sendable {
         } catch {
             throw Problem(
                 "data.folder", status: 500, "could not make the data folder \"\(path)\"",
-                detail: (error as NSError).localizedDescription, hint: "Name a folder that you may write to with --data.")
+                detail: (error as NSError).localizedDescription,
+                hint: "Name a folder that you may write to with --data.")
         }
         lock = open(self.path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 else {

@@ -27,7 +27,9 @@ struct Doorman: Sendable {
         }
         throw Problem(
             "auth.refused", status: 401, "this token is unknown, ended or revoked",
-            hint: "Make one with: vagus token create NAME. The first start's token must be redeemed: vagus token redeem NAME")
+            hint:
+                "Make one with: vagus token create NAME. The first start's token must be redeemed: vagus token redeem NAME"
+        )
     }
 
     static func secret(in request: Request) -> String? {

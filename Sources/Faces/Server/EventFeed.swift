@@ -22,7 +22,9 @@ final class EventFeed: Sendable {
         let last = HTTPField.Name("Last-Event-ID").flatMap { request.headers[$0] }
         let text = last ?? request.uri.queryParameters["after"].map(String.init)
         guard let after = Int64(text ?? "0"), after >= 0 else {
-            throw Problem("feed.after", status: 400, "\"after\" is not a sequence number", hint: "Use the \"sequence\" of the last event seen, or 0.")
+            throw Problem(
+                "feed.after", status: 400, "\"after\" is not a sequence number",
+                hint: "Use the \"sequence\" of the last event seen, or 0.")
         }
         let isFree = open.withLock { count in
             guard count < Self.limit else { return false }
@@ -30,7 +32,9 @@ final class EventFeed: Sendable {
             return true
         }
         guard isFree else {
-            throw Problem("feed.full", status: 429, "\(Self.limit) feeds are open already", hint: "Close one, or try again later.")
+            throw Problem(
+                "feed.full", status: 429, "\(Self.limit) feeds are open already", hint: "Close one, or try again later."
+            )
         }
         var response = Response(
             status: .ok,

@@ -103,9 +103,11 @@ struct HTTPFace: HTTPResponder {
     }
 
     private static func cleanID(_ text: String) -> String? {
-        let isClean = (8...64).contains(text.utf8.count) && text.utf8.allSatisfy {
-            (0x30...0x39).contains($0) || (0x61...0x7A).contains($0 | 0x20) || $0 == 0x2D || $0 == 0x5F
-        }
+        let isClean =
+            (8...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy {
+                (0x30...0x39).contains($0) || (0x61...0x7A).contains($0 | 0x20) || $0 == 0x2D || $0 == 0x5F
+            }
         return isClean ? text : nil
     }
 }

@@ -1,5 +1,5 @@
-package import Logging
 import Foundation
+package import Logging
 import Synchronization
 
 /// Log lines for people and machines alike: time, level, label, message, then facts as key=value; on standard error.
@@ -20,7 +20,9 @@ package struct LineLogHandler: LogHandler {
 
     package func log(event: LogEvent) {
         var line = "\(Self.stamp()) \(event.level.rawValue.uppercased()) \(label): \(event.message)"
-        for (key, value) in metadata.merging(event.metadata ?? [:], uniquingKeysWith: { $1 }).sorted(by: { $0.key < $1.key }) {
+        for (key, value) in metadata.merging(event.metadata ?? [:], uniquingKeysWith: { $1 }).sorted(by: {
+            $0.key < $1.key
+        }) {
             line += " \(key)=\(Self.quoted("\(value)"))"
         }
         line += "\n"
@@ -42,6 +44,9 @@ package struct LineLogHandler: LogHandler {
 
     private static func quoted(_ text: String) -> String {
         let isPlain = !text.isEmpty && !text.contains { $0.isWhitespace || $0 == "\"" || $0 == "=" }
-        return isPlain ? text : "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n") + "\""
+        return isPlain
+            ? text
+            : "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+                + "\""
     }
 }

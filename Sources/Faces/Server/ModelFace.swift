@@ -1,12 +1,12 @@
+import API
 import HTTPTypes
 import Hummingbird
-package import Logging
-import NIOCore
-import API
 import Kernel
 import Learners
-import Serving
+package import Logging
+import NIOCore
 import ServiceLifecycle
+import Serving
 import UnixSignals
 
 /// `vagus serve`: one model behind HTTP, a process of its own.
@@ -27,7 +27,8 @@ package struct ModelFace: Sendable {
     }
 
     /// Serves until told to stop.
-    package static func run(_ settings: Settings, logger: Logger, tell: @escaping @Sendable (Int) -> Void) async throws {
+    package static func run(_ settings: Settings, logger: Logger, tell: @escaping @Sendable (Int) -> Void) async throws
+    {
         let time = SystemTime()
         let log = try settings.predictions.map {
             try PredictionLog(

@@ -31,7 +31,9 @@ struct OperationTable: Sendable {
                 continue
             }
             let literals = entry.segments.count - parameters.count
-            if literals > bestLiterals { (best, bestLiterals) = (Match(operation: entry.operation, parameters: parameters), literals) }
+            if literals > bestLiterals {
+                (best, bestLiterals) = (Match(operation: entry.operation, parameters: parameters), literals)
+            }
         }
         if let best { return best }
         guard others.isEmpty else {
@@ -39,7 +41,8 @@ struct OperationTable: Sendable {
                 "method.not-allowed", status: 405, "\(method) is not answered here",
                 hint: "Use \(others.sorted().joined(separator: " or ")).")
         }
-        throw Problem("path.not-found", status: 404, "nothing is at this path", hint: "See docs/openapi.json for all paths.")
+        throw Problem(
+            "path.not-found", status: 404, "nothing is at this path", hint: "See docs/openapi.json for all paths.")
     }
 
     private static func parameters(_ pattern: [String], _ segments: [Substring]) -> [(name: String, value: String)]? {
@@ -60,7 +63,8 @@ struct OperationTable: Sendable {
         var members = Ordered<JSONValue>()
         if let body {
             guard let object = body.object else {
-                throw Problem("body.not-an-object", status: 400, "the body must be a JSON object", hint: "See docs/openapi.json.")
+                throw Problem(
+                    "body.not-an-object", status: 400, "the body must be a JSON object", hint: "See docs/openapi.json.")
             }
             members = object
         }

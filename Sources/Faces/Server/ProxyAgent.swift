@@ -77,7 +77,8 @@ package struct ProxyAgent: Sendable {
         let text = table.json.bytes
         server.swap(try Self.decode(table))
         try Data(text).write(to: file, options: .atomic)
-        logger.info("routing table in force", metadata: ["version": "\(table.version)", "routes": "\(table.routes.count)"])
+        logger.info(
+            "routing table in force", metadata: ["version": "\(table.version)", "routes": "\(table.routes.count)"])
     }
 
     private var file: URL { URL(filePath: settings.folder).appending(path: "routing-table.json") }
@@ -105,7 +106,8 @@ package struct ProxyAgent: Sendable {
             do {
                 _ = try await client.call(Proxies.report, counters())
             } catch {
-                logger.debug("could not tell the counts; they add up until the next time", metadata: ["error": "\(error)"])
+                logger.debug(
+                    "could not tell the counts; they add up until the next time", metadata: ["error": "\(error)"])
             }
             await pause(Self.reportEvery)
         }
@@ -137,7 +139,9 @@ package struct ProxyAgent: Sendable {
     /// The proxy's latency buckets in those of `LatencyHistogram`, each by its upper bound.
     static func histogram(_ buckets: [UInt64]) -> [Int64] {
         var counts = [Int64](repeating: 0, count: LatencyHistogram.bucketCount)
-        for (index, count) in buckets.enumerated() where count > 0 { counts[places[min(index, places.count - 1)]] += Int64(count) }
+        for (index, count) in buckets.enumerated() where count > 0 {
+            counts[places[min(index, places.count - 1)]] += Int64(count)
+        }
         return counts
     }
 

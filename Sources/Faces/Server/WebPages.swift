@@ -81,7 +81,8 @@ struct WebPages: Sendable {
         case .asset(let bytes, let type, let etag):
             let isKnown = request.headers[.ifNoneMatch] == etag
             response = Response(
-                status: isKnown ? .notModified : .ok, body: isKnown ? .init() : .init(byteBuffer: ByteBuffer(bytes: bytes)))
+                status: isKnown ? .notModified : .ok,
+                body: isKnown ? .init() : .init(byteBuffer: ByteBuffer(bytes: bytes)))
             response.headers[.contentType] = type
             response.headers[.eTag] = etag
             response.headers[.cacheControl] = "public, max-age=31536000, immutable"

@@ -1,0 +1,192 @@
+import API
+import Foundation
+import Kernel
+import Logging
+import Manifests
+
+/// Why a job ends before its steps do.
+enum JobStop: Error, Sendable {
+    /// The server said so.
+    case asked(String)
+    /// The lease belongs to somebody else.
+    case lost
+    /// The job's own time limit.
+    case timedOut
+}
+
+/// How the steps of a job ended.
+struct JobResult: Sendable {
+    var status = RunStatus.succeeded
+    var cause: RetrySpec.Cause?
+    var reason: String?
+    var artifacts: [Artifact] = []
+    var tests: TestSummary?
+}
+
+/// One job: its steps, its output on the way up, its lease, its time limit.
+struct JobWork: Sendable {
+    let lease: Lease
+    let shared: JobContext
+    let pace: Pace
+    private var time: any TimeSource { shared.time }
+    private var patient: Patient { Patient(door: shared.door, time: time) }
+
+    init(lease: Lease, shared: JobContext, pace: Pace) {
+        (self.lease, self.shared, self.pace) = (lease, shared, pace)
+    }
+
+    private enum Part: Sendable {
+        case steps(JobResult)
+        case output
+        case stopped(JobStop)
+    }
+
+    /// Works until the job has been given back, one way or another. Throws only when cancelled.
+    func run() async throws {
+        let folder = JobFolder(shared.place, lease)
+        let output = JobOutput(offset: lease.output_offset)
+        do {
+            let result = try await withThrowingTaskGroup(of: Part.self) { group in
+                group.addTask { .stopped(try await renew()) }
+                group.addTask {
+                    try await send(output)
+                    return .output
+                }
+                group.addTask { .steps(try await steps(folder, output)) }
+                defer { group.cancelAll() }
+                return try await heed(&group, output)
+            }
+            if let result { try await report(result) }
+            folder.remove()
+        } catch is CancellationError {
+            try await handBack()
+            throw CancellationError()
+        } catch JobStop.lost {
+            shared.logger.warning("a lease was lost", metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)"])
+        } catch {
+            shared.logger.error(
+                "a job could not be given back",
+                metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)", "error": "\(error)"])
+        }
+    }
+
+    /// Waits for the steps, then for their output to be heard; or for word that they must stop.
+    private func heed(_ group: inout ThrowingTaskGroup<Part, any Error>, _ output: JobOutput) async throws -> JobResult? {
+        var result: JobResult?
+        var isOutputHeard = false
+        while let part = try await group.next() {
+            switch part {
+            case .steps(let ended):
+                result = ended
+                output.close()
+                // Whoever has stopped listening hears no more.
+                if isOutputHeard { return result }
+            case .output:
+                isOutputHeard = true
+                if result != nil { return result }
+            case .stopped(.asked(let reason)):
+                var stopped = JobResult()
+                (stopped.status, stopped.reason) = (.cancelled, reason)
+                return stopped
+            case .stopped: throw JobStop.lost
+            }
+        }
+        return result
+    }
+
+    // MARK: The lease
+
+    /// Keeps the lease until the server says stop.
+    private func renew() async throws -> JobStop {
+        while true {
+            try await time.sleep(for: pace.renewal)
+            do {
+                let state = try await patient.call(Runners.renew, lease.key)
+                if state.stop { return Self.stop(state) }
+            } catch let problem as Problem {
+                if problem.status == 409 || problem.status == 404 { return .lost }
+                throw problem
+            }
+        }
+    }
+
+    private static func stop(_ state: LeaseState) -> JobStop {
+        state.reason == "the lease was lost" ? .lost : .asked(state.reason ?? "it was cancelled")
+    }
+
+    private func send(_ output: JobOutput) async throws {
+        try await output.pump(by: time) { offset, bytes in
+            var input = OutputInput()
+            (input.run, input.stage, input.job, input.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
+            (input.offset, input.bytes) = (offset, Data(bytes).base64EncodedString())
+            let state = try await patient.call(Runners.append, input)
+            return state.stop ? nil : state.output_offset
+        }
+    }
+
+    // MARK: The steps
+
+    private func steps(_ folder: JobFolder, _ output: JobOutput) async throws -> JobResult {
+        let limit = max(1, lease.timeout_seconds)
+        let work = StepsWork(
+            lease: lease, shared: shared, folder: folder, output: output, patient: patient,
+            deadline: time.now.advanced(by: .milliseconds(Int64(limit * 1000))))
+        do {
+            return try await work.run()
+        } catch let error as CancellationError {
+            throw error
+        } catch let problem as Problem where problem.status == 409 {
+            throw JobStop.lost
+        } catch {
+            var result = JobResult()
+            (result.status, result.cause) = (.failed, .failure)
+            result.reason = (error as? Problem)?.message ?? "the runner failed: \(error)"
+            return result
+        }
+    }
+
+    // MARK: Giving back
+
+    private func report(_ result: JobResult) async throws {
+        var report = JobReport()
+        (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
+        (report.status, report.cause, report.reason) = (result.status, result.cause, result.reason)
+        (report.artifacts, report.tests) = (result.artifacts, result.tests)
+        let final = report
+        do {
+            try await keepingLease { _ = try await patient.call(Runners.jobFinished, final) }
+        } catch let problem as Problem where problem.status == 409 {
+            throw JobStop.lost
+        }
+    }
+
+    /// Renews on while something is being told.
+    private func keepingLease(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                try await body()
+                return true
+            }
+            group.addTask {
+                _ = try await renew()
+                return false
+            }
+            defer { group.cancelAll() }
+            while let isDone = try await group.next() { if isDone { return } }
+        }
+    }
+
+    /// The runner stops: somebody else, or its next life, shall go on. Tried once, as there is no time to lose.
+    private func handBack() async throws {
+        var report = JobReport()
+        (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
+        (report.status, report.cause, report.reason) = (.failed, .runner_lost, "its runner was stopped")
+        let (door, final) = (shared.door, report)
+        do {
+            _ = try await despiteCancellation { try await door.call(Runners.jobFinished, final) }
+        } catch {
+            // Nobody to tell: the lease runs out, or the next hello frees it.
+            shared.logger.info("a job was left to its lease", metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)"])
+        }
+    }
+}

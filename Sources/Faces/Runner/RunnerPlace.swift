@@ -1,0 +1,126 @@
+import API
+import Foundation
+import Kernel
+import Manifests
+import Processes
+
+/// The folder of a runner.
+struct RunnerPlace: Sendable {
+    let folder: String
+    var workspaces: String { "\(folder)/workspaces" }
+    var blobs: String { "\(folder)/blobs" }
+    private var processes: String { "\(folder)/processes" }
+
+    init(_ folder: String) throws {
+        self.folder = folder
+        for path in [workspaces, blobs, processes] {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+        }
+    }
+
+    // MARK: Processes
+
+    /// Writes down who runs; gives the file that ``forget(_:)`` removes.
+    func remember(_ identity: ProcessIdentity) throws -> String {
+        let path = "\(processes)/\(identity.pid)-\(identity.startTime).json"
+        try JSONEncoder().encode(identity).write(to: URL(fileURLWithPath: path), options: .atomic)
+        return path
+    }
+
+    func forget(_ path: String) {
+        try? FileManager.default.removeItem(atPath: path)  // a leftover names a process that is no more
+    }
+
+    /// Ends what an earlier life of this runner has left running.
+    func endLeftovers() async {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: processes)) ?? []  // none: nothing to end
+        for name in names {
+            let path = "\(processes)/\(name)"
+            if let data = FileManager.default.contents(atPath: path),
+                let identity = try? JSONDecoder().decode(ProcessIdentity.self, from: data)  // torn file: its process never ran on
+            {
+                await Processes.terminate(identity, grace: .zero)
+            }
+            forget(path)
+        }
+    }
+
+    // MARK: Workspaces
+
+    /// Removes workspaces that nobody has touched for long.
+    func sweep(before: Timestamp) {
+        let runs = (try? FileManager.default.contentsOfDirectory(atPath: workspaces)) ?? []  // none: nothing to sweep
+        for run in runs {
+            let path = "\(workspaces)/\(run)"
+            let facts = try? FileManager.default.attributesOfItem(atPath: path)  // gone meanwhile
+            guard let touched = facts?[.modificationDate] as? Date,
+                Int64(touched.timeIntervalSince1970 * 1e6) < before.microseconds
+            else { continue }
+            JobFolder.remove(path)
+        }
+    }
+}
+
+/// The files of one job: WORKSPACES/<run>/<stage>.<job>/.
+struct JobFolder: Sendable {
+    let folder: String
+    var workspace: String { "\(folder)/workspace" }
+    private var memory: String { "\(folder)/done.json" }
+
+    init(_ place: RunnerPlace, _ lease: Lease) {
+        folder = "\(place.workspaces)/\(lease.run)/\(lease.stage).\(lease.job)"
+    }
+
+    /// Files of one step: script, orders, inputs, outputs.
+    func step(_ index: Int) -> String { "\(folder)/step-\(index)" }
+
+    /// An empty folder for a job that begins.
+    func begin() throws {
+        Self.remove(folder)
+        try Self.make(workspace)
+    }
+
+    /// The reports of the finished steps, for a job that goes on; nil when the folder is not what was kept.
+    func kept(_ lease: Lease) -> [StepReport]? {
+        guard FileManager.default.fileExists(atPath: workspace), let data = FileManager.default.contents(atPath: memory)
+        else { return nil }
+        guard let done = try? [StepReport](json: JSONParser.parse(Array(data)), at: []) else { return nil }  // torn: begin anew
+        return done.count >= lease.first_step ? done : nil
+    }
+
+    /// Writes down which steps are finished, and how.
+    func keep(_ done: [StepReport]) throws {
+        try Data(done.json.bytes).write(to: URL(fileURLWithPath: memory), options: .atomic)
+    }
+
+    /// An empty folder for a step.
+    func makeStep(_ index: Int) throws -> String {
+        Self.remove(step(index))
+        try Self.make("\(step(index))/outputs")
+        try Self.make("\(step(index))/inputs")
+        return step(index)
+    }
+
+    func remove() {
+        Self.remove(folder)
+        // The run's folder goes with its last job; rmdir spares one that is not empty.
+        rmdir((folder as NSString).deletingLastPathComponent)
+    }
+
+    static func make(_ path: String) throws {
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+    }
+
+    /// Removes a folder, those parts of it included that a program has made read-only.
+    static func remove(_ path: String) {
+        do {
+            try FileManager.default.removeItem(atPath: path)
+        } catch {
+            guard let walker = FileManager.default.enumerator(atPath: path) else { return }
+            for case let name as String in walker { chmod("\(path)/\(name)", 0o700) }
+            try? FileManager.default.removeItem(atPath: path)  // the sweep at the next start tries again
+        }
+    }
+}
