@@ -118,7 +118,7 @@ enum Expectations {
     }
 
     private static func figure(_ finding: inout Finding, _ value: Double, _ words: String) throws(Unfit) {
-        let range = try Range(finding.spec)
+        let range = try Bounds(finding.spec)
         finding.observed = value
         finding.success = range.contains(value)
         finding.message = "\(words), \(finding.success ? "" : "not ")\(range.words)"
@@ -135,11 +135,11 @@ enum Expectations {
         // A share such as 0.95 has no exact binary form: 95 of 100 must not fail by its last bit.
         finding.success = Double(good) >= finding.spec.mostly * Double(present) - 1e-9 * Double(max(1, present))
         let share = present == 0 ? 0 : Double(test.unexpected.count) / Double(present)
-        let allowed = finding.spec.mostly < 1 ? "; at least \(percent(finding.spec.mostly)) must" : ""
+        let allowed = finding.spec.mostly < 1 ? "; at least \(percent(finding.spec.mostly)) must hold" : ""
         finding.message =
             test.unexpected.isEmpty
-            ? "all \(counted(present, "value")) \(test.plural)"
-            : "\(test.unexpected.count) of \(counted(present, "value")) (\(percent(share))) do not \(test.plural)"
+            ? "all \(counted(present, "value")) \(test.words.good)"
+            : "\(test.unexpected.count) of \(counted(present, "value")) (\(percent(share))) \(test.words.bad)"
                 + allowed
     }
 
@@ -160,7 +160,7 @@ struct Unfit: Error {
 }
 
 /// Bounds, both included; one may be open.
-struct Range {
+struct Bounds {
     let low: Double
     let high: Double
 

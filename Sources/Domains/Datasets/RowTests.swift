@@ -11,8 +11,14 @@ struct RowTest {
     var missing = 0
     /// Whether missing values are what is tested for.
     var countsMissing = false
-    /// What good values do: "are there".
-    var plural = ""
+    var words: Words
+
+    /// What is said of values: "are there", and of those that break the rule: "are missing".
+    struct Words {
+        let good: String
+        let bad: String
+        init(_ good: String, else bad: String) { (self.good, self.bad) = (good, bad) }
+    }
 }
 
 /// The rules that hold or fail row by row.
@@ -27,7 +33,7 @@ enum RowTests {
         switch spec.expect {
         case .expect_column_values_to_not_be_null:
             let rows = (0..<column.count).filter(column.isMissing)
-            return RowTest(unexpected: rows, missing: rows.count, countsMissing: true, plural: "are there")
+            return RowTest(unexpected: rows, missing: rows.count, countsMissing: true, words: .init("are there", else: "are missing"))
         case .expect_column_values_to_be_unique: return unique(column)
         case .expect_column_values_to_be_in_set: return try members(spec, column, wanted: true)
         case .expect_column_values_to_not_be_in_set: return try members(spec, column, wanted: false)
@@ -41,18 +47,21 @@ enum RowTests {
     // MARK: -
 
     private static func between(_ spec: ExpectationSpec, _ column: Column) throws(Unfit) -> RowTest {
-        let range = try Range(spec)
+        let range = try Bounds(spec)
         guard column.type != .timestamp else {
             throw Unfit("\"\(spec.column ?? "")\" holds times, which min_value and max_value cannot bound")
         }
         let numbers = column.doubles
         // Text that spells no number is NaN, and so outside of every range.
-        return test(column, "lie \(range.words)") { range.contains(numbers[$0]) }
+        return test(column, .init("lie \(range.words)", else: "do not lie \(range.words)")) { range.contains(numbers[$0]) }
     }
 
     private static func members(_ spec: ExpectationSpec, _ column: Column, wanted: Bool) throws(Unfit) -> RowTest {
         guard !spec.value_set.isEmpty else { throw Unfit("\(spec.expect.rawValue) says no value_set") }
-        let words = wanted ? "belong to the set" : "stay out of the set"
+        let words: RowTest.Words =
+            wanted
+            ? .init("belong to the set", else: "do not belong to the set")
+            : .init("stay out of the set", else: "belong to the forbidden set")
         switch column {
         case .int, .float:
             let numbers = Set(spec.value_set.compactMap { $0.double ?? $0.string.flatMap(Double.init) })
@@ -72,18 +81,20 @@ enum RowTests {
         } catch {
             throw Unfit("\"\(pattern)\" is no regular expression")
         }
-        return textTest(column, "match \(pattern)") { text in
+        return textTest(column, .init("match \(pattern)", else: "do not match \(pattern)")) { text in
             expression.firstMatch(in: text, range: NSRange(location: 0, length: text.utf16.count)) != nil
         }
     }
 
     private static func lengths(_ spec: ExpectationSpec, _ column: Column) throws(Unfit) -> RowTest {
-        let range = try Range(spec)
-        return textTest(column, "have lengths \(range.words)") { range.contains(Double($0.unicodeScalars.count)) }
+        let range = try Bounds(spec)
+        return textTest(column, .init("have lengths \(range.words)", else: "do not have lengths \(range.words)")) {
+            range.contains(Double($0.unicodeScalars.count))
+        }
     }
 
     private static func unique(_ column: Column) -> RowTest {
-        repeated((0..<column.count).map(column.text), "are there once only")
+        repeated((0..<column.count).map(column.text), .init("are there once only", else: "are there more than once"))
     }
 
     private static func compound(_ spec: ExpectationSpec, _ frame: Frame) throws(Unfit) -> RowTest {
@@ -94,7 +105,7 @@ enum RowTests {
             let cells = columns.map { $0.text(row) }
             return cells.allSatisfy { $0 == nil } ? nil : cells
         }
-        return repeated(keys, "are there once only")
+        return repeated(keys, .init("are there once only", else: "are there more than once"))
     }
 
     private static func greater(_ spec: ExpectationSpec, _ frame: Frame) throws(Unfit) -> RowTest {
@@ -104,7 +115,8 @@ enum RowTests {
         guard isText(a) == isText(b), (a.type == .timestamp) == (b.type == .timestamp) else {
             throw Unfit("\(a.type.rawValue) and \(b.type.rawValue) cannot be compared")
         }
-        var result = RowTest(plural: "are greater in \(spec.column_a ?? "") than in \(spec.column_b ?? "")")
+        let names = "greater in \(spec.column_a ?? "") than in \(spec.column_b ?? "")"
+        var result = RowTest(words: .init("are \(names)", else: "are not \(names)"))
         for row in 0..<frame.rowCount {
             if a.isMissing(row) || b.isMissing(row) {
                 result.missing += 1
@@ -117,10 +129,10 @@ enum RowTests {
 
     // MARK: -
 
-    private static func repeated<Key: Hashable>(_ keys: [Key?], _ words: String) -> RowTest {
+    private static func repeated<Key: Hashable>(_ keys: [Key?], _ words: RowTest.Words) -> RowTest {
         var counts: [Key: Int] = [:]
         for case let key? in keys { counts[key, default: 0] += 1 }
-        var result = RowTest(plural: words)
+        var result = RowTest(words: words)
         for (row, key) in keys.enumerated() {
             guard let key else {
                 result.missing += 1
@@ -131,8 +143,8 @@ enum RowTests {
         return result
     }
 
-    private static func test(_ column: Column, _ words: String, _ isGood: (Int) -> Bool) -> RowTest {
-        var result = RowTest(plural: words)
+    private static func test(_ column: Column, _ words: RowTest.Words, _ isGood: (Int) -> Bool) -> RowTest {
+        var result = RowTest(words: words)
         for row in 0..<column.count {
             if column.isMissing(row) {
                 result.missing += 1
@@ -144,7 +156,7 @@ enum RowTests {
     }
 
     /// A test of texts, once a level where the column has levels.
-    private static func textTest(_ column: Column, _ words: String, _ isGood: (String) -> Bool) -> RowTest {
+    private static func textTest(_ column: Column, _ words: RowTest.Words, _ isGood: (String) -> Bool) -> RowTest {
         if case .category(let codes, let levels) = column {
             let good = levels.map(isGood)
             return test(column, words) { good[Int(codes[$0])] }

@@ -6,6 +6,8 @@ import Synchronization
 
 /// What the proxies said last, in memory: they repeat it twice a second. The store knows only that they exist.
 final class ProxyWatch: Sendable {
+    /// Rung when a proxy has taken up another table, or come back.
+    static let topic = "Proxy"
     /// A proxy that said nothing for so long counts as away.
     static let patience = Duration.seconds(5)
 
@@ -42,7 +44,8 @@ enum RouteRow {
 
     /// Version of the table since which the service's routes are as they are.
     static func version(of service: ServiceReference, in sql: Connection) throws -> Int64 {
-        try sql.value("SELECT version FROM delivery_route WHERE \(service.rows)") ?? 0
+        // A service without routes may have lost them with the newest table.
+        try sql.value("SELECT version FROM delivery_route WHERE \(service.rows)") ?? tableVersion(in: sql)
     }
 
     static func tableVersion(in sql: Connection) throws -> Int64 {

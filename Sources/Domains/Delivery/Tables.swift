@@ -27,8 +27,7 @@ enum Tables {
                 CREATE TABLE delivery_copy (
                     id TEXT PRIMARY KEY, project TEXT NOT NULL, service TEXT NOT NULL, revision BIGINT NOT NULL,
                     number BIGINT NOT NULL, state TEXT NOT NULL, host TEXT, port BIGINT, ordered_at BIGINT NOT NULL,
-                    started_at BIGINT, is_ready BIGINT NOT NULL, good BIGINT NOT NULL, bad BIGINT NOT NULL,
-                    probed_at BIGINT, unready_at BIGINT, stop_at BIGINT, reason TEXT)
+                    started_at BIGINT, is_ready BIGINT NOT NULL, unready_at BIGINT, stop_at BIGINT, reason TEXT)
                 """,
                 "CREATE INDEX delivery_copy_service ON delivery_copy (project, service)",
                 """
@@ -233,10 +232,6 @@ struct CopyRow: Sendable, Equatable {
     var orderedAt: Timestamp
     var startedAt: Timestamp?
     var isReady = false
-    /// Good and bad answers in a row.
-    var good = 0
-    var bad = 0
-    var probedAt: Timestamp?
     /// Since when it is not well.
     var unreadyAt: Timestamp?
     /// When the order to stop was given: it gets no traffic from then on.
@@ -259,9 +254,6 @@ struct CopyRow: Sendable, Equatable {
         orderedAt = try row.get("ordered_at")
         startedAt = try row.get("started_at")
         isReady = try row.get("is_ready")
-        good = try row.get("good")
-        bad = try row.get("bad")
-        probedAt = try row.get("probed_at")
         unreadyAt = try row.get("unready_at")
         stopAt = try row.get("stop_at")
         reason = try row.get("reason")
@@ -279,6 +271,16 @@ struct CopyRow: Sendable, Equatable {
             .map(CopyRow.init(row:))
     }
 
+    static func find(_ id: InstanceID, in sql: Connection) throws -> CopyRow? {
+        try sql.row("SELECT * FROM delivery_copy WHERE id = \(id.text)").map(CopyRow.init(row:))
+    }
+
+    /// All copies of all services, by state when one is given.
+    static func all(_ state: State? = nil, in sql: Connection) throws -> [CopyRow] {
+        let only: Statement = state.map { "WHERE state = \($0)" } ?? ""
+        return try sql.rows("SELECT * FROM delivery_copy \(only) ORDER BY id").map(CopyRow.init(row:))
+    }
+
     static func ids(in sql: Connection) throws -> Set<InstanceID> {
         Set(try sql.rows("SELECT id FROM delivery_copy").map { InstanceID(try $0.get(0)) })
     }
@@ -287,13 +289,12 @@ struct CopyRow: Sendable, Equatable {
         try sql.run(
             """
             INSERT INTO delivery_copy (id, project, service, revision, number, state, host, port, ordered_at,
-                started_at, is_ready, good, bad, probed_at, unready_at, stop_at, reason)
+                started_at, is_ready, unready_at, stop_at, reason)
             VALUES (\(id.text), \(service.project), \(service.name), \(revision), \(number), \(state),
-                    \(host.sqlValue), \(port.sqlValue), \(orderedAt), \(startedAt.sqlValue), \(isReady), \(good),
-                    \(bad), \(probedAt.sqlValue), \(unreadyAt.sqlValue), \(stopAt.sqlValue), \(reason.sqlValue))
+                    \(host.sqlValue), \(port.sqlValue), \(orderedAt), \(startedAt.sqlValue), \(isReady),
+                    \(unreadyAt.sqlValue), \(stopAt.sqlValue), \(reason.sqlValue))
             ON CONFLICT (id) DO UPDATE SET state = excluded.state, host = excluded.host, port = excluded.port,
-                started_at = excluded.started_at, is_ready = excluded.is_ready, good = excluded.good,
-                bad = excluded.bad, probed_at = excluded.probed_at, unready_at = excluded.unready_at,
+                started_at = excluded.started_at, is_ready = excluded.is_ready, unready_at = excluded.unready_at,
                 stop_at = excluded.stop_at, reason = excluded.reason
             """)
     }

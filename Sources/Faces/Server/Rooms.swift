@@ -2,9 +2,12 @@ import API
 import Blobs
 import Client
 import Experiments
+import Foundation
 import Kernel
 import Logging
 import Outbound
+import Pipelines
+import Runner
 import Serving
 
 /// Every domain, with what it is handed. A new room is one line here.
@@ -15,7 +18,19 @@ enum Rooms {
         [
             ExperimentsDomain(context: context, blobs: blobs),
             ServingDomain(context: context),
+            PipelinesDomain(
+                context: context, blobs: blobs,
+                settings: PipelinesSettings(
+                    repositories: folder.file("repositories"), logs: folder.file("logs"), environment: environment)),
         ]
+    }
+
+    /// All that a child process sees of this one's environment: where programs are, and how text is written.
+    private static var environment: [String: String] {
+        let own = ProcessInfo.processInfo.environment
+        var given = ["PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"]
+        for name in ["PATH", "HOME", "LANG"] { if let value = own[name] { given[name] = value } }
+        return given
     }
 
     /// Takes jobs until cancelled.
@@ -23,6 +38,10 @@ enum Rooms {
         client: VagusClient, name: String, labels: [String], folder: DataFolder, config: ServerConfig,
         executable: String, logger: Logger
     ) async throws {
-        try await Task.sleep(for: .seconds(86_400))
+        let settings = RunnerSettings(
+            name: name, folder: folder.file("runner/\(name)"), capacity: config.run_capacity, labels: labels,
+            datasets: config.datasets ?? folder.file("datasets"), vagus: executable, xgboost: config.xgboost_library,
+            environment: environment, version: vagusVersion)
+        try await RunnerAgent(client: client, settings: settings, logger: logger).run()
     }
 }
