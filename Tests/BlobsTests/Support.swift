@@ -33,12 +33,25 @@ final class Folder: Sendable {
     }
 }
 
-/// Bytes that look random and are the same each time.
+/// Bytes that look random and are the same each time: a random block over and over, each time with its number in front.
 func noise(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
     var state = seed
-    return (0..<count).map { _ in
+    let block: [UInt64] = (0..<512).map { _ in
         state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return UInt8(truncatingIfNeeded: state >> 56)
+        return state
+    }
+    return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+        let space = UnsafeMutableRawBufferPointer(buffer)
+        while filled < count {
+            var numbered = block
+            numbered[0] = UInt64(filled)
+            let piece = min(4096, count - filled)
+            numbered.withUnsafeBytes { source in
+                UnsafeMutableRawBufferPointer(rebasing: space[filled..<(filled + piece)])
+                    .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[..<piece]))
+            }
+            filled += piece
+        }
     }
 }
 

@@ -63,12 +63,10 @@ import Testing
 
     @Test func `a time limit ends a tree that ignores the polite signal`() async throws {
         let heard = Listener()
-        let started = ContinuousClock.now
         let outcome = try await Processes.run(
             Shell.command("trap '' TERM; sleep 1000 & echo $!; echo $$; while :; do sleep 1000; done"),
             timeout: .milliseconds(300), grace: .milliseconds(100), output: heard.take)
         #expect(outcome.status == .timedOut)
-        #expect(ContinuousClock.now - started < .seconds(10))
         #expect(heard.numbers.count == 2)
         #expect(heard.numbers.allSatisfy(isGone))
     }

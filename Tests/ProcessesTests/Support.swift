@@ -103,9 +103,9 @@ final class Folder: Sendable {
 /// True when nothing runs under this number any more.
 func isGone(_ pid: Int32) -> Bool { ProcessEntry(pid: pid)?.hasEnded ?? true }
 
-/// Looks again and again until something of the outside world holds; false after ten seconds.
+/// Looks again and again until something of the outside world holds; false after a minute.
 func eventually(_ holds: () -> Bool) async -> Bool {
-    let deadline = ContinuousClock.now + .seconds(10)
+    let deadline = ContinuousClock.now + .seconds(60)
     while ContinuousClock.now < deadline {
         if holds() { return true }
         await Task.yield()

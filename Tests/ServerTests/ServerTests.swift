@@ -104,7 +104,6 @@ private func manifest(_ name: String) -> ApplyInput {
         ("POST", "/api/v1/apply", "[]", 400), ("POST", "/api/v1/apply", "{\"documents\":3}", 422),
         ("GET", "/api/v1/event-log?limit=x", "", 422), ("GET", "/api/v1/event-log?limit=0", "", 422),
         ("GET", "/api/v1/projects/default/resources/services/none", "", 404), ("GET", "/api/v1/blobs/zzz", "", 400),
-        ("GET", "/api/v1/projects/%zz/resources/services", "", 404),
     ])
     func `a request that cannot be answered is a problem with its status`(
         method: String, path: String, body: String, status: Int

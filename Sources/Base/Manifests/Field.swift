@@ -60,7 +60,7 @@ extension Field where Root: Manifest {
                         hint: "Add \"\(name):\". \(help)")
                 }
                 let value = try Value(json: json, at: at + [name])
-                if let range, let number = json.double, !range.contains(number) {
+                if let range, let number = json.double ?? value.json.double, !range.contains(number) {
                     throw ManifestError(
                         at: at + [name], message: "\(json.text) is out of range for \"\(name)\"",
                         hint: "Use a value from \(plain(range.lowerBound)) to \(plain(range.upperBound)).")

@@ -7,7 +7,10 @@ package struct ProxyConfiguration: Sendable {
     /// Client connections at once; further ones are closed as soon as they are accepted.
     package var maxConnections = 16_384
     /// Unused keep-alive connections kept to one endpoint, per event loop.
-    package var maxIdlePerEndpoint = 64
+    ///
+    /// Age thins them out (`upstreamIdleTimeout`); a limit below the usual number of requests at once makes
+    /// connections close and open all the time.
+    package var maxIdlePerEndpoint = 1_024
     /// Time a client may leave a connection unused between two requests.
     package var idleTimeout: Duration = .seconds(75)
     /// Time from the first byte of a request head to its last; later is answered 408 (slow loris).

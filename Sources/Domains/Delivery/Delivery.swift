@@ -1,1 +1,105 @@
-// Delivery
+// Services: kept up, rolled out step by step, judged, and taken back when they are worse than what was there before.
+//
+// What comes in: a `Service` that somebody applies, a `Services.deploy` of a pipeline, the counts of the proxies.
+// What goes out: copies on a `Platform`, the routing table that the proxies ask for, the status of each service, DORA.
+//
+//   applied / deployed ──▶ revision (frozen workload) ──▶ rollout ──▶ copies, weights ──▶ routing table ──▶ proxies
+//                                                            ▲                                               │
+//                                             verdicts ◀── analyses ◀────────── counts per revision ◀────────┘
+//
+// Tables (all `delivery_…`): service (numbers, stable revision), revision, copy (ordered → running → stopping → gone),
+// rollout (one row an attempt: the state machine and DORA's evidence), analysis, counter / total / traffic (what was counted),
+// proxy, route / table (the routing table and its version).
+//
+// Events: service.revision-created, rollout.started / step / paused / promoted / aborted / superseded / rolled_back /
+// recovered, instance.started / stopped / lost. All are about the Service.
+//
+// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), StartLoop and StopLoop act, ProbeLoop and Lookout look.
+// A crash at any moment loses nothing: every intent is a row before it is done, and every act may be repeated.
+//
+// Files: Tables, RolloutRow, TrafficRow (SQL) · RolloutView (what is seen) · RolloutDecision, CanaryAnalysis, RolloutWords,
+// DoraMath (pure) · RolloutWriter, CopyBook, Verbs (change rows) · RoutingTable · ProcessPlatform (copies as processes).
+package import API
+package import Kernel
+import Logging
+package import SQL
+
+/// How delivery is set up in this house.
+package struct DeliverySettings: Sendable {
+    /// What begins the command of a copy that serves a model: `[".../vagus", "serve"]`.
+    package var serveCommand: [String]
+    /// Folder under which copies that serve models write what they predicted.
+    package var predictions: String
+    /// The proxy whose address people are shown.
+    package var proxy: String
+
+    package init(serveCommand: [String], predictions: String, proxy: String = "proxy") {
+        (self.serveCommand, self.predictions, self.proxy) = (serveCommand, predictions, proxy)
+    }
+}
+
+/// The room of services, rollouts and DORA.
+package struct DeliveryDomain: Domain {
+    package static let name = "delivery"
+    private let context: DomainContext
+    private let platform: any Platform
+    private let settings: DeliverySettings
+    private let watch = ProxyWatch()
+    private let probes = ProbeBook()
+
+    package init(context: DomainContext, platform: any Platform, settings: DeliverySettings) {
+        (self.context, self.platform, self.settings) = (context, platform, settings)
+    }
+
+    package var migrations: [Migration] { Tables.migrations }
+
+    package func routes(_ routes: inout Routes) { addRoutes(&routes, verbs, ProxyDesk(store: context.store, watch: watch)) }
+
+    package var loops: [any RunnableLoop] {
+        let (store, logger) = (context.store, context.logger(for: Self.name))
+        return [
+            ReconcileLoop(rolloutLoop, store: store, logger: logger),
+            ReconcileLoop(startLoop, store: store, width: 8, logger: logger),
+            ReconcileLoop(stopLoop, store: store, width: 32, logger: logger),
+            ReconcileLoop(probeLoop, store: store, width: 32, logger: logger),
+            ReconcileLoop(lookout, store: store, logger: logger),
+        ]
+    }
+
+    var verbs: Verbs { Verbs(store: context.store, freezer: freezer, proxies: watch, url: url) }
+    var rolloutLoop: RolloutLoop { RolloutLoop(store: context.store, freezer: freezer, proxies: watch, url: url) }
+    var startLoop: StartLoop { StartLoop(store: context.store, platform: platform, settings: settings) }
+    var stopLoop: StopLoop { StopLoop(store: context.store, platform: platform, proxies: watch) }
+    var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platform: platform, book: probes) }
+    var lookout: Lookout { Lookout(store: context.store, platform: platform) }
+
+    private var freezer: WorkloadFreezer { WorkloadFreezer(caller: context.caller) }
+    private var url: ProxyURL { ProxyURL(proxy: settings.proxy) }
+
+    /// Refuses a service whose judgements cannot be read, before anything is rolled out.
+    package func admit(_ resource: Resource, in change: Change) throws {
+        guard resource.kind == ServiceKind.name else { return }
+        let spec = try ServiceSpec(json: resource.spec, at: [])
+        for (name, analysis) in spec.rollout.analysis where analysis.judge.method == .threshold {
+            let (success, failure) = (analysis.judge.success, analysis.judge.failure)
+            guard success != nil || failure != nil else {
+                throw Problem(
+                    "service.judge", status: 422, "the threshold judge of analysis \"\(name)\" has no bound",
+                    hint: "Write `success: \"result < 0.01\"`, `failure: …`, or both.",
+                    location: "rollout.analysis.\(name).judge")
+            }
+            for text in [success, failure].compactMap({ $0 }) where Comparison(text) == nil {
+                throw Problem(
+                    "service.judge", status: 422, "\"\(text)\" is not a comparison that can be judged",
+                    hint: "Write it like `result < 0.01`, with one of < <= > >= == !=.",
+                    location: "rollout.analysis.\(name).judge")
+            }
+        }
+    }
+
+    /// A deleted service is off the table, and its copies are told to stop, in the transaction that deletes it.
+    package func release(_ resource: Resource, in change: Change) throws {
+        guard resource.kind == ServiceKind.name else { return }
+        try RolloutLoop.release(ServiceReference(project: resource.project, name: resource.name), in: change)
+    }
+}

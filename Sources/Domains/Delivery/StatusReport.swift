@@ -27,7 +27,9 @@ enum StatusReport {
         (status.project, status.service) = (name.project, name.name)
         (status.phase, status.message) = RolloutWords.tell(view, now: now)
         if let rollout = view.rollout {
-            status.steps = rollout.isDirect && rollout.isUnderWay ? 0 : RolloutPlan(rollout.settings, isDirect: rollout.isRollback || rollout.origin == nil).stages.count
+            // A rollout promoted in full skips its steps, yet it has them.
+            let hasSteps = !rollout.isRollback && rollout.origin != nil
+            status.steps = RolloutPlan(rollout.settings, isDirect: !hasSteps).stages.count
             status.step = rollout.isUnderWay || rollout.completion == .aborted ? rollout.step : nil
             if rollout.isUnderWay { status.step_name = RolloutPlan.words(rollout.plan.stage(rollout.step)) }
             status.aborted = rollout.completion == .aborted

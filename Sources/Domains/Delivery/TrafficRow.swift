@@ -63,6 +63,7 @@ enum TrafficRow {
         let old = try sql.row(
             "SELECT * FROM delivery_traffic WHERE \(service.rows) AND at = \(end) AND revision = \(revision)"
         ).map(counts)
+        if old == nil { try forget(in: change) }
         let point = (old ?? Counts()) + difference
         try sql.run(
             """
@@ -85,7 +86,7 @@ enum TrafficRow {
     }
 
     /// Forgets what is older than is kept.
-    static func forget(in change: Change) throws {
+    private static func forget(in change: Change) throws {
         let end = change.now.advanced(by: .zero - kept)
         try change.sql.run("DELETE FROM delivery_traffic WHERE at < \(end)")
         try change.sql.run("DELETE FROM delivery_counter WHERE seen_at < \(end)")

@@ -1,0 +1,33 @@
+import API
+import Kernel
+import Manifests
+
+extension DeliveryDomain {
+    /// What each operation of this room does.
+    func addRoutes(_ routes: inout Routes, _ verbs: Verbs, _ desk: ProxyDesk) {
+        let store = verbs.store
+        routes.on(Services.status) { input, _ in
+            try await verbs.status(ServiceReference(project: input.project, name: input.name))
+        }
+        routes.on(Services.list) { input, _ in ItemList(try await verbs.list(input.project)) }
+        routes.on(Services.deploy) { input, call in try await verbs.deploy(input, call) }
+        routes.on(Services.promote) { input, call in try await verbs.promote(input, call) }
+        routes.on(Services.abort) { input, call in try await verbs.abort(input, call) }
+        routes.on(Services.undo) { input, call in try await verbs.undo(input, call) }
+        routes.on(Services.traffic) { input, _ in
+            let name = ServiceReference(project: input.project, name: input.name)
+            let since = input.since ?? store.time.now.advanced(by: .seconds(-3600))
+            _ = try await verbs.status(name)
+            return ItemList(try await store.read { try TrafficRow.points(name, since: since, in: $0) })
+        }
+        routes.on(Proxies.table) { input, _ in try await desk.table(input) }
+        routes.on(Proxies.report) { input, _ in
+            try await desk.report(input)
+            return Nothing()
+        }
+        routes.on(Dora.get) { input, _ in
+            let now = store.time.now
+            return try await store.read { try DoraMath.report(input, now: now, in: $0) }
+        }
+    }
+}
