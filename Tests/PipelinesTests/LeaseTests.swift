@@ -54,11 +54,8 @@ import Testing
         let new = try await it.lease("one", incarnation: "b")
         #expect(new.first_step == 1)
         #expect(new.attempt == 2)
-        var input = LeaseInput()
-        (input.name, input.incarnation) = ("one", "a")
-        let stale = await #expect(throws: Problem.self) { [input] in
-            _ = try await it.house.call(Runners.lease, input)
-        }
+        let input = LeaseInput.of("one", "a")
+        let stale = await #expect(throws: Problem.self) { try await it.house.call(Runners.lease, input) }
         #expect(stale?.code == "runner.unknown")
     }
 

@@ -70,7 +70,7 @@ import Testing
             #expect(try logs.append(Array("hello world".utf8), at: 0, to: key, epoch: 1).offset == 11)
             #expect(try logs.append(Array("o wo".utf8), at: 4, to: key, epoch: 1).offset == 11)
             #expect(try logs.append(Array("gap".utf8), at: 20, to: key, epoch: 1).offset == 11)
-            #expect(try String(decoding: logs.read(key, from: 0, limit: 100), as: UTF8.self) == "hello world")
+            #expect(try logs.text(key) == "hello world")
         }
     }
 
@@ -80,7 +80,7 @@ import Testing
             #expect(try logs.fence(key, epoch: 2) == 3)
             #expect(try logs.append(Array("late".utf8), at: 3, to: key, epoch: 1).isFenced)
             #expect(try logs.append(Array("two".utf8), at: 3, to: key, epoch: 2) == .init(offset: 6))
-            #expect(try String(decoding: logs.read(key, from: 0, limit: 100), as: UTF8.self) == "onetwo")
+            #expect(try logs.text(key) == "onetwo")
         }
     }
 
@@ -123,5 +123,11 @@ import Testing
         #expect(judge(Self.status(2, stable: 1, completion: .rolled_back)) == .failed("why"))
         #expect(judge(Self.status(2, stable: 1, newest: 3)) == .failed("revision 2 was superseded by revision 3"))
         #expect(judge(Self.status(2, stable: nil)) == .going)
+    }
+}
+
+extension LogBook {
+    fileprivate func text(_ key: JobKey) throws -> String {
+        String(decoding: try read(key, from: 0, limit: 1000), as: UTF8.self)
     }
 }

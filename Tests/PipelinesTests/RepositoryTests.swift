@@ -148,9 +148,8 @@ import Testing
         (input.pipeline, input.commit) = ("shop", first)
         #expect(try await it.house.call(Runs.start, input).commit == first)
         input.commit = "nowhere"
-        let missing = await #expect(throws: Problem.self) { [input] in
-            _ = try await it.house.call(Runs.start, input)
-        }
+        let nowhere = input
+        let missing = await #expect(throws: Problem.self) { try await it.house.call(Runs.start, nowhere) }
         #expect(missing?.code == "commit.not-found")
     }
 

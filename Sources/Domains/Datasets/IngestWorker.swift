@@ -46,7 +46,7 @@ package struct IngestWorker: Worker {
             // JSON Lines may leave keys out of any line, but not out of all of them.
             if table.rowsRead > 0 { try requireAll(schema, in: table.header) }
             return table
-        } catch where error.code == .unknownColumn {
+        } catch  where error.code == .unknownColumn {
             let header = try source.type == .csv ? header(path) : nil
             throw missing(schema, header, source, dataset, otherwise: error)
         } catch {
@@ -92,8 +92,9 @@ package struct IngestWorker: Worker {
             log("no schema declared; found: \(types)")
         }
         if !dropped.isEmpty {
-            log("left out \(counted(dropped.count, "column")) that the schema does not name: "
-                + dropped.joined(separator: ", "))
+            log(
+                "left out \(counted(dropped.count, "column")) that the schema does not name: "
+                    + dropped.joined(separator: ", "))
         }
         if table.rejectedCount > 0 {
             log("put \(counted(table.rejectedCount, "row")) aside that do not fit the schema")

@@ -33,7 +33,9 @@ enum RowTests {
         switch spec.expect {
         case .expect_column_values_to_not_be_null:
             let rows = (0..<column.count).filter(column.isMissing)
-            return RowTest(unexpected: rows, missing: rows.count, countsMissing: true, words: .init("are there", else: "are missing"))
+            return RowTest(
+                unexpected: rows, missing: rows.count, countsMissing: true,
+                words: .init("are there", else: "are missing"))
         case .expect_column_values_to_be_unique: return unique(column)
         case .expect_column_values_to_be_in_set: return try members(spec, column, wanted: true)
         case .expect_column_values_to_not_be_in_set: return try members(spec, column, wanted: false)
@@ -53,7 +55,9 @@ enum RowTests {
         }
         let numbers = column.doubles
         // Text that spells no number is NaN, and so outside of every range.
-        return test(column, .init("lie \(range.words)", else: "do not lie \(range.words)")) { range.contains(numbers[$0]) }
+        return test(column, .init("lie \(range.words)", else: "do not lie \(range.words)")) {
+            range.contains(numbers[$0])
+        }
     }
 
     private static func members(_ spec: ExpectationSpec, _ column: Column, wanted: Bool) throws(Unfit) -> RowTest {

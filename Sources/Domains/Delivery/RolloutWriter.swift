@@ -162,6 +162,8 @@ struct RolloutWriter {
         rollout.completion = rollout.isRollback ? .rolled_back : rollout.isFull ? .fast_promoted : .promoted
         rollout.outcome = .succeeded
         rollout.finishedAt = now
+        // It was found good after all: single errors on the way were no sign.
+        rollout.firstBadAt = nil
         try rollout.write(in: sql)
         try tell(rollout.isRollback ? "rollout.rolled-back" : "rollout.promoted", rollout, [:])
         try forget(service)

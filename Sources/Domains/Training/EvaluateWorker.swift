@@ -29,7 +29,9 @@ package struct EvaluateWorker: Worker {
         let bias = try Self.bias(spec.bias, frame, scores, labels, log)
         let verdicts = gates.judge(Self.figures(metrics, champion, bias), hasChampion: champion != nil)
         for gate in verdicts {
-            log("\(gate.passed ? "ok    " : "FAILED") \(gate.require)\(gate.message.isEmpty ? "" : ": ")\(gate.message)")
+            log(
+                "\(gate.passed ? "ok    " : "FAILED") \(gate.require)\(gate.message.isEmpty ? "" : ": ")\(gate.message)"
+            )
         }
         return try finish(order, frame, metrics, champion, bias, verdicts)
     }

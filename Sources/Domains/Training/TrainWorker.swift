@@ -99,7 +99,8 @@ package struct TrainWorker: Worker {
             "format": .string(bundle.predictor.format), "data_digest": .string(digest),
             "feature_count": .count(bundle.predictor.featureNames.count), "rows": .count(train.rowCount),
         ]
-        let last = learned.history.indices.contains(learned.keptRounds - 1) ? learned.history[learned.keptRounds - 1] : [:]
+        let last =
+            learned.history.indices.contains(learned.keptRounds - 1) ? learned.history[learned.keptRounds - 1] : [:]
         for (name, value) in RoundTeller.sorted(last) where value.isFinite { result.metrics[name] = value }
         result.report = [
             "algorithm": .string(spec.algorithm.rawValue), "target": .string(spec.target),

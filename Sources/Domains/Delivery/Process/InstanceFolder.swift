@@ -1,0 +1,170 @@
+import API
+import Foundation
+import Glibc
+import Kernel
+import Manifests
+import Processes
+
+/// The folder of one copy: `instance.json` (what was meant and which process it became), `work/`, `output.log`.
+struct InstanceFolder: Sendable {
+    let path: String
+
+    /// What is written down of a copy: the intent before it is started, its process after.
+    struct Record: Codable, Sendable, Equatable {
+        var id: String
+        var project: String
+        var service: String
+        var revision: Int
+        var port: Int
+        var started_at: Int64
+        var process: ProcessIdentity?
+        /// When it was told to stop, or found ended; its folder is kept for the log.
+        var ended_at: Int64?
+
+        var instanceID: InstanceID { InstanceID(id) }
+
+        func instance(isRunning: Bool) -> Instance {
+            Instance(
+                id: instanceID, service: Reference(project: project, name: service), revision: revision,
+                host: "127.0.0.1", port: port, startedAt: Timestamp(microseconds: started_at), isRunning: isRunning)
+        }
+    }
+
+    var work: String { "\(path)/work" }
+    var log: String { "\(path)/output.log" }
+    private var record: String { "\(path)/instance.json" }
+
+    /// Bytes of output after which the log begins anew; the part before is kept once, as `output.log.1`.
+    static let logLimit: UInt64 = 64 << 20
+
+    /// Folder names are ids with their slashes as dots: no part of an id holds a dot.
+    static func name(_ id: InstanceID) -> String { id.text.split(separator: "/").joined(separator: ".") }
+
+    /// What is written down; nil when nothing is, or nothing that can be read.
+    func read() -> Record? {
+        guard let data = FileManager.default.contents(atPath: record) else { return nil }
+        // A record that cannot be read is as good as none: writing it is atomic, so it was never ours.
+        return try? JSONDecoder().decode(Record.self, from: data)  // see above
+    }
+
+    /// Written whole or not at all, and on the disk before it is relied upon.
+    func write(_ value: Record) throws {
+        let data = try JSONEncoder().encode(value)
+        let partial = record + ".partial"
+        let file = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
+        guard file >= 0 else { throw Self.failure("write", partial) }
+        let written = data.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+        let isWhole = written == data.count && fsync(file) == 0
+        close(file)
+        guard isWhole, rename(partial, record) == 0 else { throw Self.failure("write", record) }
+    }
+
+    func makeFolders() throws { try FileManager.default.createDirectory(atPath: work, withIntermediateDirectories: true) }
+
+    /// Takes the working folder away; the log stays.
+    func clear() {
+        try? FileManager.default.removeItem(atPath: work)  // what is left is taken away with the folder, later
+    }
+
+    func remove() {
+        try? FileManager.default.removeItem(atPath: path)  // tried again at the next look
+    }
+
+    /// Begins the log anew when it has grown too long. The program keeps its descriptor, which only ever appends, so the file
+    /// is copied and cut rather than renamed; lines written between the two are lost.
+    func boundLog() {
+        var info = stat()
+        guard stat(log, &info) == 0, UInt64(info.st_size) > Self.logLimit else { return }
+        let old = log + ".1"
+        try? FileManager.default.removeItem(atPath: old)  // there is none the first time
+        try? FileManager.default.copyItem(atPath: log, toPath: old)  // a full disk: better cut than fuller still
+        truncate(log, 0)
+    }
+
+    static func failure(_ verb: String, _ path: String) -> Problem {
+        let reason = strerror(errno).map { String(cString: $0).lowercased() } ?? "error \(errno)"
+        return Problem(
+            "instance.folder", status: 500, "could not \(verb) \"\(path)\": \(reason)",
+            hint: "Look at the space and the rights of the data folder.")
+    }
+}
+
+/// Looking into /proc for a copy whose process was started but not written down.
+enum ProcessSearch {
+    /// The leader of the session whose environment carries this instance.
+    static func leader(of id: InstanceID) -> ProcessIdentity? {
+        let wanted = Array("VAGUS_INSTANCE=\(id.text)".utf8)
+        guard let boot = ProcessIdentity.current?.bootID,
+            let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc")  // none: nothing to adopt
+        else { return nil }
+        for pid in names.compactMap({ Int32($0) }) {
+            // The leader of a session was started by us; what it started carries the variable too.
+            guard getsid(pid) == pid, carries(wanted, pid), let start = startTime(pid) else { continue }
+            return ProcessIdentity(pid: pid, startTime: start, bootID: boot, marker: "VAGUS_INSTANCE=\(id.text)")
+        }
+        return nil
+    }
+
+    private static func carries(_ wanted: [UInt8], _ pid: Int32) -> Bool {
+        guard let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { return false }
+        return environment.split(separator: 0).contains { $0.elementsEqual(wanted) }
+    }
+
+    /// Field 22 of /proc/<pid>/stat (proc(5)); counted from the last bracket, as the name may hold anything. Nil for a zombie.
+    private static func startTime(_ pid: Int32) -> UInt64? {
+        guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat"),
+            let bracket = stat.lastIndex(of: UInt8(ascii: ")"))
+        else { return nil }
+        let fields = stat[(bracket + 1)...].split(separator: UInt8(ascii: " "))
+        guard fields.count > 19, fields[0].first != UInt8(ascii: "Z") else { return nil }
+        return UInt64(String(decoding: fields[19], as: UTF8.self))
+    }
+}
+
+/// Sockets of this machine, for ports that are free and ports that answer.
+enum LocalPort {
+    /// A port of 127.0.0.1 that nobody listens on now.
+    static func free() throws -> Int {
+        let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard handle >= 0 else { throw InstanceFolder.failure("open", "socket") }
+        defer { close(handle) }
+        var address = self.address(port: 0)
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
+                bind(handle, raw, length) == 0 ? getsockname(handle, raw, &length) : -1
+            }
+        }
+        guard result == 0 else { throw InstanceFolder.failure("bind", "127.0.0.1") }
+        return Int(UInt16(bigEndian: address.sin_port))
+    }
+
+    /// Whether somebody accepts connections. Blocks for at most the timeout.
+    static func isOpen(_ port: Int, timeout: Duration) -> Bool {
+        let handle = socket(
+            AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+        guard handle >= 0 else { return false }
+        defer { close(handle) }
+        var address = self.address(port: port)
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(handle, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        if result == 0 { return true }
+        guard errno == EINPROGRESS else { return false }
+        var waiting = pollfd(fd: handle, events: Int16(POLLOUT), revents: 0)
+        guard poll(&waiting, 1, Int32(clamping: Int64(timeout / .milliseconds(1)))) == 1 else { return false }
+        var failure: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        return getsockopt(handle, SOL_SOCKET, SO_ERROR, &failure, &size) == 0 && failure == 0
+    }
+
+    private static func address(port: Int) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(clamping: port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        return address
+    }
+}

@@ -1,0 +1,213 @@
+package import API
+import Dispatch
+import Foundation
+package import Kernel
+import Manifests
+import Processes
+import Synchronization
+
+/// Copies as processes of this machine, each in a session of its own, so that they outlive the server.
+///
+/// A copy is a folder `<folder>/<id>/` with `instance.json`, `work/` and `output.log`. The intent (id, port) is written before
+/// the process is started, its identity (pid and start time) after. Whoever comes later finds it by looking: by the
+/// identity, or, if the server died between the two, by `VAGUS_INSTANCE=<id>` in the environment of a running process.
+package final class ProcessPlatform: Platform {
+    /// Unpacks a tree, named by its digest, into a folder that is there and empty.
+    package typealias Unpack = @Sendable (_ digest: String, _ folder: String) async throws -> Void
+    /// Asks with GET; the status code, or nil when there was no answer in time.
+    package typealias HTTPGet = @Sendable (_ url: String, _ timeout: Duration) async -> Int?
+
+    private let folder: String
+    private let time: any TimeSource
+    private let unpack: Unpack
+    private let httpGet: HTTPGet
+    /// Blocking looks at files and sockets; never on the pool of Swift.
+    private let queue = DispatchQueue(label: "vagus.delivery.platform", attributes: .concurrent)
+    private let starting = Mutex<Set<InstanceID>>([])
+
+    /// Folders of ended copies that are kept for their logs.
+    package static let endedLimit = 50
+    /// Where programs are looked for when a service sets no PATH.
+    private static let searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+    /// - Parameters:
+    ///   - folder: Holds a folder for each copy; made when it is not there.
+    ///   - time: Where the time of a start comes from.
+    package init(folder: String, time: any TimeSource, unpack: @escaping Unpack, httpGet: @escaping HTTPGet) {
+        (self.folder, self.time, self.unpack, self.httpGet) = (folder, time, unpack, httpGet)
+    }
+
+    // MARK: - The port
+
+    package func instances() async throws -> [Instance] {
+        let folder = folder
+        let busy = starting.withLock { $0 }
+        return await blocking {
+            let records = Self.records(in: folder)
+            Self.forget(records)
+            return records.filter { $0.1.ended_at == nil }.map { place, record in
+                guard !busy.contains(record.instanceID) else { return record.instance(isRunning: true) }
+                guard let process = Self.process(of: record, place), Processes.isAlive(process) else {
+                    return record.instance(isRunning: false)
+                }
+                place.boundLog()
+                return record.instance(isRunning: true)
+            }
+        }
+    }
+
+    package func start(_ order: InstanceOrder) async throws -> Instance {
+        guard starting.withLock({ $0.insert(order.id).inserted }) else {
+            throw Problem(
+                "instance.starting", status: 409, "\(order.id) is being started already", hint: "Wait for it to be ready.")
+        }
+        defer { _ = starting.withLock { $0.remove(order.id) } }
+        let place = place(of: order.id)
+        if let known = await known(order.id, place) { return known }
+        try await prepare(order, place)
+        let record = try await writeIntent(order, place)
+        let process = try await spawn(order, record, place)
+        var final = record
+        final.process = process
+        let done = final
+        try await blockingThrows { try place.write(done) }
+        return done.instance(isRunning: true)
+    }
+
+    package func stop(_ id: InstanceID, grace: Duration) async throws {
+        let (place, now) = (place(of: id), time.now)
+        let found = await blocking { place.read().map { ($0, Self.process(of: $0, place)) } }
+        guard let (record, process) = found else { return }
+        if let process { await Processes.terminate(process, grace: grace) }
+        var ended = record
+        ended.process = process
+        ended.ended_at = record.ended_at ?? now.microseconds
+        let final = ended
+        try await blockingThrows {
+            try place.write(final)
+            place.clear()
+        }
+    }
+
+    package func probe(_ instance: Instance, path: String?, timeout: Duration) async -> Bool {
+        if let path {
+            let slash = path.hasPrefix("/") ? "" : "/"
+            let code = await httpGet("http://\(instance.host):\(instance.port)\(slash)\(path)", timeout)
+            return code.map { (200..<300).contains($0) } ?? false
+        }
+        let port = instance.port
+        return await blocking { LocalPort.isOpen(port, timeout: timeout) }
+    }
+
+    // MARK: - Starting
+
+    /// A copy of this id that was started before, whether it still runs or has ended.
+    private func known(_ id: InstanceID, _ place: InstanceFolder) async -> Instance? {
+        await blocking {
+            guard let record = place.read() else { return nil }
+            guard let process = Self.process(of: record, place) else {
+                // Meant but never started, or started and ended without a trace: only the first can be begun again.
+                return record.ended_at == nil ? nil : record.instance(isRunning: false)
+            }
+            return record.instance(isRunning: record.ended_at == nil && Processes.isAlive(process))
+        }
+    }
+
+    /// Makes the folders and unpacks the working folder beside its place first, so that half of one is never run.
+    private func prepare(_ order: InstanceOrder, _ place: InstanceFolder) async throws {
+        guard let digest = order.artifact else {
+            return try await blockingThrows { try place.makeFolders() }
+        }
+        let partial = "\(place.path)/work.partial"
+        try await blockingThrows {
+            try place.makeFolders()
+            if FileManager.default.fileExists(atPath: partial) { try FileManager.default.removeItem(atPath: partial) }
+            try FileManager.default.createDirectory(atPath: partial, withIntermediateDirectories: true)
+        }
+        try await unpack(digest, partial)
+        try await blockingThrows {
+            try FileManager.default.removeItem(atPath: place.work)
+            try FileManager.default.moveItem(atPath: partial, toPath: place.work)
+        }
+    }
+
+    private func writeIntent(_ order: InstanceOrder, _ place: InstanceFolder) async throws -> InstanceFolder.Record {
+        let (folder, now) = (folder, time.now)
+        return try await blockingThrows {
+            let taken = Set(Self.records(in: folder).filter { $0.1.ended_at == nil }.map(\.1.port))
+            var port = try LocalPort.free()
+            // A copy that is starting does not listen yet.
+            for _ in 0..<100 where taken.contains(port) { port = try LocalPort.free() }
+            let record = InstanceFolder.Record(
+                id: order.id.text, project: order.service.project, service: order.service.name,
+                revision: order.revision, port: port, started_at: now.microseconds)
+            try place.write(record)
+            return record
+        }
+    }
+
+    private func spawn(
+        _ order: InstanceOrder, _ record: InstanceFolder.Record, _ place: InstanceFolder
+    ) async throws -> ProcessIdentity {
+        guard let program = order.command.first else {
+            throw Problem("instance.command", status: 422, "there is no command to start", hint: "Write `command: […]`.")
+        }
+        var environment = order.environment
+        environment["PORT"] = String(record.port)
+        environment["VAGUS_INSTANCE"] = order.id.text
+        environment["PATH"] = environment["PATH"] ?? Self.searchPath
+        environment["HOME"] = environment["HOME"] ?? place.work
+        func filled(_ text: String) -> String {
+            text.replacing("${PORT}", with: String(record.port)).replacing("$PORT", with: String(record.port))
+        }
+        let command = Command(
+            executable: filled(program), arguments: order.command.dropFirst().map(filled), environment: environment,
+            directory: place.work, output: .file(place.log), marker: "VAGUS_INSTANCE")
+        do {
+            return try await Processes.start(command).identity
+        } catch {
+            throw Problem("instance.start", status: 422, error.message, hint: error.hint)
+        }
+    }
+
+    // MARK: - Looking
+
+    private func place(of id: InstanceID) -> InstanceFolder { InstanceFolder(path: "\(folder)/\(InstanceFolder.name(id))") }
+
+    private static func records(in folder: String) -> [(InstanceFolder, InstanceFolder.Record)] {
+        // No folder yet: nothing was ever started.
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []  // see above
+        return names.sorted().compactMap { name in
+            let place = InstanceFolder(path: "\(folder)/\(name)")
+            return place.read().map { (place, $0) }
+        }
+    }
+
+    /// The process of a copy: the one written down, or the one found by its environment, which is then written down.
+    private static func process(of record: InstanceFolder.Record, _ place: InstanceFolder) -> ProcessIdentity? {
+        if let process = record.process { return process }
+        guard record.ended_at == nil, let found = ProcessSearch.leader(of: record.instanceID) else { return nil }
+        var adopted = record
+        adopted.process = found
+        try? place.write(adopted)  // only spares the next search
+        return found
+    }
+
+    /// Takes away the oldest folders of copies that have ended.
+    private static func forget(_ records: [(InstanceFolder, InstanceFolder.Record)]) {
+        let ended = records.filter { $0.1.ended_at != nil }.sorted { ($0.1.ended_at ?? 0) < ($1.1.ended_at ?? 0) }
+        for (place, _) in ended.dropLast(endedLimit) { place.remove() }
+    }
+
+    // MARK: - Off the pool
+
+    private func blocking<T: Sendable>(_ body: @Sendable @escaping () -> T) async -> T {
+        await withCheckedContinuation { listener in queue.async { listener.resume(returning: body()) } }
+    }
+
+    private func blockingThrows<T: Sendable>(_ body: @Sendable @escaping () throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { listener in
+            queue.async { listener.resume(with: Result { try body() }) }
+        }
+    }
+}
