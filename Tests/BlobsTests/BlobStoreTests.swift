@@ -132,6 +132,8 @@ import Testing
         let writer = store.writer()
         try await writer.append([4, 5, 6])
         #expect(try folder.names(in: "deep/store/incoming").count == 2)
+        // What a kill at this moment would leave: no blob, whole or half.
+        #expect(try await store.list().isEmpty)
         #expect(try await store.sweepTemporaries() == 1)
         #expect(try folder.names(in: "deep/store/incoming").count == 1)
         let (digest, _) = try await writer.finish()

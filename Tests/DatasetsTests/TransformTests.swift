@@ -55,7 +55,7 @@ import Testing
         #expect(try other.frame("train.vgf") != train)
     }
 
-    @Test(arguments: [("target", JSONValue("z")), ("drop", ["sexx"])])
+    @Test(arguments: [("target", JSONValue.string("z")), ("drop", JSONValue.array(["sexx"]))])
     func `an unknown column is told with the one that was meant`(key: String, value: JSONValue) async throws {
         let bench = try Bench()
         var settings = Self.settings.object ?? [:]

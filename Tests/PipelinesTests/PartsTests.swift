@@ -65,7 +65,7 @@ import Testing
     }
 
     @Test func `output that is there already is left alone`() throws {
-        try withLogs { logs, key in
+        try withLogs { (logs, key) throws in
             #expect(try logs.append(Array("hello ".utf8), at: 0, to: key, epoch: 1).offset == 6)
             #expect(try logs.append(Array("hello world".utf8), at: 0, to: key, epoch: 1).offset == 11)
             #expect(try logs.append(Array("o wo".utf8), at: 4, to: key, epoch: 1).offset == 11)
@@ -75,7 +75,7 @@ import Testing
     }
 
     @Test func `an old lease writes nothing once a new one is fenced`() throws {
-        try withLogs { logs, key in
+        try withLogs { (logs, key) throws in
             _ = try logs.append(Array("one".utf8), at: 0, to: key, epoch: 1)
             #expect(try logs.fence(key, epoch: 2) == 3)
             #expect(try logs.append(Array("late".utf8), at: 3, to: key, epoch: 1).isFenced)
@@ -85,7 +85,7 @@ import Testing
     }
 
     @Test func `output beyond the limit is cut with a notice, and what is sent still counts`() throws {
-        try withLogs { logs, key in
+        try withLogs { (logs, key) throws in
             let piece = [UInt8](repeating: 0x61, count: 1 << 20)
             var offset: Int64 = 0
             for _ in 0..<66 { offset = try logs.append(piece, at: offset, to: key, epoch: 1).offset }

@@ -19,7 +19,7 @@ import Synchronization
 ///   for their end. Neither side is read while the other cannot take more.
 ///
 /// A connection, its upstreams and its timers live on one loop, so nothing here is locked but the counters.
-/// Why not NIO's HTTP codec: it costs 2.5 times the CPU of passing bytes on (measured; docs/internals).
+/// Why not NIO's HTTP codec: it costs 2.5 times the CPU of passing bytes on (80 against 31 µs a request, Swift 6.3.1).
 package final class ProxyServer: Sendable {
     private let core: ProxyCore
 

@@ -56,6 +56,5 @@ struct Counts: Manifest {
     }
 
     /// The larger of each: what a counter that only grows must have reached.
-    static func max(_ left: Self, _ right: Self) -> Self { left + (right - left) }
-    private static func max(_ left: Int64, _ right: Int64) -> Int64 { left > right ? left : right }
+    func reached(_ other: Self) -> Self { self + (other - self) }
 }

@@ -22,6 +22,7 @@
 package import API
 package import Kernel
 import Logging
+import Manifests
 package import SQL
 
 /// How delivery is set up in this house.

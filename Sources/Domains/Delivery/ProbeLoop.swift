@@ -1,5 +1,6 @@
 import API
 import Kernel
+import Manifests
 import SQL
 import Synchronization
 

@@ -94,11 +94,22 @@ extension ServiceReference {
     var rows: Statement { "project = \(project) AND service = \(name)" }
 }
 
-extension Timestamp: SQLBindable, SQLReadable {
-    package var sqlValue: SQLValue { .integer(microseconds) }
-    package init?(sqlValue: SQLValue) {
-        guard case .integer(let number) = sqlValue else { return nil }
-        self.init(microseconds: number)
+extension Statement.StringInterpolation {
+    /// Times are stored in microseconds.
+    mutating func appendInterpolation(_ time: Timestamp) { appendInterpolation(time.microseconds) }
+}
+
+extension Timestamp? {
+    var sqlValue: SQLValue { self.map { .integer($0.microseconds) } ?? .null }
+}
+
+extension Row {
+    func get(_ column: String) throws(SQLError) -> Timestamp {
+        Timestamp(microseconds: try get(column, as: Int64.self))
+    }
+
+    func get(_ column: String) throws(SQLError) -> Timestamp? {
+        try get(column, as: Int64?.self).map(Timestamp.init(microseconds:))
     }
 }
 

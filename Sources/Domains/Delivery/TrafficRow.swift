@@ -2,6 +2,7 @@ import API
 import Kernel
 import Manifests
 import SQL
+import Stats
 
 /// What the proxies counted: their own counters as last told, the sums of all, and the course over time.
 enum TrafficRow {
@@ -40,7 +41,7 @@ enum TrafficRow {
     ) throws {
         let difference = told - (before ?? Counts())
         guard !difference.isEmpty else { return }
-        let reached = before.map { Counts.max($0, told) } ?? told
+        let reached = before?.reached(told) ?? told
         let (sql, now) = (change.sql, change.now)
         try sql.run(
             """

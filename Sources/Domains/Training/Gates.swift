@@ -49,6 +49,7 @@ struct Gates {
     /// - Parameters:
     ///   - figures: Metrics by name, "champion" and "bias" as objects.
     ///   - hasChampion: Whether there is one to compare with.
+    /// - Returns: One verdict a requirement, in their order.
     func judge(_ figures: [String: Value], hasChampion: Bool) -> [Gate] {
         expressions.map { expression in
             if !hasChampion, Self.mentionsChampion(expression) {

@@ -15,6 +15,7 @@ enum Judgement {
     ///   - labels: One per row.
     ///   - threshold: Score from which the decision is yes.
     ///   - log: Told why a figure has no value.
+    /// - Returns: The figures that have a value, by name.
     static func metrics(_ scores: [Double], _ labels: Labels, threshold: Double, log: (String) -> Void)
         -> Ordered<Double>
     {

@@ -136,11 +136,13 @@ package struct ProxyAgent: Sendable {
         return input
     }
 
-    /// The proxy's latency buckets in those of `LatencyHistogram`, each by its upper bound.
-    static func histogram(_ buckets: [UInt64]) -> [Int64] {
+    /// The proxy's latency buckets, which count all up to their bound, in those of `LatencyHistogram`.
+    static func histogram(_ cumulative: [UInt64]) -> [Int64] {
         var counts = [Int64](repeating: 0, count: LatencyHistogram.bucketCount)
-        for (index, count) in buckets.enumerated() where count > 0 {
-            counts[places[min(index, places.count - 1)]] += Int64(count)
+        var before: UInt64 = 0
+        for (index, upTo) in cumulative.enumerated() where upTo > before {
+            counts[places[min(index, places.count - 1)]] += Int64(upTo - before)
+            before = upTo
         }
         return counts
     }

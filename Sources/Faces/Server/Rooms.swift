@@ -1,6 +1,7 @@
 import API
 import Blobs
 import Client
+import Datasets
 import Experiments
 import Foundation
 import Kernel
@@ -9,6 +10,7 @@ import Outbound
 import Pipelines
 import Runner
 import Serving
+import Training
 
 /// Every domain, with what it is handed. A new room is one line here.
 enum Rooms {
@@ -16,6 +18,8 @@ enum Rooms {
         context: DomainContext, folder: DataFolder, blobs: BlobStore, outbound: OutboundClient, options: ServerOptions
     ) throws -> [any Domain] {
         [
+            DatasetsDomain(context: context),
+            TrainingDomain(context: context),
             ExperimentsDomain(context: context, blobs: blobs),
             ServingDomain(context: context),
             PipelinesDomain(

@@ -1,4 +1,4 @@
-package import API
+import API
 import Dispatch
 import Foundation
 package import Kernel
