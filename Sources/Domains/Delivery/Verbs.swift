@@ -194,6 +194,8 @@ extension RolloutWriter {
         let sql = change.sql
         var service = try ServiceRow.read(name, in: sql)
         let trial = try RolloutRow.newest(of: name, in: sql).flatMap { $0.isUnderWay ? $0 : nil }
+        // Asked for twice is asked for once.
+        if let trial, trial.isRollback, wanted == nil || wanted == trial.revision { return }
         let rows = try RevisionRow.all(of: name, in: sql)
         let target = wanted ?? (trial == nil ? rows.last { $0.wasStable && $0.revision < (service.stable ?? 0) }?.revision : service.stable)
         guard let target, var revision = rows.first(where: { $0.revision == target }) else {

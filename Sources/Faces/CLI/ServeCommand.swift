@@ -14,23 +14,30 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Its version.") var version = "1"
     @Option(help: "HOST:PORT; absent: 127.0.0.1 and $PORT.") var listen: Address?
     @Option(help: "Path of libxgboost.so; absent: the usual places.") var xgboostLibrary: String?
-    @Option(help: "Folder where predictions are kept for monitors.") var predictions: String?
-    @Option(help: "Name of this copy in that folder; absent: $VAGUS_INSTANCE.") var instance: String?
+    @Option(help: "Port of 127.0.0.1 to listen on, instead of --listen.") var port: Int?
+    @Option(help: "Where predictions are kept for monitors: FOLDER/COPY; segments are FOLDER/COPY-N.jsonl.")
+    var predictions: String?
+    @Option(help: .hidden) var project: String?
+    @Option(help: .hidden) var service: String?
+    @Option(help: .hidden) var revision: String?
+    @Option(help: .hidden) var instance: String?
     @Option(help: "Share of predictions kept, 0 to 1.") var sample = 1.0
     @OptionGroup var flags: ServerFlags
 
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
-        guard let address = listen ?? environment["PORT"].flatMap({ Address(argument: "127.0.0.1:\($0)") }) else {
+        let given = port.map(String.init) ?? environment["PORT"]
+        guard let address = listen ?? given.flatMap({ Address(argument: "127.0.0.1:\($0)") }) else {
             throw ValidationError("give --listen HOST:PORT, or set PORT.")
         }
         var settings = ModelFace.Settings(
             folder: model, name: name, version: version, host: address.host, port: address.port)
         settings.xgboost = xgboostLibrary
         if let predictions {
-            let copy = instance ?? environment["VAGUS_INSTANCE"] ?? "copy"
-            let file = String(copy.map { $0.isLetter || $0.isNumber ? $0 : "-" })
-            settings.predictions = (folder: predictions, instance: file, sample: sample)
+            let place = URL(filePath: predictions)
+            settings.predictions = (
+                folder: place.deletingLastPathComponent().path, instance: place.lastPathComponent, sample: sample
+            )
         }
         try await ModelFace.run(settings, logger: try flags.logger(ServerConfig())) { port in
             Terminal.line("model \(name) version \(version) is served at http://\(address.host):\(port)")

@@ -2,6 +2,7 @@ import API
 import Blobs
 import Client
 import Datasets
+import Delivery
 import Experiments
 import Foundation
 import Kernel
@@ -22,11 +23,34 @@ enum Rooms {
             TrainingDomain(context: context),
             ExperimentsDomain(context: context, blobs: blobs),
             ServingDomain(context: context),
+            DeliveryDomain(
+                context: context, platform: platform(context, folder, blobs, outbound),
+                settings: DeliverySettings(
+                    serveCommand: [options.executable, "serve"]
+                        + (options.config.xgboost_library.map { ["--xgboost-library", $0] } ?? []),
+                    predictions: folder.file("predictions"))),
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(
                     repositories: folder.file("repositories"), logs: folder.file("logs"), environment: environment)),
         ]
+    }
+
+    /// Copies of services as processes of this machine.
+    private static func platform(
+        _ context: DomainContext, _ folder: DataFolder, _ blobs: BlobStore, _ outbound: OutboundClient
+    ) -> ProcessPlatform {
+        ProcessPlatform(
+            folder: folder.file("instances"), time: context.time,
+            unpack: { text, place in
+                guard let digest = Digest(text) else {
+                    throw Problem("blob.digest", status: 422, "\"\(text)\" is not a digest", hint: "Deploy an artifact of a run.")
+                }
+                try await Tree.unpack(digest, from: blobs, to: place)
+            },
+            httpGet: { url, timeout in
+                do { return try await outbound.send(HTTPRequest(url: url), deadline: timeout).status } catch { return nil }
+            })
     }
 
     /// All that a child process sees of this one's environment: where programs are, and how text is written.

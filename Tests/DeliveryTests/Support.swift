@@ -1,0 +1,193 @@
+import API
+import Kernel
+import KernelTesting
+import Manifests
+import SQL
+import Stats
+import Testing
+
+@testable import Delivery
+
+/// A delivery domain on a fake platform, its loops turned by hand.
+final class Rig: Sendable {
+    let house: TestHouse
+    let time: ManualTime
+    let platform: FakePlatform
+    let domain: DeliveryDomain
+
+    private init(_ house: TestHouse, _ platform: FakePlatform) {
+        (self.house, self.platform, time) = (house, platform, house.time)
+        domain = DeliveryDomain(
+            context: house.context, platform: platform,
+            settings: DeliverySettings(serveCommand: ["/vagus", "serve"], predictions: "/predictions"))
+    }
+
+    /// Opens a house, or what an earlier one left behind; models have as many versions as are asked for.
+    static func open(
+        folder: String? = nil, time: ManualTime = ManualTime(), platform: FakePlatform? = nil,
+        commitHook: (@Sendable (Int) throws -> Void)? = nil
+    ) async throws -> Rig {
+        let house = try TestHouse(folder: folder, time: time, commitHook: commitHook)
+        let rig = Rig(house, platform ?? FakePlatform(time: time))
+        try await house.open([rig.domain]) { routes in
+            routes.on(Models.version) { input, _ in
+                guard let number = Int(input.version) ?? ["champion": 1][input.version] else {
+                    throw Problem("model.not-found", status: 404, "no version \"\(input.version)\" of model \"\(input.name)\"")
+                }
+                var version = ModelVersion()
+                (version.model, version.version, version.digest) = (input.name, number, "sha256:\(input.name)\(number)")
+                return version
+            }
+        }
+        return rig
+    }
+
+    // MARK: - Loops
+
+    func turn<R: Reconciler>(_ loop: R) async throws {
+        for key in try await loop.keys() { _ = try await loop.reconcile(key) }
+    }
+
+    /// Turns all loops until nothing can follow any more at this moment.
+    func settle(turns: Int = 4) async throws {
+        for _ in 0..<turns {
+            try await turn(domain.rolloutLoop)
+            try await turn(domain.startLoop)
+            try await turn(domain.probeLoop)
+            try await turn(domain.lookout)
+            try await turn(domain.stopLoop)
+        }
+    }
+
+    /// Lets time pass in steps of a second, the loops turning.
+    func pass(_ seconds: Int) async throws {
+        for _ in 0..<seconds {
+            time.advance(by: .seconds(1))
+            try await settle(turns: 2)
+        }
+    }
+
+    // MARK: - Verbs
+
+    @discardableResult
+    func deploy(_ key: String, name: String = "web", model: String? = nil, commit: String? = nil, at: Timestamp? = nil)
+        async throws -> ServiceStatus
+    {
+        var input = DeployInput()
+        (input.name, input.key, input.model, input.commit, input.committed_at) = (name, key, model, commit, at)
+        return try await house.call(Services.deploy, input)
+    }
+
+    @discardableResult
+    func promote(full: Bool = false) async throws -> ServiceStatus {
+        var input = PromoteInput()
+        (input.name, input.full) = ("web", full)
+        return try await house.call(Services.promote, input)
+    }
+
+    @discardableResult
+    func abort(_ reason: String? = nil) async throws -> ServiceStatus {
+        var input = AbortInput()
+        (input.name, input.reason) = ("web", reason)
+        return try await house.call(Services.abort, input)
+    }
+
+    @discardableResult
+    func undo(to revision: Int? = nil) async throws -> ServiceStatus {
+        var input = UndoInput()
+        (input.name, input.revision) = ("web", revision)
+        return try await house.call(Services.undo, input)
+    }
+
+    func status(_ name: String = "web") async throws -> ServiceStatus {
+        try await house.call(Services.status, Name(project: "default", name: name))
+    }
+
+    func table() async throws -> RoutingTable {
+        var query = TableQuery()
+        (query.name, query.have, query.url) = ("proxy", -1, "http://127.0.0.1:8480")
+        return try await house.call(Proxies.table, query)
+    }
+
+    /// What a proxy tells: cumulative counts by revision, and the table it follows (the newest when nil).
+    func report(
+        _ counts: [Int: (requests: Int64, errors: Int64)] = [:], table: Int64? = nil, epoch: String = "1",
+        microseconds: [Int: UInt64] = [:]
+    ) async throws {
+        var input = CountersInput()
+        (input.name, input.epoch) = ("proxy", epoch)
+        if let table { input.table = table } else { input.table = try await self.table().version }
+        input.revisions = counts.sorted { $0.key < $1.key }.map { revision, count in
+            var told = RevisionCount()
+            (told.service, told.revision) = ("default/web", revision)
+            (told.requests, told.errors) = count
+            var histogram = LatencyHistogram()
+            histogram.record(microseconds: microseconds[revision] ?? 1000)
+            let place = histogram.buckets.firstIndex(of: 1) ?? 0
+            told.latency = (0..<LatencyHistogram.bucketCount).map { $0 == place ? count.requests : 0 }
+            return told
+        }
+        _ = try await house.call(Proxies.report, input)
+    }
+
+    /// Names of the events about the service, oldest first, those of copies left out.
+    func story() async throws -> [String] {
+        try await house.events().filter { $0.subject.kind == "Service" && !$0.name.hasPrefix("instance.") }.map(\.name)
+    }
+
+    func events(_ name: String) async throws -> [Event] { try await house.events(named: name) }
+}
+
+/// A service called web.
+func web(_ rollout: String = "", replicas: Int = 1, command: String = "./web", more: String = "") -> String {
+    """
+    kind: Service
+    name: web
+    workload: { command: [\(command)], replicas: \(replicas) }
+    \(rollout.isEmpty ? "" : "rollout: \(rollout)")
+    \(more)
+    """
+}
+
+extension ServiceStatus {
+    func revision(_ number: Int) -> RevisionStatus? { revisions.first { $0.revision == number } }
+    /// Weights by revision, those without left out.
+    var weights: [Int: Int] {
+        Dictionary(uniqueKeysWithValues: revisions.filter { $0.weight > 0 }.map { ($0.revision, $0.weight) })
+    }
+}
+
+extension RoutingTable {
+    /// Weights by revision of the service's route.
+    var weights: [String: Int] {
+        let revisions = routes.first?["revisions"]?.array ?? []
+        return Dictionary(
+            uniqueKeysWithValues: revisions.map { ($0["revision"]?.string ?? "", $0["weight"]?.int ?? -1) })
+    }
+}
+
+/// The code of the problem that `body` throws.
+func problem(_ body: () async throws -> Void) async -> Problem? {
+    do {
+        try await body()
+        return nil
+    } catch let problem as Problem {
+        return problem
+    } catch {
+        Issue.record("\(error) is no problem")
+        return nil
+    }
+}
+
+/// A generator whose numbers are the same on every machine (SplitMix64; Steele, Lea and Flood 2014).
+struct Seeded: RandomNumberGenerator {
+    var state: UInt64
+    init(_ seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
