@@ -57,7 +57,9 @@ func face(_ name: String, _ dependencies: [Target.Dependency]) -> [Target] {
     room(name, "Faces/\(name)", ["API", "Manifests"] + dependencies)
 }
 
-let domains: [Target.Dependency] = ["Datasets", "Delivery", "Experiments", "Pipelines", "Serving", "Training"]
+let domains: [Target.Dependency] = [
+    "Datasets", "Delivery", "Experiments", "Monitors", "Pipelines", "Serving", "Training",
+]
 
 var targets: [Target] = [
     .target(name: "CLinux", path: "Sources/System/CLinux"),

@@ -103,9 +103,13 @@ final class Rig: Sendable {
         try await house.call(Services.status, Name(project: "default", name: name))
     }
 
-    func table() async throws -> RoutingTable {
+    /// The routing table as it stands.
+    func table() async throws -> RoutingTable { try await house.store.read { try RouteRow.table(in: $0) } }
+
+    /// A proxy asks for a table other than the one it has.
+    func ask(_ name: String = "proxy", have: Int64) async throws -> RoutingTable {
         var query = TableQuery()
-        (query.name, query.have, query.url) = ("proxy", -1, "http://127.0.0.1:8480")
+        (query.name, query.have, query.url) = (name, have, "http://127.0.0.1:8480")
         return try await house.call(Proxies.table, query)
     }
 

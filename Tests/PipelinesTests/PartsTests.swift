@@ -13,7 +13,8 @@ import Testing
         arguments: [
             ("main", "main", true), ("main", "maine", false), ("release/*", "release/1.2", true),
             ("release/*", "release/1/2", false), ("release/**", "release/1/2", true), ("**", "a/b/c", true),
-            ("*", "a/b", false), ("**/test/*.swift", "a/b/test/x.swift", true), ("**/test/*.swift", "test/x.swift", true),
+            ("*", "a/b", false), ("**/test/*.swift", "a/b/test/x.swift", true),
+            ("**/test/*.swift", "test/x.swift", true),
             ("api/**", "api/x/y", true), ("api/**", "apix/y", false), ("a?c", "abc", true), ("a*c*e", "abcde", true),
         ])
     func `globs match by segment`(pattern: String, path: String, expected: Bool) {
@@ -31,7 +32,8 @@ import Testing
     @Test func `the resolver replaces what it knows and leaves steps for the runner`() throws {
         let resolver = Resolver(context: Context(values: ["parameters": Value(["n": 3, "s": "}}"])]))
         #expect(try resolver.resolve("${{ parameters.n }}") == 3)
-        #expect(try resolver.resolve("n=${{ parameters.n }}, ${{ steps.a.outputs.x }}") == "n=3, ${{ steps.a.outputs.x }}")
+        #expect(
+            try resolver.resolve("n=${{ parameters.n }}, ${{ steps.a.outputs.x }}") == "n=3, ${{ steps.a.outputs.x }}")
         #expect(try resolver.resolve("${{ '}}' }}${{ parameters.s }}") == "}}}}")
         #expect(try resolver.resolve("plain $ {{ }}") == "plain $ {{ }}")
         #expect(Resolver.bareCondition("${{ ref == 'x' }}") == "ref == 'x'")
@@ -103,10 +105,13 @@ import Testing
     // MARK: Rollouts
 
     static func status(
-        _ revision: Int, stable: Int?, completion: ServiceStatus.Completion? = nil, newest: Int? = nil, aborted: Bool = false
+        _ revision: Int, stable: Int?, completion: ServiceStatus.Completion? = nil, newest: Int? = nil,
+        aborted: Bool = false
     ) -> ServiceStatus {
         var status = ServiceStatus()
-        (status.stable_revision, status.completion, status.aborted, status.message) = (stable, completion, aborted, "why")
+        (status.stable_revision, status.completion, status.aborted, status.message) = (
+            stable, completion, aborted, "why"
+        )
         for number in [stable, revision, newest].compactMap({ $0 }) {
             var entry = RevisionStatus()
             entry.revision = number

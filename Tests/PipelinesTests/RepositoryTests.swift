@@ -62,7 +62,8 @@ import Testing
         let it = try await PipelineHouse()
         try await it.house.apply("{ kind: Repository, name: shop }")
         try await look(it)
-        let clone = Clone(folder: "\(it.house.folder)/clone", remote: "\(it.house.folder)/repositories/default/shop.git")
+        let clone = Clone(
+            folder: "\(it.house.folder)/clone", remote: "\(it.house.folder)/repositories/default/shop.git")
         try FileManager.default.createDirectory(atPath: clone.folder, withIntermediateDirectories: true)
         try await clone.git("init", "--quiet", "--initial-branch=main")
         return (it, clone)

@@ -24,7 +24,9 @@ import Testing
             var job = Job()
             (job.stage, job.name, job.needs, job.status) = (stage.name, stage.name, stage.needs ?? [], status)
             jobs.append(
-                StoredJob(run: "r", job: job, position: index, isOnServer: false, labels: [], epoch: 0, losses: 0, retries: 0))
+                StoredJob(
+                    run: "r", job: job, position: index, isOnServer: false, labels: [], epoch: 0, losses: 0, retries: 0)
+            )
         }
         var run = Run()
         (run.id, run.status, run.created_at, run.started_at) = ("r", .running, now, now)
@@ -39,7 +41,10 @@ import Testing
         ([("build", .running), ("test < build", .queued)], []),
         ([("build", .succeeded), ("test < build", .queued)], [.ready("test/test")]),
         ([("build", .failed), ("test < build", .queued)], [.skip("test/test", reason: "stage \"build\" failed")]),
-        ([("build", .skipped), ("test < build", .queued)], [.skip("test/test", reason: "stage \"build\" was skipped")]),
+        (
+            [("build", .skipped), ("test < build", .queued)],
+            [.skip("test/test", reason: "stage \"build\" was skipped")]
+        ),
         ([("a", .succeeded), ("b", .running), ("c < a", .queued), ("d < a b", .queued)], [.ready("c/c")]),
         ([("build", .failed), ("report < build ? always()", .queued)], [.ready("report/report")]),
         ([("build", .failed), ("fix < build ? failure()", .queued)], [.ready("fix/fix")]),
@@ -102,7 +107,10 @@ import Testing
         var state = try Self.state([("a", .running)])
         state.stored.spec.timeout = .seconds(60)
         state.jobs[0].leaseUntil = Self.now.advanced(by: .seconds(3600))
-        #expect(RunDecision.decide(state, at: Self.now.advanced(by: .seconds(60))).actions == [.stop(reason: "took longer than 1m")])
+        #expect(
+            RunDecision.decide(state, at: Self.now.advanced(by: .seconds(60))).actions == [
+                .stop(reason: "took longer than 1m")
+            ])
     }
 
     @Test func `an allowed failure does not fail its stage`() throws {

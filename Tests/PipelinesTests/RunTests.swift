@@ -49,7 +49,8 @@ import Testing
         #expect(done.jobs[0].outputs == ["digest": "abc"])
         #expect(done.jobs.map(\.status) == [.succeeded, .succeeded, .failed])
         let events = try await it.house.events()
-        #expect(events.filter { $0.name.hasPrefix("run.") }.map(\.name) == ["run.queued", "run.started", "run.finished"])
+        #expect(
+            events.filter { $0.name.hasPrefix("run.") }.map(\.name) == ["run.queued", "run.started", "run.finished"])
         #expect(events.filter { $0.correlation == run.id }.count == events.count - 2)
         #expect(try await it.run("shop:1").id == run.id)
     }
@@ -90,7 +91,8 @@ import Testing
     @Test func `a runner without the labels does not get the job`() async throws {
         let it = try await PipelineHouse()
         try await it.house.apply(
-            "{ kind: Pipeline, name: p, stages: [{ name: s, jobs: { j: { runs_on: { labels: [gpu] }, steps: [{ run: x }] } } }] }")
+            "{ kind: Pipeline, name: p, stages: [{ name: s, jobs: { j: { runs_on: { labels: [gpu] }, steps: [{ run: x }] } } }] }"
+        )
         try await it.hello()
         try await it.hello("two", labels: ["gpu", "linux"])
         _ = try await it.start("p")
@@ -100,7 +102,8 @@ import Testing
 
     @Test func `the log is read by offset and ends with the job`() async throws {
         let it = try await PipelineHouse()
-        try await it.house.apply("{ kind: Pipeline, name: p, stages: [{ name: s, jobs: { j: { steps: [{ run: x }] } } }] }")
+        try await it.house.apply(
+            "{ kind: Pipeline, name: p, stages: [{ name: s, jobs: { j: { steps: [{ run: x }] } } }] }")
         try await it.hello()
         let run = try await it.start("p")
         let lease = try await it.lease()
@@ -115,7 +118,8 @@ import Testing
     @Test func `an expression that names nothing fails the job with its words`() async throws {
         let it = try await PipelineHouse()
         try await it.house.apply(
-            "{ kind: Pipeline, name: p, stages: [{ name: s, jobs: { j: { steps: [{ run: \"echo ${{ fromJSON('{') }}\" }] } } }] }")
+            "{ kind: Pipeline, name: p, stages: [{ name: s, jobs: { j: { steps: [{ run: \"echo ${{ fromJSON('{') }}\" }] } } }] }"
+        )
         let run = try await it.start("p")
         try await it.settle()
         let done = try await it.run(run.id)
@@ -125,7 +129,7 @@ import Testing
 
     @Test(
         arguments: [
-            ("steps: [{ run: x }, { register: { model: m, from: s.m } }]", "cannot share a job"),
+            ("steps: [{ run: x }, { watch: { monitor: m } }]", "cannot share a job"),
             ("steps: [{ run: \"${{ nope(\" }]", "the expression cannot be read"),
             ("steps: []", "at least one step"),
         ])

@@ -110,12 +110,15 @@ struct PipelineHouse: Sendable {
     }
 
     /// Leases the next job, does its steps and ends it.
-    func work(_ status: RunStatus = .succeeded, outputs: Ordered<JSONValue> = [:], artifacts: [String] = []) async throws {
+    func work(_ status: RunStatus = .succeeded, outputs: Ordered<JSONValue> = [:], artifacts: [String] = [])
+        async throws
+    {
         let lease = try await lease()
         for index in lease.first_step..<lease.steps.count {
             try await finish(lease, step: index, status, outputs: outputs, artifacts: artifacts)
         }
-        try await end(lease, status, cause: status == .failed ? .failure : nil, reason: status == .failed ? "it broke" : nil)
+        try await end(
+            lease, status, cause: status == .failed ? .failure : nil, reason: status == .failed ? "it broke" : nil)
         try await settle()
     }
 
@@ -161,7 +164,9 @@ final class FakeWorld: Sendable {
     private func register(_ input: ModelVersion) -> ModelVersion {
         state.withLock { state in
             state.registerCalls += 1
-            if let known = state.versions.first(where: { $0.run == input.run && $0.digest == input.digest }) { return known }
+            if let known = state.versions.first(where: { $0.run == input.run && $0.digest == input.digest }) {
+                return known
+            }
             var version = input
             version.version = state.versions.count + 1
             state.versions.append(version)
@@ -171,8 +176,11 @@ final class FakeWorld: Sendable {
 
     private func version(_ input: ModelVersionName) throws -> ModelVersion {
         try state.withLock { state in
-            let number = Int(input.version) ?? (input.version == "latest" ? state.versions.count : state.aliases[input.version])
-            guard let number, let found = state.versions.first(where: { $0.version == number && $0.model == input.name }) else {
+            let number =
+                Int(input.version) ?? (input.version == "latest" ? state.versions.count : state.aliases[input.version])
+            guard let number,
+                let found = state.versions.first(where: { $0.version == number && $0.model == input.name })
+            else {
                 throw Problem("model.not-found", status: 404, "no version \"\(input.version)\" of \"\(input.name)\"")
             }
             return found

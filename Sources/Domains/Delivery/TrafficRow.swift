@@ -124,6 +124,8 @@ struct ProxyDesk: Sendable {
     /// Waits for a table that is not the one the proxy has.
     func table(_ query: TableQuery) async throws -> RoutingTable {
         try await meet(query.name, url: query.url)
+        // Who asks for a newer table tells which one is in force.
+        note(query.name, table: query.have)
         let newer = try await store.bells.poll(
             [RouteRow.topic], until: store.time.now.advanced(by: Self.patience), by: store.time
         ) {
@@ -184,7 +186,11 @@ struct ProxyDesk: Sendable {
                 }
             }
         }
-        if watch.note(input.name, table: input.table, at: store.time.now) { store.bells.ring([ProxyWatch.topic]) }
+        note(input.name, table: input.table)
+    }
+
+    private func note(_ proxy: String, table: Int64) {
+        if watch.note(proxy, table: table, at: store.time.now) { store.bells.ring([ProxyWatch.topic]) }
     }
 }
 

@@ -46,7 +46,7 @@ struct AnalysisLoop: Reconciler {
             return .again(in: Self.troublePause)
         }
         let seen = Seen(
-            generation: mark.monitor.generation, changes: mark.changes, model: Self.label(version), version.digest,
+            applied: mark.monitor.updatedAt, changes: mark.changes, model: Self.label(version), version.digest,
             hour: HourChanges.hour(of: store.time.now.microseconds))
         guard !settled.has(name, seen) else { return .again(in: Self.pause) }
         return try await advance(name, version, reference, seen)
@@ -164,15 +164,16 @@ struct AnalysisLoop: Reconciler {
 
 /// What a look that found nothing to do had seen.
 struct Seen: Sendable, Equatable {
-    var generation: Int
+    /// When the monitor was applied: a number would begin again when it is removed and made anew.
+    var applied: Timestamp
     var changes: Int64
     var model: String
     var digest: String
     /// Whether a window is over depends on the time.
     var hour: Int64
 
-    init(generation: Int, changes: Int64, model: String, _ digest: String, hour: Int64) {
-        (self.generation, self.changes, self.model) = (generation, changes, model)
+    init(applied: Timestamp, changes: Int64, model: String, _ digest: String, hour: Int64) {
+        (self.applied, self.changes, self.model) = (applied, changes, model)
         (self.digest, self.hour) = (digest, hour)
     }
 }

@@ -140,7 +140,8 @@ struct JSONScan {
 
     /// Whether a text is exactly this one.
     func `is`(_ text: Text, _ other: StaticString) -> Bool {
-        text.to - text.from == other.utf8CodeUnitCount && memcmp(start + text.from, other.utf8Start, text.to - text.from) == 0
+        let length = other.utf8CodeUnitCount
+        return text.to - text.from == length && memcmp(start + text.from, other.utf8Start, length) == 0
     }
 
     /// A text as a string, its escapes undone; nil when an escape is unknown.

@@ -37,7 +37,7 @@ struct MonitorReference: Sendable {
     var rows: Int
     var metrics: Ordered<Double>
 
-    /// - Parameter threshold: Score from which a decision is yes.
+    /// Reads a frame; a decision is yes from the threshold on.
     init(_ frame: Frame, threshold: Double) {
         rows = frame.rowCount
         features = []

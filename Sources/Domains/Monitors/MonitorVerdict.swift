@@ -5,10 +5,7 @@ struct MonitorVerdict: Sendable, Equatable {
     var status: MonitorStatus
     var conditions: [Condition]
 
-    /// - Parameters:
-    ///   - windows: What is known, oldest first.
-    ///   - newest: The report of the window that speaks for the monitor, see `speaker`.
-    ///   - trouble: Why there is no reference, if there is none.
+    /// Sums a monitor up from the window that speaks for it, and from why there is no reference, if there is none.
     init(_ sums: ServiceSums, windows: Int, newest: WindowReport?, trouble: String?) {
         status = MonitorStatus()
         status.windows = windows

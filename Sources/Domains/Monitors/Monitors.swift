@@ -25,8 +25,8 @@ package struct MonitorsSettings: Sendable {
 package struct MonitorsDomain: Domain {
     package static let name = "monitors"
     let store: Store
-    private let ingest: IngestLoop
-    private let analysis: AnalysisLoop
+    let ingest: IngestLoop
+    let analysis: AnalysisLoop
     private let context: DomainContext
 
     package init(context: DomainContext, blobs: BlobStore, settings: MonitorsSettings) {

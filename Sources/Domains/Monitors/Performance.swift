@@ -6,9 +6,8 @@ import Stats
 enum Performance {
     /// The metrics that have a value: none of them is filled in where it is not defined.
     ///
-    /// - Parameters:
-    ///   - labels: 1 is true, 0 is false; with any other number there are no classes to tell apart, and no metrics.
-    ///   - threshold: Score from which the decision is yes.
+    /// A label of 1 is true, of 0 false; with any other number there are no classes to tell apart, and no metrics. A
+    /// decision is yes from the threshold on.
     static func metrics(scores: [Double], labels: [Double], threshold: Double) -> Ordered<Double> {
         var metrics = Ordered<Double>()
         guard !scores.isEmpty, let truths = truths(labels) else { return metrics }

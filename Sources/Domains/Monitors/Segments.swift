@@ -31,7 +31,6 @@ struct Segment: Sendable, Equatable {
     }
 
     private static func names(_ folder: String) -> [String] {
-        // A folder that is not there holds nothing yet.
         let names = try? FileManager.default.contentsOfDirectory(atPath: folder)  // not there: nothing yet
         return (names ?? []).sorted()
     }

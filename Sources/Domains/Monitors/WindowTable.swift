@@ -1,5 +1,5 @@
-import Glibc
 import API
+import Glibc
 import SQL
 
 /// The predictions of one window, column by column.

@@ -42,7 +42,9 @@ enum Admission {
             if StepVerbs.serverSide.contains(step.verb.name) != job.isOnServer {
                 throw ManifestError(
                     at: at, message: "\"\(step.verb.name)\" cannot share a job with \"\(job.steps[0].verb.name)\"",
-                    hint: "The server does register, deploy and watch itself, a runner does the rest: give each its own job.")
+                    hint:
+                        "The server does register, deploy and watch itself, a runner does the rest: give each its own job."
+                )
             }
             if let condition = step.if { try self.condition(condition, at: at + ["if"]) }
             try templates(in: step.verb.settings, at: at + [step.verb.name])

@@ -32,7 +32,8 @@ enum RolloutVerdict: Sendable, Equatable {
         let mine = status.revisions.first { $0.revision == revision }
         var parts = ["revision \(revision)"]
         if let step = status.step, status.steps > 0 {
-            parts.append("step \(min(step + 1, status.steps))/\(status.steps)" + (status.step_name.map { ": \($0)" } ?? ""))
+            parts.append(
+                "step \(min(step + 1, status.steps))/\(status.steps)" + (status.step_name.map { ": \($0)" } ?? ""))
         }
         if let mine { parts.append("\(mine.weight) % of the traffic, \(mine.ready)/\(mine.replicas) copies ready") }
         parts.append(status.phase.rawValue)
@@ -68,7 +69,9 @@ struct Deploying: Sendable {
         input.key = "\(run.id)/\(work.job.job.stage)/\(work.job.job.name)"
         if work.step.index > 0 { input.key += "/\(work.step.index)" }
         if work.step.attempts > 1 { input.key += "@\(work.step.attempts)" }
-        (input.run, input.pipeline, input.commit, input.committed_at) = (run.id, run.pipeline, run.commit, run.committed_at)
+        (input.run, input.pipeline, input.commit, input.committed_at) = (
+            run.id, run.pipeline, run.commit, run.committed_at
+        )
         input.artifact = work.order.inputs["artifact"]?.digest
         if let text = spec.model {
             let wanted = try ModelReference(text)

@@ -58,7 +58,9 @@ struct Git: Sendable {
         for line in packed.split(separator: "\n") where !line.hasPrefix("#") && !line.hasPrefix("^") {
             let parts = line.split(separator: " ", maxSplits: 1)
             guard parts.count == 2, isHash(parts[0]) else { continue }
-            if parts[1].hasPrefix("refs/heads/") || parts[1].hasPrefix("refs/tags/") { found[String(parts[1])] = String(parts[0]) }
+            if parts[1].hasPrefix("refs/heads/") || parts[1].hasPrefix("refs/tags/") {
+                found[String(parts[1])] = String(parts[0])
+            }
         }
         found.merge(loose) { _, newer in newer }
         guard found.count <= PipelineLimits.refs else {
@@ -98,7 +100,8 @@ struct Git: Sendable {
     /// "refs/heads/main" for "main"; nil for a bare commit.
     func fullName(of name: String, in place: String) async throws -> String? {
         guard !name.hasPrefix("-") else { return nil }
-        let (code, output) = try await attempt(["rev-parse", "--symbolic-full-name", "--verify", "--quiet", name], in: place)
+        let (code, output) = try await attempt(
+            ["rev-parse", "--symbolic-full-name", "--verify", "--quiet", name], in: place)
         let full = output.prefix { !$0.isWhitespace }
         return code == 0 && full.hasPrefix("refs/") ? String(full) : nil
     }
@@ -110,7 +113,8 @@ struct Git: Sendable {
             throw Problem("commit.unreadable", status: 422, "git tells nothing of commit \(commit.prefix(12))")
         }
         return CommitFacts(
-            author: String(parts[0]), email: String(parts[1]), committedAt: Timestamp(microseconds: seconds * 1_000_000),
+            author: String(parts[0]), email: String(parts[1]),
+            committedAt: Timestamp(microseconds: seconds * 1_000_000),
             message: String(parts[3].prefix { $0 != "\n" }.prefix(200)))
     }
 
@@ -125,7 +129,8 @@ struct Git: Sendable {
     }
 
     func files(beneath folder: String?, of commit: String, in place: String) async throws -> [String] {
-        let arguments = ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit] + (folder.map { ["--", $0] } ?? [])
+        let arguments =
+            ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit] + (folder.map { ["--", $0] } ?? [])
         return try await run(arguments, in: place).split(separator: "\0").map(String.init)
     }
 
@@ -160,10 +165,16 @@ struct Git: Sendable {
         do {
             let outcome = try await Processes.run(command, timeout: Self.timeout, grace: .seconds(1)) { chunk in
                 let isTooLong = output.withLock { output in
-                    if chunk.isError { output.error += chunk.bytes.prefix(4096) } else { output.standard += chunk.bytes }
+                    if chunk.isError {
+                        output.error += chunk.bytes.prefix(4096)
+                    } else {
+                        output.standard += chunk.bytes
+                    }
                     return output.standard.count > Self.outputLimit
                 }
-                if isTooLong { throw Problem("git.output", status: 413, "git told more than \(Self.outputLimit >> 20) MiB") }
+                if isTooLong {
+                    throw Problem("git.output", status: 413, "git told more than \(Self.outputLimit >> 20) MiB")
+                }
             }
             let (standard, error) = output.withLock { $0 }
             switch outcome.status {
@@ -171,7 +182,8 @@ struct Git: Sendable {
             case .exited(let code): return (code, String(decoding: error, as: UTF8.self))
             case .signalled(let number): return (128 + number, String(decoding: error, as: UTF8.self))
             case .timedOut:
-                throw Problem("git.timeout", status: 504, "git \(arguments.first ?? "") took longer than \(Self.timeout)")
+                throw Problem(
+                    "git.timeout", status: 504, "git \(arguments.first ?? "") took longer than \(Self.timeout)")
             }
         } catch let error as ProcessError {
             throw Problem("git.missing", status: 502, "could not start git: \(error.message)", hint: error.hint)

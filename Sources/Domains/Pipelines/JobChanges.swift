@@ -28,7 +28,7 @@ extension Change {
                 "stage": .string(key.stage), "job": .string(key.job), "step": .integer(Int64(step.index)),
                 "name": .string(step.name), "verb": .string(step.verb), "status": step.status.json,
                 "reason": step.reason.map(JSONValue.string) ?? .null, "attempts": .integer(Int64(step.attempts)),
-                "metrics": step.metrics.json,
+                "metrics": step.metrics.json, "outputs": step.outputs.json,
             ])
         ring("Log/\(key)")
     }
@@ -212,7 +212,9 @@ extension Change {
         for step in job.job.steps where !step.status.hasEnded {
             var left = step
             let wasRunning = step.status == .running
-            left.status = wasRunning ? (status == .cancelled ? .cancelled : .failed) : status == .cancelled ? .cancelled : .skipped
+            left.status =
+                wasRunning
+                ? (status == .cancelled ? .cancelled : .failed) : status == .cancelled ? .cancelled : .skipped
             left.reason = reason ?? "the job had ended"
             if wasRunning { left.finished_at = now }
             try sql.update(left, of: job.key, epoch: job.epoch)

@@ -101,9 +101,11 @@ struct Leases: Sendable {
     }
 
     func append(_ input: OutputInput, _ call: Call) async throws -> LeaseState {
-        guard let bytes = Data(base64Encoded: input.bytes).map(Array.init), bytes.count <= PipelineLimits.chunkBytes else {
+        guard let bytes = Data(base64Encoded: input.bytes).map(Array.init), bytes.count <= PipelineLimits.chunkBytes
+        else {
             throw Problem(
-                "output.invalid", status: 422, "a piece of output is base64 of at most \(PipelineLimits.chunkBytes) bytes",
+                "output.invalid", status: 422,
+                "a piece of output is base64 of at most \(PipelineLimits.chunkBytes) bytes",
                 hint: "Send smaller pieces.")
         }
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
@@ -201,7 +203,8 @@ extension Connection {
     func reporting(_ key: JobKey, epoch: Int) throws -> (StoredJob?, LeaseState) {
         let (job, state) = try held(key, epoch: epoch)
         if job != nil { return (job, state) }
-        if let ended = try self.job(key), ended.epoch == epoch, ended.job.status.hasEnded || ended.job.status == .queued {
+        if let ended = try self.job(key), ended.epoch == epoch, ended.job.status.hasEnded || ended.job.status == .queued
+        {
             return (nil, state)
         }
         throw Problem(

@@ -133,7 +133,9 @@ struct OrderMaker: Sendable {
         ]
         if let commit = run.commit { environment["VAGUS_COMMIT"] = commit }
         if let ref = run.trigger.ref { environment["VAGUS_REF"] = ref }
-        for (name, value) in run.parameters { environment["VAGUS_PARAMETER_\(Self.upper(name))"] = value.string ?? value.text }
+        for (name, value) in run.parameters {
+            environment["VAGUS_PARAMETER_\(Self.upper(name))"] = value.string ?? value.text
+        }
         for (name, value) in variables { environment[name] = value }
         for (name, value) in step.variables { environment[name] = value }
         return environment

@@ -172,7 +172,8 @@ struct Push: Sendable {
             try change.tell(
                 "repository.manifests-refused", about: repository.reference.subject,
                 [
-                    "commit": .string(self.change.new ?? ""), "location": refusal.location.map(JSONValue.string) ?? .null,
+                    "commit": .string(self.change.new ?? ""),
+                    "location": refusal.location.map(JSONValue.string) ?? .null,
                     "message": .string(refusal.message), "hint": refusal.hint.map(JSONValue.string) ?? .null,
                 ])
         }
@@ -184,9 +185,12 @@ struct Push: Sendable {
         _ pipeline: TypedResource<PipelineKind>, _ facts: CommitFacts, _ change: Change, id: String
     ) throws {
         var trigger = Trigger()
-        (trigger.type, trigger.actor, trigger.ref, trigger.message) = (.push, facts.actor, self.change.name, facts.message)
+        (trigger.type, trigger.actor, trigger.ref, trigger.message) = (
+            .push, facts.actor, self.change.name, facts.message
+        )
         var request = RunRequest(
-            project: pipeline.reference.project, pipeline: pipeline.reference.name, spec: pipeline.spec, trigger: trigger)
+            project: pipeline.reference.project, pipeline: pipeline.reference.name, spec: pipeline.spec,
+            trigger: trigger)
         do {
             request.parameters = try Parameters.read([:], for: pipeline.spec)
             (request.repository, request.commit) = (repository.reference.name, self.change.new)

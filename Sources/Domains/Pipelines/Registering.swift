@@ -41,7 +41,9 @@ struct Registering: Sendable {
         if let training { describe(training, in: &version) }
         if let evaluation {
             version.metrics = evaluation.metrics
-            if let bias = evaluation.report?["bias"], bias.text.utf8.count <= Self.factBytes { version.facts["bias"] = bias }
+            if let bias = evaluation.report?["bias"], bias.text.utf8.count <= Self.factBytes {
+                version.facts["bias"] = bias
+            }
         }
         return version
     }

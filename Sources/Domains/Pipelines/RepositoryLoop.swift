@@ -53,7 +53,8 @@ struct RepositoryReconciler: Reconciler {
         var status = RepositoryStatus()
         status.push_url = place
         status.refs = Ordered(refs.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
-        let watched = condition ?? Condition("Watched", .yes, reason: "Watched", message: "Pushes to \(place) are seen.")
+        let watched =
+            condition ?? Condition("Watched", .yes, reason: "Watched", message: "Pushes to \(place) are seen.")
         let final = status
         let reference = repository.reference
         try await context.store.change(.system("pipelines")) { change in

@@ -51,7 +51,9 @@ struct Resolver: Sendable {
         var bare = text[...]
         while bare.first == " " { bare.removeFirst() }
         while bare.last == " " || bare.last == "\n" { bare.removeLast() }
-        guard bare.hasPrefix("${{"), bare.hasSuffix("}}"), pieces(of: String(bare)).count == 1 else { return String(bare) }
+        guard bare.hasPrefix("${{"), bare.hasSuffix("}}"), pieces(of: String(bare)).count == 1 else {
+            return String(bare)
+        }
         bare = bare.dropFirst(3).dropLast(2)
         while bare.first == " " { bare.removeFirst() }
         while bare.last == " " { bare.removeLast() }
@@ -79,7 +81,8 @@ struct Resolver: Sendable {
             var isInString = false
             index += 3
             while index < bytes.count {
-                let isEnd = !isInString && bytes[index] == UInt8(ascii: "}") && index + 1 < bytes.count
+                let isEnd =
+                    !isInString && bytes[index] == UInt8(ascii: "}") && index + 1 < bytes.count
                     && bytes[index + 1] == UInt8(ascii: "}")
                 if isEnd { break }
                 if bytes[index] == UInt8(ascii: "'") { isInString.toggle() }

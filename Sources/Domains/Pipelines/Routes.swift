@@ -69,7 +69,8 @@ struct RunRoutes: Sendable {
         guard let name = request.spec.repository else {
             if let wanted {
                 throw Problem(
-                    "run.no-repository", status: 422, "pipeline \"\(request.pipeline)\" has no repository to take \"\(wanted)\" from",
+                    "run.no-repository", status: 422,
+                    "pipeline \"\(request.pipeline)\" has no repository to take \"\(wanted)\" from",
                     hint: "Leave the commit out, or give the pipeline a repository: `repository: NAME`.")
             }
             return
@@ -84,7 +85,8 @@ struct RunRoutes: Sendable {
         guard let commit = try await git.resolve(wanted ?? branch, in: place) else {
             if wanted == nil { return }
             throw Problem(
-                "commit.not-found", status: 404, "no commit, branch or tag \"\(wanted ?? "")\" in repository \"\(name)\"",
+                "commit.not-found", status: 404,
+                "no commit, branch or tag \"\(wanted ?? "")\" in repository \"\(name)\"",
                 hint: "Push it first.")
         }
         let facts = try await git.facts(of: commit, in: place)

@@ -34,8 +34,10 @@ extension Connection {
     }
 
     func openRunIDs() throws -> [String] {
-        try rows("SELECT id FROM pipelines_run WHERE status IN ('queued', 'running', 'waiting') ORDER BY created_at, id")
-            .map { try $0.get(0) }
+        try rows(
+            "SELECT id FROM pipelines_run WHERE status IN ('queued', 'running', 'waiting') ORDER BY created_at, id"
+        )
+        .map { try $0.get(0) }
     }
 
     func openRuns(project: String, pipeline: String) throws -> [StoredRun] {
@@ -74,7 +76,8 @@ extension Connection {
     func nextNumber(project: String, pipeline: String) throws -> Int {
         let last: Int =
             try value(
-                "SELECT coalesce(max(number), 0) FROM pipelines_run WHERE project = \(project) AND pipeline = \(pipeline)")
+                "SELECT coalesce(max(number), 0) FROM pipelines_run WHERE project = \(project) AND pipeline = \(pipeline)"
+            )
             ?? 0
         return last + 1
     }
@@ -109,7 +112,8 @@ extension Connection {
 
     func refs(project: String, repository: String) throws -> [String: String] {
         var found: [String: String] = [:]
-        try each("SELECT name, commit_id FROM pipelines_ref WHERE project = \(project) AND repository = \(repository)") {
+        try each("SELECT name, commit_id FROM pipelines_ref WHERE project = \(project) AND repository = \(repository)")
+        {
             found[try $0.get(0)] = try $0.get(1)
         }
         return found

@@ -87,7 +87,8 @@ struct ServerSteps: Sendable {
             // Somebody is starting or has too much to do: the job's time limit bounds how often this is tried.
             return .wait(.seconds(1), memo: work.memo)
         } catch let problem as Problem {
-            return .failed([problem.message, problem.detail, problem.hint].compactMap { $0 }.joined(separator: ". "), report: nil)
+            return .failed(
+                [problem.message, problem.detail, problem.hint].compactMap { $0 }.joined(separator: ". "), report: nil)
         } catch let error as ManifestError {
             return .failed(error.message, report: nil)
         }
@@ -97,7 +98,9 @@ struct ServerSteps: Sendable {
 
     private func start(_ step: Step, _ job: StoredJob, _ state: RunState) async throws {
         try await context.store.change(call(state)) { change in
-            guard let now = try change.sql.job(job.key), now.epoch == job.epoch, now.job.status == .running else { return }
+            guard let now = try change.sql.job(job.key), now.epoch == job.epoch, now.job.status == .running else {
+                return
+            }
             var begun = step
             (begun.status, begun.started_at, begun.attempts) = (.running, change.now, step.attempts + 1)
             try change.sql.update(begun, of: job.key, epoch: job.epoch)
@@ -124,7 +127,8 @@ struct ServerSteps: Sendable {
                 let stored = try change.sql.run(id: job.run)
             else { return }
             guard let failed = now.firstFailure(in: stored.spec) else { return try change.succeed(now, of: stored) }
-            try change.retry(now, of: stored, after: .failure, because: failed.reason ?? "step \"\(failed.name)\" failed")
+            try change.retry(
+                now, of: stored, after: .failure, because: failed.reason ?? "step \"\(failed.name)\" failed")
         }
         context.store.bells.ring([job.key.logTopic])
     }

@@ -25,9 +25,17 @@ extension ModelServer {
             return Self.json(
                 error.status,
                 [
-                    "error_code": error.status == 400 ? "BAD_REQUEST" : "RESOURCE_EXHAUSTED",
+                    "error_code": Self.code(of: error.status),
                     "message": .string(error.message),
                 ])
+        }
+    }
+
+    private static func code(of status: Int) -> String {
+        switch status {
+        case 400: "BAD_REQUEST"
+        case 413: "RESOURCE_EXHAUSTED"
+        default: "INTERNAL_ERROR"
         }
     }
 

@@ -58,7 +58,11 @@ package struct ModelServer: Sendable {
             throw ServingError("the request has \(batch.rows.count) rows, more than \(Self.rowLimit)", status: 413)
         }
         let scores: [Double]
-        do { scores = try bundle.predict(rows: batch.rows) } catch { throw ServingError(error.message) }
+        do { scores = try bundle.predict(rows: batch.rows) } catch {
+            // A well-formed row that this model cannot take (a category it never saw, where that is an error) is the model's
+            // failure, not the caller's: it must count against the revision.
+            throw ServingError(error.message, status: error.code == .unknownLevel ? 500 : 400)
+        }
         log?.add(batch, scores: scores, width: bundle.signature.output.size, model: name, version: version, at: now())
         return scores
     }

@@ -40,7 +40,9 @@ struct ArtifactCache: Sendable {
         try await door.attempt { try await door.door.download(digest.text, to: temporary) }
         let put = try await store.put(file: temporary)
         guard put.digest == digest else {
-            throw Problem("artifact.corrupt", status: 422, "the server sent something else than \(digest)", hint: "Look at its disk.")
+            throw Problem(
+                "artifact.corrupt", status: 422, "the server sent something else than \(digest)",
+                hint: "Look at its disk.")
         }
     }
 

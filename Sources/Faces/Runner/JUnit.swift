@@ -50,7 +50,8 @@ struct JUnitReader: Sendable {
             hasRoot = true
             switch (tag.name, tag.isEnd) {
             case ("testcase", false):
-                let name = [tag.attributes["classname"], tag.attributes["name"]].compactMap { $0 }.joined(separator: ".")
+                let name = [tag.attributes["classname"], tag.attributes["name"]].compactMap { $0 }.joined(
+                    separator: ".")
                 open = (name, .passed)
                 if tag.isEmpty { close(&open, &sum) }
             case ("testcase", true): close(&open, &sum)
@@ -188,7 +189,9 @@ struct XMLScanner {
         guard index < bytes.count, bytes[index] == UInt8(ascii: "=") else { throw broken }
         index += 1
         space()
-        guard index < bytes.count, bytes[index] == UInt8(ascii: "\"") || bytes[index] == UInt8(ascii: "'") else { throw broken }
+        guard index < bytes.count, bytes[index] == UInt8(ascii: "\"") || bytes[index] == UInt8(ascii: "'") else {
+            throw broken
+        }
         let quote = bytes[index]
         let start = index + 1
         guard let end = bytes[start...].firstIndex(of: quote) else { throw broken }
@@ -211,8 +214,10 @@ struct XMLScanner {
             }
             let name = rest[..<end]
             let number =
-                name.hasPrefix("#x") ? UInt32(name.dropFirst(2), radix: 16) : name.hasPrefix("#") ? UInt32(name.dropFirst()) : nil
-            out += known[String(name)] ?? number.flatMap(Unicode.Scalar.init).map { String(Character($0)) } ?? "&\(name);"
+                name.hasPrefix("#x")
+                ? UInt32(name.dropFirst(2), radix: 16) : name.hasPrefix("#") ? UInt32(name.dropFirst()) : nil
+            out +=
+                known[String(name)] ?? number.flatMap(Unicode.Scalar.init).map { String(Character($0)) } ?? "&\(name);"
             rest = rest[rest.index(after: end)...]
         }
         return out + rest

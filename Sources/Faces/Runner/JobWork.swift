@@ -71,7 +71,8 @@ struct JobWork: Sendable {
     }
 
     /// Waits for the steps, then for their output to be heard; or for word that they must stop.
-    private func heed(_ group: inout ThrowingTaskGroup<Part, any Error>, _ output: JobOutput) async throws -> JobResult? {
+    private func heed(_ group: inout ThrowingTaskGroup<Part, any Error>, _ output: JobOutput) async throws -> JobResult?
+    {
         var result: JobResult?
         var isOutputHeard = false
         while let part = try await group.next() {
@@ -186,7 +187,8 @@ struct JobWork: Sendable {
             _ = try await despiteCancellation { try await door.call(Runners.jobFinished, final) }
         } catch {
             // Nobody to tell: the lease runs out, or the next hello frees it.
-            shared.logger.info("a job was left to its lease", metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)"])
+            shared.logger.info(
+                "a job was left to its lease", metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)"])
         }
     }
 }

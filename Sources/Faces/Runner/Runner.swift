@@ -103,7 +103,8 @@ package struct RunnerAgent: Sendable {
                 try await work(incarnation, shared, Pace(welcome))
             } catch let problem as Problem where problem.code == "runner.unknown" {
                 // The server has lost its memory, or another process has taken our name: say hello again.
-                logger.warning("the server does not know this runner; saying hello again", metadata: ["name": "\(settings.name)"])
+                logger.warning(
+                    "the server does not know this runner; saying hello again", metadata: ["name": "\(settings.name)"])
                 try await time.sleep(for: .seconds(2))
             }
         }

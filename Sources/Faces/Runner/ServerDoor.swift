@@ -5,7 +5,8 @@ import Manifests
 
 /// What a runner asks of a server; the client's part, and in tests a server in the same process.
 protocol ServerDoor: Sendable {
-    func call<Input: Manifest, Output: Manifest>(_ operation: Operation<Input, Output>, _ input: Input) async throws -> Output
+    func call<Input: Manifest, Output: Manifest>(_ operation: Operation<Input, Output>, _ input: Input) async throws
+        -> Output
     func hasBlob(_ digest: String) async throws -> Bool
     func upload(file: String) async throws -> (digest: String, size: Int64)
     func download(_ digest: String, to path: String) async throws

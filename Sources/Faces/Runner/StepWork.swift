@@ -129,8 +129,10 @@ struct StepWork: Sendable {
         }
         try Data((text.hasSuffix("\n") ? text : text + "\n").utf8).write(to: URL(fileURLWithPath: script))
         try Data().write(to: URL(fileURLWithPath: outputsFile))
+        // One pipe for both streams, so that their words stay in order.
+        let start = "exec bash --noprofile --norc -euo pipefail \"$0\" 2>&1"
         _ = try await execute(
-            "bash", ["--noprofile", "--norc", "-euo", "pipefail", script], environment: environment, in: folder.workspace)
+            "bash", ["--noprofile", "--norc", "-c", start, script], environment: environment, in: folder.workspace)
         do {
             outcome.outputs = try StepOutputs.read(outputsFile)
         } catch let problem as Problem where outcome.status == .succeeded {
@@ -141,7 +143,8 @@ struct StepWork: Sendable {
     // MARK: checkout
 
     private mutating func checkout() async throws {
-        guard let repository = order.repository, let commit = order.commit, !commit.hasPrefix("-"), !repository.hasPrefix("-")
+        guard let repository = order.repository, let commit = order.commit, !commit.hasPrefix("-"),
+            !repository.hasPrefix("-")
         else {
             throw Problem("checkout.nothing", status: 422, "there is no commit to check out")
         }
@@ -183,9 +186,8 @@ enum StepOutputs {
 
     static func parse(_ text: String) throws(Problem) -> Ordered<JSONValue> {
         var outputs = Ordered<JSONValue>()
-        var lines = text.split(separator: "\n", omittingEmptySubsequences: false)[...]
-        while let raw = lines.popFirst() {
-            let line = raw.hasSuffix("\r") ? raw.dropLast() : raw
+        var lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }[...]
+        while let line = lines.popFirst() {
             if line.allSatisfy(\.isWhitespace) { continue }
             let sign = line.firstIndex(of: "=")
             if let mark = line.range(of: "<<"), sign.map({ mark.lowerBound < $0 }) ?? true {
@@ -195,7 +197,8 @@ enum StepOutputs {
                     if next == end { break }
                     value.append(next)
                     guard !lines.isEmpty else {
-                        throw Problem("outputs.open", status: 422, "$VAGUS_OUTPUT has no line \"\(end)\" that ends a value")
+                        throw Problem(
+                            "outputs.open", status: 422, "$VAGUS_OUTPUT has no line \"\(end)\" that ends a value")
                     }
                 }
                 try set(line[..<mark.lowerBound], value.joined(separator: "\n"), in: &outputs)
@@ -210,7 +213,8 @@ enum StepOutputs {
     }
 
     private static func set(_ key: Substring, _ value: String, in outputs: inout Ordered<JSONValue>) throws(Problem) {
-        let isName = !key.isEmpty && key.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_" || $0 == "-") }
+        let isName =
+            !key.isEmpty && key.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_" || $0 == "-") }
         guard isName else {
             throw Problem("outputs.key", status: 422, "\"\(key.prefix(60))\" cannot be the name of an output")
         }

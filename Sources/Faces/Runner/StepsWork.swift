@@ -18,7 +18,8 @@ struct StepsWork: Sendable {
         var first = lease.first_step
         if first > 0, let kept = folder.kept(lease) {
             done = kept
-            try await output.say("── goes on behind step \(first) of \(lease.steps.count), in the workspace that was kept")
+            try await output.say(
+                "── goes on behind step \(first) of \(lease.steps.count), in the workspace that was kept")
         } else {
             // Without the workspace its steps are done again here; the server keeps what it was told of them before.
             if first > 0 { try await output.say("── begins anew: the workspace that was kept is gone") }
@@ -102,7 +103,8 @@ struct StepsWork: Sendable {
     }
 
     private func isFailure(_ report: StepReport) -> Bool {
-        report.step.status == .failed && !(lease.steps.first { $0.index == report.step.index }?.continue_on_error ?? false)
+        report.step.status == .failed
+            && !(lease.steps.first { $0.index == report.step.index }?.continue_on_error ?? false)
     }
 
     private func context(after done: [StepReport]) -> Context {
@@ -134,7 +136,8 @@ struct StepsWork: Sendable {
 
     private static func resolve(_ json: JSONValue, _ context: Context) throws -> JSONValue {
         switch json {
-        case .string(let text): return text.contains("${{") ? .string(try Template(parsing: text).render(in: context)) : json
+        case .string(let text):
+            return text.contains("${{") ? .string(try Template(parsing: text).render(in: context)) : json
         case .array(let items): return .array(try items.map { try resolve($0, context) })
         case .object(let members): return .object(try members.map { try resolve($0, context) })
         default: return json
@@ -179,7 +182,8 @@ struct StepsWork: Sendable {
         }
         let staging = "\(folder.folder)/artifact-\(spec.name)"
         let artifact = try await shared.cache.keep(files: files, of: folder.workspace, as: spec.name, staging: staging)
-        try await output.say("artifact \(spec.name): \(files.count) file\(files.count == 1 ? "" : "s"), \(artifact.size_bytes) bytes")
+        try await output.say(
+            "artifact \(spec.name): \(files.count) file\(files.count == 1 ? "" : "s"), \(artifact.size_bytes) bytes")
         return [artifact]
     }
 }

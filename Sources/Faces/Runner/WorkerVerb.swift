@@ -29,7 +29,9 @@ extension StepWork {
 
     private func workOrder(in place: String) async throws -> WorkOrder {
         var work = WorkOrder()
-        (work.verb, work.settings, work.resources, work.facts) = (order.verb, order.settings, order.resources, order.facts)
+        (work.verb, work.settings, work.resources, work.facts) = (
+            order.verb, order.settings, order.resources, order.facts
+        )
         (work.outputs, work.workspace) = ("\(place)/outputs", folder.workspace)
         (work.datasets, work.xgboost) = (shared.settings.datasets, shared.settings.xgboost)
         for (name, artifact) in order.inputs {
@@ -42,7 +44,9 @@ extension StepWork {
     private static func result(_ path: String) throws -> WorkResult? {
         guard let size = try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int else { return nil }  // none was left
         guard size <= RunnerLimits.reportBytes, let data = FileManager.default.contents(atPath: path) else {
-            throw Problem("worker.result", status: 413, "the worker's result is larger than \(RunnerLimits.reportBytes >> 20) MiB")
+            throw Problem(
+                "worker.result", status: 413, "the worker's result is larger than \(RunnerLimits.reportBytes >> 20) MiB"
+            )
         }
         return try WorkResult(json: JSONParser.parse(Array(data)), at: [])
     }

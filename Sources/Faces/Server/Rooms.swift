@@ -6,7 +6,9 @@ import Delivery
 import Experiments
 import Foundation
 import Kernel
+import Learners
 import Logging
+import Monitors
 import Outbound
 import Pipelines
 import Runner
@@ -23,17 +25,25 @@ enum Rooms {
             TrainingDomain(context: context),
             ExperimentsDomain(context: context, blobs: blobs),
             ServingDomain(context: context),
+            MonitorsDomain(
+                context: context, blobs: blobs, settings: MonitorsSettings(predictions: folder.file("predictions"))),
             DeliveryDomain(
                 context: context, platform: platform(context, folder, blobs, outbound),
                 settings: DeliverySettings(
                     serveCommand: [options.executable, "serve"]
-                        + (options.config.xgboost_library.map { ["--xgboost-library", $0] } ?? []),
+                        + (xgboost(options.config).map { ["--xgboost-library", $0] } ?? []),
                     predictions: folder.file("predictions"))),
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(
                     repositories: folder.file("repositories"), logs: folder.file("logs"), environment: environment)),
         ]
+    }
+
+    /// The library as it is set or found here: children have another home and would not find it.
+    private static func xgboost(_ config: ServerConfig) -> String? {
+        config.xgboost_library
+            ?? XGBoostLibrary.usualPlaces().first { FileManager.default.fileExists(atPath: $0) }
     }
 
     /// Copies of services as processes of this machine.
@@ -68,7 +78,7 @@ enum Rooms {
     ) async throws {
         let settings = RunnerSettings(
             name: name, folder: folder.file("runner/\(name)"), capacity: config.run_capacity, labels: labels,
-            datasets: config.datasets ?? folder.file("datasets"), vagus: executable, xgboost: config.xgboost_library,
+            datasets: config.datasets ?? folder.file("datasets"), vagus: executable, xgboost: xgboost(config),
             environment: environment, version: vagusVersion)
         try await RunnerAgent(client: client, settings: settings, logger: logger).run()
     }

@@ -1,0 +1,113 @@
+import API
+import Foundation
+import Kernel
+import Manifests
+import Synchronization
+import Testing
+
+@testable import Runner
+
+@Suite struct PartsTests {
+    @Test func `outputs are lines of key and value, or blocks`() throws {
+        let text = "a=1\n\nlong<<END\nx\ny=z\nEND\nb=c=d\r\n"
+        #expect(try StepOutputs.parse(text) == ["a": "1", "long": "x\ny=z", "b": "c=d"])
+        #expect(throws: Problem.self) { try StepOutputs.parse("no sign here") }
+        #expect(throws: Problem.self) { try StepOutputs.parse("bad key=1") }
+        #expect(throws: Problem.self) { try StepOutputs.parse("open<<END\nx") }
+    }
+
+    @Test func `one verdict a test case, the worst of what it says`() throws {
+        let xml = """
+            <?xml version="1.0"?><!-- <testcase/> --><testsuites><testsuite tests="99" failures="99">
+            <testcase classname='a' name="ok &amp; &lt;well&gt;"/>
+            <testcase name="both"><skipped/><failure message="x > y"/><error>boom</error></testcase>
+            <testcase name="skip"><skipped/></testcase>
+            <testcase name="bad"><failure><![CDATA[</testcase><testcase>]]></failure></testcase>
+            </testsuite></testsuites>
+            """
+        let sum = try JUnitReader.parse(Array(xml.utf8))
+        #expect(sum.tests == 4 && sum.failures == 1 && sum.errors == 1 && sum.skipped == 1)
+        #expect(sum.failed_names == ["both", "bad"])
+        let claimed = try JUnitReader.parse(Array("<testsuite tests=\"3\" failures=\"1\" skipped=\"1\"/>".utf8))
+        #expect(claimed.tests == 3 && claimed.failures == 1 && claimed.skipped == 1)
+    }
+
+    @Test(arguments: ["", "plain", "<a", "<a b=", "<!DOCTYPE x [<!ENTITY e \"x\">]><a/>", "<!-- open", "< >"])
+    func `what is no XML is an error, not a crash`(text: String) {
+        #expect(throws: Problem.self) { try JUnitReader.parse(Array(text.utf8)) }
+    }
+
+    @Test func `globs find files, leave links and .git alone, and never leave the workspace`() throws {
+        let root = NSTemporaryDirectory() + "vagus-globs-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: root) }  // a leftover folder harms no other test
+        for name in ["a.txt", "out/b.txt", "out/deep/c.txt", ".git/config", "other/d.log"] {
+            try JobFolder.make((("\(root)/\(name)") as NSString).deletingLastPathComponent)
+            try Data().write(to: URL(fileURLWithPath: "\(root)/\(name)"))
+        }
+        symlink("/etc/passwd", "\(root)/out/link.txt")
+        #expect(try GlobWalk.files(matching: ["**/*.txt"], in: root) == ["a.txt", "out/b.txt", "out/deep/c.txt"])
+        #expect(try GlobWalk.files(matching: ["out"], in: root) == ["out/b.txt", "out/deep/c.txt"])
+        #expect(try GlobWalk.files(matching: ["./out/*.txt", "other/*"], in: root) == ["other/d.log", "out/b.txt"])
+        #expect(try GlobWalk.files(matching: ["**"], in: root).contains(".git/config") == false)
+        #expect(throws: Problem.self) { try GlobWalk.files(matching: ["../x"], in: root) }
+    }
+
+    @Test func `a line that never ends is cut once`() {
+        var limiter = LineLimiter()
+        var out: [UInt8] = []
+        for _ in 0..<100 { limiter.feed([UInt8](repeating: 0x61, count: 10_000), into: &out) }
+        limiter.feed(Array("\nnext\n".utf8), into: &out)
+        #expect(out.count < RunnerLimits.lineBytes + 100)
+        #expect(String(decoding: out, as: UTF8.self).hasSuffix("(the rest of this line is cut)\nnext\n"))
+    }
+
+    @Test func `output that nobody takes holds its writer back`() async throws {
+        let output = JobOutput(offset: 0)
+        let written = Tally()
+        let line = [UInt8](repeating: 0x61, count: 9999) + [0x0A]
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for _ in 0..<2000 {
+                    try await output.write(line)
+                    written.add(line.count)
+                }
+                output.close()
+            }
+            var last = -1
+            // It stands still once the buffer is full.
+            while written.value < RunnerLimits.waitingOutput - line.count || last != written.value {
+                last = written.value
+                for _ in 0..<1000 { await Task.yield() }
+            }
+            #expect(last <= RunnerLimits.waitingOutput + line.count)
+            let heard = Mutex(0)
+            try await output.pump(by: SystemTime()) { offset, bytes in
+                #expect(offset == Int64(heard.withLock { $0 }))
+                heard.withLock { $0 += bytes.count }
+                return offset + Int64(bytes.count)
+            }
+            #expect(heard.withLock { $0 } == 2000 * line.count)
+            try await group.waitForAll()
+        }
+    }
+
+    @Test func `a server that stands elsewhere is believed`() async throws {
+        let output = JobOutput(offset: 10)
+        try await output.write(Array("abcdef\n".utf8))
+        output.close()
+        let sent = Mutex<[Int64]>([])
+        try await output.pump(by: SystemTime()) { offset, bytes in
+            sent.withLock { $0.append(offset) }
+            // It had the first three bytes already, from before an answer was lost.
+            return sent.withLock { $0.count } == 1 ? 13 : offset + Int64(bytes.count)
+        }
+        #expect(sent.withLock { $0 } == [10, 13])
+    }
+}
+
+/// A sum that several tasks may touch.
+final class Tally: Sendable {
+    private let sum = Mutex(0)
+    var value: Int { sum.withLock { $0 } }
+    func add(_ count: Int) { sum.withLock { $0 += count } }
+}
