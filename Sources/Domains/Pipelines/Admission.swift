@@ -26,12 +26,14 @@ enum Admission {
             if let condition = stage.if { try self.condition(condition, at: at + ["if"]) }
             try templates(in: stage.variables.json, at: at + ["variables"])
             for (name, job) in stage.allJobs {
+                if !isResourceName(name) { throw notAName(name, at: at + ["jobs", name]) }
                 try check(job, at: stage.jobs.isEmpty ? at : at + ["jobs", name], isLone: stage.jobs.isEmpty)
             }
         }
     }
 
     private static func check(_ job: JobSpec, at path: [String], isLone: Bool) throws(ManifestError) {
+        try names(in: job, at: path)
         if job.steps.isEmpty {
             throw ManifestError(at: path + ["steps"], message: "a job has at least one step")
         }
@@ -50,6 +52,19 @@ enum Admission {
             try templates(in: step.verb.settings, at: at + [step.verb.name])
             try templates(in: step.variables.json, at: at + ["variables"])
         }
+    }
+
+    /// Names that become names of files.
+    private static func names(in job: JobSpec, at path: [String]) throws(ManifestError) {
+        for (index, artifact) in job.artifacts.enumerated() where !isResourceName(artifact.name) {
+            throw notAName(artifact.name, at: path + ["artifacts", "\(index)", "name"])
+        }
+    }
+
+    private static func notAName(_ text: String, at path: [String]) -> ManifestError {
+        ManifestError(
+            at: path, message: "\"\(text)\" is not a name",
+            hint: "Use small letters, digits, \"-\" and \"_\", beginning with a letter or digit.")
     }
 
     private static func condition(_ text: String, at path: [String]) throws(ManifestError) {

@@ -2,7 +2,7 @@ import API
 import Kernel
 import Manifests
 
-/// What a service's status means for the revision that a step has made. Pure.
+/// What a service's status means for the revision that a step has made; pure.
 enum RolloutVerdict: Sendable, Equatable {
     case going
     case promoted

@@ -14,7 +14,9 @@ struct CommitFacts: Sendable, Equatable {
     var actor: String { "git:\(author) <\(email)>" }
 }
 
-/// Asks git. Each call is a process with a time limit, a limit of output and an environment of its own.
+/// Asks git.
+///
+/// Each call is a process with a time limit, a limit of output and an environment of its own.
 struct Git: Sendable {
     let executable: String
     let environment: [String: String]
@@ -53,8 +55,8 @@ struct Git: Sendable {
         var loose: [String: String] = [:]
         for kind in ["refs/heads", "refs/tags"] { try collect(kind, in: place, into: &loose) }
         var found: [String: String] = [:]
-        // An absent file is the usual case.
-        let packed = (try? String(contentsOfFile: "\(place)/packed-refs", encoding: .utf8)) ?? ""  // absent: nothing packed
+        let file = "\(place)/packed-refs"
+        let packed = (try? String(contentsOfFile: file, encoding: .utf8)) ?? ""  // absent: nothing is packed
         for line in packed.split(separator: "\n") where !line.hasPrefix("#") && !line.hasPrefix("^") {
             let parts = line.split(separator: " ", maxSplits: 1)
             guard parts.count == 2, isHash(parts[0]) else { continue }
@@ -72,15 +74,17 @@ struct Git: Sendable {
     }
 
     private static func collect(_ folder: String, in place: String, into refs: inout [String: String]) throws {
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: "\(place)/\(folder)") else { return }  // gone: no refs
+        let path = "\(place)/\(folder)"
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []  // gone: no refs there
         for name in names where !name.hasSuffix(".lock") {
             let ref = "\(folder)/\(name)"
             if isFolder("\(place)/\(ref)") {
                 try collect(ref, in: place, into: &refs)
-            } else if let text = try? String(contentsOfFile: "\(place)/\(ref)", encoding: .utf8) {  // gone: deleted or packed
-                let hash = text.prefix { !$0.isWhitespace }
-                if isHash(hash) { refs[ref] = String(hash) }
+                continue
             }
+            let text = try? String(contentsOfFile: "\(place)/\(ref)", encoding: .utf8)  // gone: deleted or packed
+            let hash = (text ?? "").prefix { !$0.isWhitespace }
+            if isHash(hash) { refs[ref] = String(hash) }
         }
     }
 

@@ -5,7 +5,9 @@ import Kernel
 import Manifests
 import SQL
 
-/// Who holds which job. Every word of a runner about a job carries the epoch of its lease; an old one is refused.
+/// Who holds which job.
+///
+/// Every word of a runner about a job carries the epoch of its lease; an old one is refused.
 struct Leases: Sendable {
     let context: DomainContext
     let blobs: BlobStore
@@ -93,7 +95,10 @@ struct Leases: Sendable {
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
         var state = try await store.change(call) { change in
             let (job, state) = try change.sql.held(key, epoch: input.epoch)
-            if job != nil { try change.sql.renewLease(key, until: change.now.advanced(by: PipelineLimits.lease)) }
+            if let job {
+                try change.sql.renewLease(key, until: change.now.advanced(by: PipelineLimits.lease))
+                if let runner = job.job.runner { try change.sql.sawRunner(runner, at: change.now) }
+            }
             return state
         }
         state.output_offset = try logs.size(key)
@@ -189,7 +194,11 @@ extension Connection {
     /// The job if this epoch still holds it, and what to tell its runner.
     func held(_ key: JobKey, epoch: Int) throws -> (StoredJob?, LeaseState) {
         var state = LeaseState()
-        guard let job = try job(key), job.epoch == epoch, job.job.status == .running, !job.isOnServer else {
+        guard let job = try job(key) else {
+            throw Problem(
+                "job.not-found", status: 404, "there is no such job", hint: "Stop it; the server knows nothing of it.")
+        }
+        guard job.epoch == epoch, job.job.status == .running, !job.isOnServer else {
             (state.stop, state.reason) = (true, "the lease was lost")
             return (nil, state)
         }

@@ -17,7 +17,7 @@ final class LogBook: Sendable {
 
     static let notice = "\n── output is cut here: it is larger than \(PipelineLimits.logBytes >> 20) MiB ──\n"
     private let folder: String
-    /// Epoch of the newest lease of each open job. Also the lock under which files are written.
+    /// Epoch of the newest lease of each open job; also the lock under which files are written.
     private let fences = Mutex<[JobKey: Int]>([:])
 
     init(folder: String) { self.folder = folder }

@@ -56,6 +56,8 @@ struct RepositoryReconciler: Reconciler {
         let watched =
             condition ?? Condition("Watched", .yes, reason: "Watched", message: "Pushes to \(place) are seen.")
         let final = status
+        // Most looks bring no news: no transaction for them.
+        if repository.status == final, repository.conditions.contains(watched) { return }
         let reference = repository.reference
         try await context.store.change(.system("pipelines")) { change in
             guard let now = try change.sql.resource(RepositoryKind.self, reference) else { return }

@@ -10,7 +10,9 @@ struct RunState: Sendable {
     var bornAt: Timestamp
 }
 
-/// What is to be done next about a run. Pure: the same state at the same time gives the same.
+/// What is to be done next about a run.
+///
+/// Pure: the same state at the same time gives the same.
 struct RunDecision: Sendable, Equatable {
     enum Action: Sendable, Equatable {
         /// Its needs are met: resolve its orders.
@@ -229,7 +231,7 @@ struct Stage: Sendable {
     }
 }
 
-/// Whether a job that has failed is tried again. Pure.
+/// Whether a job that has failed is tried again; pure.
 enum RetryDecision {
     enum Answer: Sendable, Equatable {
         /// Again, with the steps that a kept workspace has finished.

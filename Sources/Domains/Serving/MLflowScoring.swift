@@ -25,7 +25,7 @@ extension ModelServer {
             return Self.json(
                 error.status,
                 [
-                    "error_code": Self.code(of: error.status),
+                    "error_code": .string(Self.code(of: error.status)),
                     "message": .string(error.message),
                 ])
         }

@@ -13,6 +13,19 @@ struct ArtifactCache: Sendable {
         self.door = door
     }
 
+    /// Empties the cache when it has grown beyond a size; what is still needed is fetched again.
+    func trim(to limit: Int64) async throws {
+        try await store.sweepTemporaries()
+        var entries: [BlobStore.Entry] = []
+        while true {
+            let page = try await store.list(after: entries.last?.digest)
+            if page.isEmpty { break }
+            entries += page
+        }
+        guard entries.reduce(0, { $0 + $1.size }) > limit else { return }
+        for entry in entries { try await store.delete(entry.digest) }
+    }
+
     // MARK: Fetching
 
     /// Brings an artifact to a path, a tree as a folder; returns the path.

@@ -1,8 +1,10 @@
 import API
 import Foundation
 
-/// Finds the files of a folder that patterns name: `*` within a segment, `**` any number of segments, `?` one character.
-/// A pattern that names a folder takes all files in it. Links are not followed, `.git` is not looked into.
+/// Finds the files of a folder that patterns name.
+///
+/// `*` is any text within a segment, `**` any number of segments, `?` one character. A pattern that names a folder takes
+/// all files in it. Links are not followed, `.git` is not looked into.
 enum GlobWalk {
     static func files(matching patterns: [String], in root: String) throws -> [String] {
         let globs = patterns.map { $0.split(separator: "/").filter { $0 != "." }.map { Array($0.utf8) } }

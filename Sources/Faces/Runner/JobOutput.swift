@@ -49,7 +49,7 @@ final class JobOutput: Sendable {
 
     /// Sends until closed and empty, or until the server refuses.
     ///
-    /// - Parameter send: Sends bytes for an offset; tells where the server stands then, or nil when it wants no more.
+    /// `send` takes bytes and their offset; it tells where the server stands then, or nil when that wants no more.
     func pump(by time: any TimeSource, send: (Int64, [UInt8]) async throws -> Int64?) async throws {
         while true {
             let (chunk, offset, isClosed) = state.withLock { state in
@@ -74,7 +74,9 @@ final class JobOutput: Sendable {
         }
     }
 
-    /// Forgets what the server has. It may stand elsewhere than expected after a crash: then its word counts.
+    /// Forgets what the server has.
+    ///
+    /// It may stand elsewhere than expected after a crash: then its word counts.
     private func acknowledge(_ heard: Int64) {
         state.withLock { state in
             let count = heard - state.offset

@@ -41,7 +41,7 @@ struct JobWork: Sendable {
         case stopped(JobStop)
     }
 
-    /// Works until the job has been given back, one way or another. Throws only when cancelled.
+    /// Works until the job has been given back, one way or another; throws only when cancelled.
     func run() async throws {
         let folder = JobFolder(shared.place, lease)
         let output = JobOutput(offset: lease.output_offset)
@@ -177,7 +177,7 @@ struct JobWork: Sendable {
         }
     }
 
-    /// The runner stops: somebody else, or its next life, shall go on. Tried once, as there is no time to lose.
+    /// The runner stops: somebody else, or its next life, shall go on; tried once, as time is short.
     private func handBack() async throws {
         var report = JobReport()
         (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)

@@ -24,7 +24,7 @@ package import Logging
 /// How a runner works.
 package struct RunnerSettings: Sendable {
     package var name: String
-    /// Its folder: workspaces, blobs, processes. Of this runner alone.
+    /// Its folder: workspaces, blobs, processes; of this runner alone.
     package var folder: String
     /// Jobs at once.
     package var capacity: Int
@@ -69,6 +69,8 @@ package enum RunnerLimits {
     package static let reportBytes = 32 << 20
     /// Workspaces that nobody has touched for so long are removed at start.
     package static let workspaceAge: Duration = .seconds(7 * 86_400)
+    /// Bytes of the cache of artifacts; a larger one is emptied at start.
+    package static let cacheBytes: Int64 = 20 << 30
     /// Files that one artifact may take.
     package static let artifactFiles = 100_000
 }
@@ -97,6 +99,7 @@ package struct RunnerAgent: Sendable {
         place.sweep(before: time.now.advanced(by: .zero - RunnerLimits.workspaceAge))
         let incarnation = IdentifierSource.system(time).next("inc")
         let shared = try JobContext(door: door, settings: settings, place: place, logger: logger, time: time)
+        try await shared.cache.trim(to: RunnerLimits.cacheBytes)
         while true {
             let welcome = try await hello(incarnation)
             do {

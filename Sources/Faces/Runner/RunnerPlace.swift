@@ -37,11 +37,9 @@ struct RunnerPlace: Sendable {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: processes)) ?? []  // none: nothing to end
         for name in names {
             let path = "\(processes)/\(name)"
-            if let data = FileManager.default.contents(atPath: path),
-                let identity = try? JSONDecoder().decode(ProcessIdentity.self, from: data)  // torn file: its process never ran on
-            {
-                await Processes.terminate(identity, grace: .zero)
-            }
+            let data = FileManager.default.contents(atPath: path) ?? Data()
+            let identity = try? JSONDecoder().decode(ProcessIdentity.self, from: data)  // torn: it never ran on
+            if let identity { await Processes.terminate(identity, grace: .zero) }
             forget(path)
         }
     }
@@ -85,8 +83,8 @@ struct JobFolder: Sendable {
     func kept(_ lease: Lease) -> [StepReport]? {
         guard FileManager.default.fileExists(atPath: workspace), let data = FileManager.default.contents(atPath: memory)
         else { return nil }
-        guard let done = try? [StepReport](json: JSONParser.parse(Array(data)), at: []) else { return nil }  // torn: begin anew
-        return done.count >= lease.first_step ? done : nil
+        let done = try? [StepReport](json: JSONParser.parse(Array(data)), at: [])  // torn: begin anew
+        return done.flatMap { $0.count >= lease.first_step ? $0 : nil }
     }
 
     /// Writes down which steps are finished, and how.

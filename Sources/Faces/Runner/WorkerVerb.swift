@@ -42,7 +42,8 @@ extension StepWork {
     }
 
     private static func result(_ path: String) throws -> WorkResult? {
-        guard let size = try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int else { return nil }  // none was left
+        let facts = try? FileManager.default.attributesOfItem(atPath: path)  // none was left
+        guard let size = facts?[.size] as? Int else { return nil }
         guard size <= RunnerLimits.reportBytes, let data = FileManager.default.contents(atPath: path) else {
             throw Problem(
                 "worker.result", status: 413, "the worker's result is larger than \(RunnerLimits.reportBytes >> 20) MiB"

@@ -31,6 +31,7 @@ package final class TestHouse: Sendable {
     ///   - time: Where time comes from.
     ///   - firstID: The number of the first id; a house that opens an old folder begins above those already given.
     ///   - commitHook: See `Database.sqlite`: a throw at the n-th commit is a crash there.
+    /// - Throws: What making the folder or opening the database throws.
     package init(
         folder: String? = nil, time: ManualTime = ManualTime(), firstID: Int = 1,
         commitHook: (@Sendable (Int) throws -> Void)? = nil
