@@ -9,7 +9,8 @@ import Testing
 private let zero = Timestamp(microseconds: 1_000_000_000_000)
 
 private func settings(_ judge: String, metric: String = "error_rate", more: String = "") throws -> RolloutSpec {
-    let yaml = "{ strategy: canary, steps: [{ weight: 10 }, { analyze: [a] }], analysis: { a: { built_in: \(metric), judge: \(judge)\(more.isEmpty ? "" : ", \(more)") } } }"
+    let yaml =
+        "{ strategy: canary, steps: [{ weight: 10 }, { analyze: [a] }], analysis: { a: { built_in: \(metric), judge: \(judge)\(more.isEmpty ? "" : ", \(more)") } } }"
     return try RolloutSpec(json: YAML.documents(yaml)[0].value, at: [])
 }
 
@@ -80,7 +81,8 @@ private func simulate(
         var failed = 0
         for seed in 0..<100 {
             var stream = Stream(generator: Seeded(UInt64(4000 + seed)))
-            var record = AnalysisRecord("a", step: -1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
+            var record = AnalysisRecord(
+                "a", step: -1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
             for look in 1...30 {
                 // The error rate is five times as high under the second weight: of both revisions.
                 let rate = look > 10 && look <= 20 ? 0.05 : 0.01
@@ -95,38 +97,54 @@ private func simulate(
 
     @Test func `little traffic holds, and at the end is inconclusive`() throws {
         let spec = try settings("{ method: sequential, min_samples: 100 }", more: "max_duration: 5m")
-        var record = AnalysisRecord("a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
-        record.look(canary: Counts(requests: 99, errors: 99), stable: Counts(requests: 500, errors: 0), at: zero.advanced(by: .seconds(60)))
+        var record = AnalysisRecord(
+            "a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        record.look(
+            canary: Counts(requests: 99, errors: 99), stable: Counts(requests: 500, errors: 0),
+            at: zero.advanced(by: .seconds(60)))
         #expect(record.verdict == .running)
         #expect(record.message == "too little traffic to judge: 99 of at least 100 requests to revision 2")
-        record.look(canary: Counts(requests: 200, errors: 99), stable: Counts(requests: 3, errors: 0), at: zero.advanced(by: .seconds(120)))
+        record.look(
+            canary: Counts(requests: 200, errors: 99), stable: Counts(requests: 3, errors: 0),
+            at: zero.advanced(by: .seconds(120)))
         #expect(record.verdict == .running)
         #expect(record.message.hasSuffix("3 of at least 20 to revision 1"))
-        record.look(canary: Counts(requests: 200, errors: 0), stable: Counts(requests: 3, errors: 0), at: zero.advanced(by: .seconds(300)))
+        record.look(
+            canary: Counts(requests: 200, errors: 0), stable: Counts(requests: 3, errors: 0),
+            at: zero.advanced(by: .seconds(300)))
         #expect(record.verdict == .inconclusive)
     }
 
     @Test(arguments: [("pass", AnalysisStatus.Verdict.passed), ("fail", .failed), ("hold", .running)])
     func `what no data means is said by no_data`(policy: String, verdict: AnalysisStatus.Verdict) throws {
         let spec = try settings("{ min_samples: 100 }", more: "no_data: \(policy)")
-        var record = AnalysisRecord("a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        var record = AnalysisRecord(
+            "a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
         record.look(canary: Counts(), stable: Counts(), at: zero.advanced(by: .seconds(10)))
         #expect(record.verdict == verdict)
     }
 
     @Test func `a harmless canary passes on evidence, on its number of looks, or at the end of its time`() throws {
         let (canary, stable) = (Counts(requests: 5000, errors: 50), Counts(requests: 5000, errors: 90))
-        var sure = AnalysisRecord("a", step: 1, settings: try settings(Self.sequential), canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        var sure = AnalysisRecord(
+            "a", step: 1, settings: try settings(Self.sequential), canary: (2, Counts()), stable: (1, Counts()),
+            at: zero)
         sure.look(canary: canary, stable: stable, at: zero.advanced(by: .seconds(10)))
         #expect(sure.verdict == .passed)
-        #expect(sure.message == "50 of 5000 requests failed on revision 2, 90 of 5000 on revision 1: not worse by more than 20%")
-        var counted = AnalysisRecord("a", step: 1, settings: try settings(Self.sequential, more: "count: 2"), canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        #expect(
+            sure.message
+                == "50 of 5000 requests failed on revision 2, 90 of 5000 on revision 1: not worse by more than 20%")
+        var counted = AnalysisRecord(
+            "a", step: 1, settings: try settings(Self.sequential, more: "count: 2"), canary: (2, Counts()),
+            stable: (1, Counts()), at: zero)
         let quiet = Counts(requests: 100, errors: 0)
         counted.look(canary: quiet, stable: quiet, at: zero.advanced(by: .seconds(10)))
         #expect(counted.verdict == .running)
         counted.look(canary: quiet, stable: quiet, at: zero.advanced(by: .seconds(20)))
         #expect(counted.verdict == .passed)
-        var timed = AnalysisRecord("a", step: 1, settings: try settings(Self.sequential, more: "max_duration: 60s"), canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        var timed = AnalysisRecord(
+            "a", step: 1, settings: try settings(Self.sequential, more: "max_duration: 60s"), canary: (2, Counts()),
+            stable: (1, Counts()), at: zero)
         timed.look(canary: quiet, stable: quiet, at: zero.advanced(by: .seconds(59)))
         #expect(timed.verdict == .running)
         timed.look(canary: quiet, stable: quiet, at: zero.advanced(by: .seconds(60)))
@@ -135,20 +153,27 @@ private func simulate(
 
     @Test func `counts of before the analysis do not count`() throws {
         let old = Counts(requests: 9000, errors: 4500)
-        var record = AnalysisRecord("a", step: 1, settings: try settings(Self.sequential), canary: (2, old), stable: (1, Counts()), at: zero)
-        record.look(canary: old + Counts(requests: 100, errors: 0), stable: Counts(requests: 900, errors: 0), at: zero.advanced(by: .seconds(10)))
+        var record = AnalysisRecord(
+            "a", step: 1, settings: try settings(Self.sequential), canary: (2, old), stable: (1, Counts()), at: zero)
+        record.look(
+            canary: old + Counts(requests: 100, errors: 0), stable: Counts(requests: 900, errors: 0),
+            at: zero.advanced(by: .seconds(10)))
         #expect(record.verdict == .running)
         #expect(record.looks[0].canary_requests == 100)
         #expect(record.looks[0].canary_errors == 0)
     }
 
     @Test func `alpha is split over all that may abort`() throws {
-        let yaml = "{ strategy: canary, steps: [{ analyze: [a, b] }, { analyze: [a] }], background: [b], analysis: { a: { built_in: error_rate }, b: { built_in: latency_p99 } } }"
+        let yaml =
+            "{ strategy: canary, steps: [{ analyze: [a, b] }, { analyze: [a] }], background: [b], analysis: { a: { built_in: error_rate }, b: { built_in: latency_p99 } } }"
         let spec = try RolloutSpec(json: YAML.documents(yaml)[0].value, at: [])
-        let record = AnalysisRecord("a", step: 0, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        let record = AnalysisRecord(
+            "a", step: 0, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
         #expect(abs(record.alpha - 0.05 / 4) < 1e-12)
         var looked = record
-        looked.look(canary: Counts(requests: 200, errors: 0), stable: Counts(requests: 200, errors: 0), at: zero.advanced(by: .seconds(10)))
+        looked.look(
+            canary: Counts(requests: 200, errors: 0), stable: Counts(requests: 200, errors: 0),
+            at: zero.advanced(by: .seconds(10)))
         #expect(looked.looks[0].bound.map { abs($0 - log(80)) < 1e-9 } == true)
     }
 
@@ -164,7 +189,8 @@ private func simulate(
         let past = counts(5000, slow: 0.005, seed: 1)
         func verdict(_ slow: Double, seed: UInt64) throws -> AnalysisRecord {
             let spec = try settings(Self.sequential, metric: "latency_p99", more: "max_duration: 1m")
-            var record = AnalysisRecord("a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, past), at: zero)
+            var record = AnalysisRecord(
+                "a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, past), at: zero)
             record.look(
                 canary: counts(1000, slow: slow, seed: seed), stable: past + counts(1000, slow: 0.005, seed: seed + 1),
                 at: zero.advanced(by: .seconds(60)))
@@ -177,27 +203,36 @@ private func simulate(
     }
 
     @Test(arguments: [
-        ("success: \"result < 0.01\"", 0.005, AnalysisStatus.Verdict.passed), ("success: \"result < 0.01\"", 0.02, .failed),
+        ("success: \"result < 0.01\"", 0.005, AnalysisStatus.Verdict.passed),
+        ("success: \"result < 0.01\"", 0.02, .failed),
         ("failure: \"result > 5%\"", 0.04, .passed), ("failure: \"result > 5%\"", 0.06, .failed),
         ("success: \"result < 0.01\", failure: \"result > 0.1\"", 0.05, .running),
         ("success: \"result < 0.5\", failure: \"result > 0.1\"", 0.2, .failed),
     ])
     func `thresholds are what they say`(judge: String, rate: Double, verdict: AnalysisStatus.Verdict) throws {
         let spec = try settings("{ method: threshold, \(judge), min_samples: 100 }")
-        var record = AnalysisRecord("a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
-        record.look(canary: Counts(requests: 1000, errors: Int64(1000 * rate)), stable: Counts(), at: zero.advanced(by: .seconds(10)))
+        var record = AnalysisRecord(
+            "a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        record.look(
+            canary: Counts(requests: 1000, errors: Int64(1000 * rate)), stable: Counts(),
+            at: zero.advanced(by: .seconds(10)))
         #expect(record.verdict == verdict)
     }
 
     @Test func `bad looks are forgiven up to the limit`() throws {
-        let spec = try settings("{ method: threshold, success: \"result < 0.01\", min_samples: 1 }", more: "failure_limit: 2")
-        var record = AnalysisRecord("a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        let spec = try settings(
+            "{ method: threshold, success: \"result < 0.01\", min_samples: 1 }", more: "failure_limit: 2")
+        var record = AnalysisRecord(
+            "a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
         for look in 1...3 {
             #expect(record.verdict == .running)
-            record.look(canary: Counts(requests: 10, errors: 1), stable: Counts(), at: zero.advanced(by: .seconds(10 * look)))
+            record.look(
+                canary: Counts(requests: 10, errors: 1), stable: Counts(), at: zero.advanced(by: .seconds(10 * look)))
         }
         #expect(record.verdict == .failed)
-        #expect(record.message == "the error rate of revision 2 is 10.0 % over 10 requests: \"result < 0.01\" does not hold")
+        #expect(
+            record.message == "the error rate of revision 2 is 10.0 % over 10 requests: \"result < 0.01\" does not hold"
+        )
     }
 
     @Test(arguments: [
@@ -208,7 +243,9 @@ private func simulate(
         #expect(try #require(Comparison(text)).holds(for: value) == holds)
     }
 
-    @Test(arguments: ["", "result", "result <", "result < x", "value < 1", "result = 1", "result < nan", "result < 1 && result > 0"])
+    @Test(arguments: [
+        "", "result", "result <", "result < x", "value < 1", "result = 1", "result < nan", "result < 1 && result > 0",
+    ])
     func `what is no comparison is refused`(text: String) {
         #expect(Comparison(text) == nil)
     }

@@ -29,9 +29,11 @@ private func settings(_ yaml: String) throws -> RolloutSpec {
 
 /// A rollout of revision 2 over revision 1, both as they are when nothing has happened yet.
 private func view(
-    _ yaml: String = "{ strategy: canary, steps: [{ weight: 20 }, { analyze: [errors] }, { pause: { for: 60s } }], analysis: { errors: { built_in: error_rate } } }",
+    _ yaml: String =
+        "{ strategy: canary, steps: [{ weight: 20 }, { analyze: [errors] }, { pause: { for: 60s } }], analysis: { errors: { built_in: error_rate } } }",
     replicas: Int = 2, step: Int = 0, weight: Int = 0, new: RolloutView.Revision? = nil,
-    old: RolloutView.Revision? = revision(1, ready: 2), change: (inout RolloutView, inout RolloutRow) -> Void = { _, _ in }
+    old: RolloutView.Revision? = revision(1, ready: 2),
+    change: (inout RolloutView, inout RolloutRow) -> Void = { _, _ in }
 ) throws -> RolloutView {
     var view = RolloutView()
     view.replicas = replicas
@@ -53,7 +55,9 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
 }
 
 @Suite struct DecisionTests {
-    private func check(_ view: RolloutView, at time: Double = 1, _ expected: [RolloutStep], _ line: SourceLocation = #_sourceLocation) {
+    private func check(
+        _ view: RolloutView, at time: Double = 1, _ expected: [RolloutStep], _ line: SourceLocation = #_sourceLocation
+    ) {
         #expect(RolloutDecision.decide(view, now: second(time)) == expected, sourceLocation: line)
     }
 
@@ -87,15 +91,21 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
     }
 
     @Test func `a background analysis begins with the first traffic and aborts at any step`() throws {
-        let yaml = "{ strategy: canary, steps: [{ weight: 20 }, { pause: {} }], background: [errors], analysis: { errors: { built_in: error_rate } } }"
+        let yaml =
+            "{ strategy: canary, steps: [{ weight: 20 }, { pause: {} }], background: [errors], analysis: { errors: { built_in: error_rate } } }"
         let well = revision(2, ready: 1)
         check(try view(yaml, new: well), [.weight(20)])
         check(try view(yaml, weight: 20, new: well), [.measure(["errors"], step: -1)])
-        check(try view(yaml, step: 1, weight: 20, new: well) { view, _ in view.analyses = [analysis(.running, step: -1)] }, [])
+        check(
+            try view(yaml, step: 1, weight: 20, new: well) { view, _ in view.analyses = [analysis(.running, step: -1)]
+            }, [])
         check(
             try view(yaml, step: 1, weight: 20, new: well) { view, _ in view.analyses = [analysis(.failed, step: -1)] },
             [.abort(reason: "errors failed: it is so")])
-        check(try view(yaml, step: 1, weight: 20, new: well) { view, _ in view.analyses = [analysis(.inconclusive, step: -1)] }, [])
+        check(
+            try view(yaml, step: 1, weight: 20, new: well) { view, _ in
+                view.analyses = [analysis(.inconclusive, step: -1)]
+            }, [])
     }
 
     @Test func `a pause ends with its time, and one without with a person`() throws {
@@ -110,7 +120,10 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
     @Test func `what waits for a person does nothing else`() throws {
         let paused = try view(step: 2, weight: 20, new: revision(2, ready: 1)) { _, rollout in rollout.pause = "why" }
         check(paused, at: 100, [])
-        #expect(RolloutWords.tell(paused, now: zero) == (.paused, "Revision 2 waits for a decision with 20 % of the traffic: why."))
+        #expect(
+            RolloutWords.tell(paused, now: zero) == (
+                .paused, "Revision 2 waits for a decision with 20 % of the traffic: why."
+            ))
     }
 
     @Test func `after the last step come all copies, all traffic, and the promotion`() throws {
@@ -119,21 +132,29 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
         check(short, [.start(revision: 2, count: 1)])
         check(try view(step: 3, weight: 20, new: revision(2, ready: 2)), [.weight(100)])
         check(try view(step: 3, weight: 100, new: revision(2, ready: 2)), [.promote])
-        check(try view(step: 3, weight: 100, new: revision(2, ready: 2)) { view, _ in view.acknowledgement = .waiting }, [])
+        check(
+            try view(step: 3, weight: 100, new: revision(2, ready: 2)) { view, _ in view.acknowledgement = .waiting },
+            [])
     }
 
     @Test(arguments: [("canary", 0), ("rolling", 0), ("recreate", 0), ("blue_green", 0)])
     func `no copy is well at the deadline: abort, whatever the strategy`(strategy: String, step: Int) throws {
         let late = try view("{ strategy: \(strategy) }", step: step, new: revision(2, ready: 0, ill: 1))
         let abort = RolloutStep.abort(reason: "0 of 2 copies of revision 2 were well after 10m")
-        check(late, at: 599, strategy == "rolling" ? [] : strategy == "recreate" ? RolloutDecision.decide(late, now: second(599)) : [.start(revision: 2, count: 1)])
+        check(
+            late, at: 599,
+            strategy == "rolling"
+                ? []
+                : strategy == "recreate"
+                    ? RolloutDecision.decide(late, now: second(599)) : [.start(revision: 2, count: 1)])
         check(late, at: 600, [abort])
     }
 
     @Test func `rolling adds one, shifts, takes one away`() throws {
         let yaml = "{ strategy: rolling }"
         func at(_ old: Int, _ new: Int, weight: Int, _ ack: Acknowledgement = .yes) throws -> RolloutView {
-            try view(yaml, replicas: 3, weight: weight, new: revision(2, ready: new), old: revision(1, ready: old)) { view, rollout in
+            try view(yaml, replicas: 3, weight: weight, new: revision(2, ready: new), old: revision(1, ready: old)) {
+                view, rollout in
                 rollout.shortAt = zero
                 view.acknowledgement = ack
             }
@@ -180,7 +201,9 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
         (view.replicas, view.stable) = (1, 2)
         view.revisions = [revision(1, ready: 1, retired: 0), revision(2, ready: 1)]
         check(view, at: 29, [])
-        check(view, at: 30, [.stop(InstanceID("default/web/1/1"), reason: "revision 1 has no traffic any more", isFault: false)])
+        check(
+            view, at: 30,
+            [.stop(InstanceID("default/web/1/1"), reason: "revision 1 has no traffic any more", isFault: false)])
         #expect(RolloutDecision.nextLook(view, now: second(1)) == second(30))
     }
 
@@ -213,7 +236,9 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
         check(view, [])
     }
 
-    @Test(arguments: [(10, 0, 1), (10, 1, 1), (10, 10, 1), (10, 11, 2), (10, 50, 5), (10, 100, 10), (1, 50, 1), (0, 50, 0)])
+    @Test(arguments: [
+        (10, 0, 1), (10, 1, 1), (10, 10, 1), (10, 11, 2), (10, 50, 5), (10, 100, 10), (1, 50, 1), (0, 50, 0),
+    ])
     func `copies follow the weight`(replicas: Int, weight: Int, copies: Int) {
         #expect(RolloutDecision.copies(for: weight, of: replicas) == copies)
     }

@@ -38,7 +38,10 @@ import Testing
         var status = try await rig.status()
         #expect((status.phase, status.aborted, status.stable_revision) == (.degraded, true, 1))
         #expect(status.weights == [1: 100])
-        #expect(status.message.hasPrefix("Revision 2 was aborted: errors failed: 30 of 70 requests failed on revision 2, 0 of 300 on revision 1: revision 2 is worse by more than 20%; revision 1 has all traffic"))
+        #expect(
+            status.message.hasPrefix(
+                "Revision 2 was aborted: errors failed: 30 of 70 requests failed on revision 2, 0 of 300 on revision 1: revision 2 is worse by more than 20%; revision 1 has all traffic"
+            ))
         #expect(try await rig.table().version == before + 1)
         let analysis = try #require(status.analyses.first)
         #expect(analysis.verdict == .failed)
@@ -106,8 +109,11 @@ import Testing
 
     @Test func `too little traffic pauses at the end of the analysis, and a person goes on`() async throws {
         let rig = try await established(
-            "{ strategy: canary, steps: [{ weight: 20 }, { analyze: [errors] }], analysis: { errors: { built_in: error_rate, interval: 10s, max_duration: 60s } } }")
+            "{ strategy: canary, steps: [{ weight: 20 }, { analyze: [errors] }], analysis: { errors: { built_in: error_rate, interval: 10s, max_duration: 60s } } }"
+        )
         try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.report([1: (100, 0)])
         try await rig.settle()
         for _ in 0..<7 {
             try await rig.report([1: (105, 0), 2: (3, 0)])
@@ -118,7 +124,10 @@ import Testing
         try await rig.settle()
         var status = try await rig.status()
         #expect(status.phase == .paused)
-        #expect(status.message.contains("errors is inconclusive: too little traffic to judge: 3 of at least 100 requests"))
+        #expect(
+            status.message.contains(
+                "errors is inconclusive: too little traffic to judge: 3 of at least 100 requests to revision 2, 5 of at least 20 to revision 1"
+            ))
         try await rig.promote()
         try await rig.settle()
         try await rig.report([1: (105, 0), 2: (3, 0)])

@@ -13,7 +13,10 @@ import Testing
     /// A folder of one test, gone with it; copies that still run in it are killed.
     private final class Place: Sendable {
         let path = NSTemporaryDirectory() + "vagus-platform-\(UUID().uuidString)"
-        func platform(unpack: @escaping ProcessPlatform.Unpack = { _, _ in }, get: @escaping ProcessPlatform.HTTPGet = { _, _ in nil })
+        func platform(
+            unpack: @escaping ProcessPlatform.Unpack = { _, _ in },
+            get: @escaping ProcessPlatform.HTTPGet = { _, _ in nil }
+        )
             -> ProcessPlatform
         { ProcessPlatform(folder: path, time: SystemTime(), unpack: unpack, httpGet: get) }
 
@@ -88,12 +91,27 @@ import Testing
         #expect(!Processes.isAlive(process))
     }
 
+    @Test func `a copy of the same id of another server is left alone`() async throws {
+        let (ours, theirs) = (Place(), Place())
+        let id = InstanceID("default/web/1/1")
+        let made = try await theirs.platform().start(order(1, ["sleep", "1000"]))
+        var intent = try #require(theirs.record(id))
+        (intent.process, intent.mark) = (nil, "ours")
+        try ours.folder(id).makeFolders()
+        try ours.folder(id).write(intent)
+        #expect(try await ours.platform().instances().map(\.isRunning) == [false])
+        try await ours.platform().stop(id, grace: .zero)
+        #expect(try await theirs.platform().instances() == [made])
+        try await theirs.platform().stop(id, grace: .zero)
+    }
+
     @Test func `an intent without a process is carried out`() async throws {
         let place = Place()
         let id = InstanceID("default/web/1/1")
         try place.folder(id).makeFolders()
         try place.folder(id).write(
-            InstanceFolder.Record(id: id.text, project: "default", service: "web", revision: 1, port: 1, started_at: 5))
+            InstanceFolder.Record(
+                id: id.text, project: "default", service: "web", revision: 1, port: 1, mark: "unused", started_at: 5))
         let platform = place.platform()
         #expect(try await platform.instances().map(\.isRunning) == [false])
         let made = try await platform.start(order(1, ["sleep", "1000"]))
@@ -122,7 +140,9 @@ import Testing
         try await platform.stop(made.id, grace: .milliseconds(200))
         let process = try #require(place.record(made.id)?.process)
         #expect(!Processes.isAlive(process))
-        let state = FileManager.default.contents(atPath: "/proc/\(child)/stat").map { String(decoding: $0, as: UTF8.self) }
+        let state = FileManager.default.contents(atPath: "/proc/\(child)/stat").map {
+            String(decoding: $0, as: UTF8.self)
+        }
         #expect(state == nil || state?.contains(") Z ") == true)
     }
 
@@ -169,7 +189,8 @@ import Testing
     @Test func `a log that grew too long begins anew, and the program writes on`() async throws {
         let place = Place()
         let platform = place.platform()
-        let made = try await platform.start(order(1, ["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done; echo after; exec sleep 1000"]))
+        let made = try await platform.start(
+            order(1, ["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done; echo after; exec sleep 1000"]))
         let log = place.folder(made.id).log
         #expect(truncate(log, Int(InstanceFolder.logLimit) + 1) == 0)
         _ = try await platform.instances()

@@ -30,7 +30,9 @@ import Testing
         #expect(status.message == "Revision 2 shall have 20 % of the traffic; waiting for the proxy to take it up.")
         rig.time.advance(by: .seconds(6))
         try await rig.settle()
-        #expect(try await rig.status().message == "Revision 2 shall have 20 % of the traffic; waiting for the proxy, which does not answer.")
+        #expect(
+            try await rig.status().message
+                == "Revision 2 shall have 20 % of the traffic; waiting for the proxy, which does not answer.")
         try await rig.report()
         try await rig.settle()
         status = try await rig.status()

@@ -7,10 +7,13 @@ import Testing
 @testable import Delivery
 
 @Suite(.timeLimit(.minutes(2))) struct RolloutTests {
-    private static let canary = "{ strategy: canary, steps: [{ weight: 10 }, { pause: {} }, { weight: 50 }, { pause: { for: 60s } }] }"
+    private static let canary =
+        "{ strategy: canary, steps: [{ weight: 10 }, { pause: {} }, { weight: 50 }, { pause: { for: 60s } }] }"
 
     /// A house with revision 1 in service and this rollout declared.
-    private func established(_ rollout: String = RolloutTests.canary, replicas: Int = 1, more: String = "") async throws -> Rig {
+    private func established(_ rollout: String = RolloutTests.canary, replicas: Int = 1, more: String = "") async throws
+        -> Rig
+    {
         let rig = try await Rig.open()
         try await rig.house.apply(web(rollout, replicas: replicas, more: more))
         try await rig.settle()
@@ -37,7 +40,10 @@ import Testing
         #expect(status.active_revision == 1)
         #expect(status.completion == .promoted)
         #expect(try await rig.table().weights == ["1": 100])
-        #expect(try await rig.story() == ["service.created", "service.revision-created", "rollout.started", "rollout.step", "rollout.promoted"])
+        #expect(
+            try await rig.story() == [
+                "service.created", "service.revision-created", "rollout.started", "rollout.step", "rollout.promoted",
+            ])
     }
 
     @Test func `a canary goes step by step, waits for people and for time, and ends with all traffic`() async throws {
@@ -213,7 +219,9 @@ import Testing
         try await rig.house.apply("kind: Service\nname: web\nworkload: { model: employment@nobody }")
         try await rig.settle()
         status = try await rig.status()
-        #expect(status.message == "The applied workload cannot be rolled out: no version \"nobody\" of model \"employment\".")
+        #expect(
+            status.message
+                == "The applied workload cannot be rolled out: no version \"nobody\" of model \"employment\".")
         #expect(status.weights == [1: 100])
     }
 
@@ -260,7 +268,10 @@ import Testing
         try await rig.pass(2)
         let status = try await rig.status()
         #expect(status.aborted)
-        #expect(status.message == "Revision 2 was aborted: 0 of 1 copies of revision 2 were well after 30s; revision 1 has all traffic.")
+        #expect(
+            status.message
+                == "Revision 2 was aborted: 0 of 1 copies of revision 2 were well after 30s; revision 1 has all traffic."
+        )
     }
 
     @Test func `a program that cannot be started says why`() async throws {
@@ -274,7 +285,9 @@ import Testing
         #expect(try await rig.status().aborted)
     }
 
-    @Test func `a deleted service loses its route at once and its copies soon, and its numbers never come twice`() async throws {
+    @Test func `a deleted service loses its route at once and its copies soon, and its numbers never come twice`()
+        async throws
+    {
         let rig = try await established(replicas: 2)
         _ = try await rig.house.call(Resources.delete, ResourceName(project: "default", kind: "services", name: "web"))
         #expect(try await rig.table().routes.isEmpty)

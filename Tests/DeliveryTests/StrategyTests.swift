@@ -15,7 +15,9 @@ import Testing
         return rig
     }
 
-    @Test func `rolling replaces copy by copy, with weights in proportion, and never has fewer than wanted`() async throws {
+    @Test func `rolling replaces copy by copy, with weights in proportion, and never has fewer than wanted`()
+        async throws
+    {
         let rig = try await established("{ strategy: rolling }", replicas: 3)
         try await rig.deploy("k1")
         var seen: [[Int: Int]] = []
@@ -27,7 +29,11 @@ import Testing
             #expect(status.revisions.reduce(0) { $0 + $1.replicas } <= 4 || status.stable_revision == 2)
             if seen.last != status.weights { seen.append(status.weights) }
         }
-        #expect(seen == [[1: 100], [1: 75, 2: 25], [1: 67, 2: 33], [1: 50, 2: 50], [1: 33, 2: 67], [1: 25, 2: 75], [2: 100]].filter { seen.contains($0) })
+        #expect(
+            seen
+                == [
+                    [1: 100], [1: 75, 2: 25], [1: 67, 2: 33], [1: 50, 2: 50], [1: 33, 2: 67], [1: 25, 2: 75], [2: 100],
+                ].filter { seen.contains($0) })
         #expect(seen.last == [2: 100])
         #expect(seen.count > 3)
         let status = try await rig.status()
@@ -74,7 +80,9 @@ import Testing
         #expect(try await rig.table().weights == ["1": 100])
     }
 
-    @Test func `blue green shows a preview, waits for a person, switches all at once and keeps the old for a while`() async throws {
+    @Test func `blue green shows a preview, waits for a person, switches all at once and keeps the old for a while`()
+        async throws
+    {
         let rig = try await established("{ strategy: blue_green, auto_promote: false }", replicas: 2)
         try await rig.deploy("k1")
         try await rig.settle()

@@ -32,7 +32,8 @@ final class Rig: Sendable {
         try await house.open([rig.domain]) { routes in
             routes.on(Models.version) { input, _ in
                 guard let number = Int(input.version) ?? ["champion": 1][input.version] else {
-                    throw Problem("model.not-found", status: 404, "no version \"\(input.version)\" of model \"\(input.name)\"")
+                    throw Problem(
+                        "model.not-found", status: 404, "no version \"\(input.version)\" of model \"\(input.name)\"")
                 }
                 var version = ModelVersion()
                 (version.model, version.version, version.digest) = (input.name, number, "sha256:\(input.name)\(number)")

@@ -32,7 +32,7 @@ struct AnalysisRecord: Manifest {
     /// Logarithms of the evidence gathered under earlier weights: the product of e-processes is one again.
     var evidence_before = 0.0
     var safety_before = 0.0
-    /// Latency: what counts as slow, in microseconds: the stable revision's own quantile, fixed before it is counted against.
+    /// Microseconds above which an answer is slow: the stable revision's own quantile, fixed before it is used.
     var slow_above: Double?
 
     init() {}

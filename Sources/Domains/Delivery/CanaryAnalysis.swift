@@ -5,8 +5,8 @@ import Stats
 
 /// The judge: what the counts of two revisions say of the newer one. Pure.
 ///
-/// `sequential` compares with the stable revision in the same time by an always-valid test (conditional binomial mixture,
-/// Lindon and Malek 2022, see `Stats.Sequential`): it may look as often as it likes, and is wrong about a harmless
+/// `sequential` compares with the stable revision in the same time by an always-valid test (conditional binomial
+/// mixture, Lindon and Malek 2022, see `Stats.Sequential`): it may look as often as it likes, and is wrong about a harmless
 /// revision with a chance of at most alpha. `threshold` takes fixed bounds.
 extension AnalysisRecord {
     /// The least traffic of the stable revision that is compared with: below it nothing can be said.
@@ -76,7 +76,10 @@ extension AnalysisRecord {
         let requests = (canary - canary_start).requests
         let isEnough = requests >= Int64(spec.judge.min_samples)
         verdict = isEnough && bad <= spec.failure_limit ? .passed : .inconclusive
-        message = isEnough ? "nothing was wrong to the end, with \(requests) requests" : "the rollout ended after \(requests) requests, too few to judge"
+        message =
+            isEnough
+            ? "nothing was wrong to the end, with \(requests) requests"
+            : "the rollout ended after \(requests) requests, too few to judge"
     }
 
     // MARK: - Sequential
@@ -136,7 +139,9 @@ extension AnalysisRecord {
         )
     }
 
-    /// What is slow must be fixed before it is counted, or the test would not hold. False while it is not.
+    /// What is slow must be fixed before it is counted, or the test would not hold.
+    ///
+    /// False while it is not.
     private mutating func fixSlow(_ canary: Counts, _ stable: Counts, _ old: Counts) -> Bool {
         guard let share, slow_above == nil else { return true }
         slow_above = old.latency.quantile(share)
@@ -164,7 +169,9 @@ extension AnalysisRecord {
     private mutating func note(isGood: Bool, _ shown: String, _ now: Timestamp) {
         guard isGood else {
             bad += 1
-            let bound = spec.judge.success.map { "\"\($0)\" does not hold" } ?? spec.judge.failure.map { "\"\($0)\" holds" } ?? ""
+            let bound =
+                spec.judge.success.map { "\"\($0)\" does not hold" } ?? spec.judge.failure.map { "\"\($0)\" holds" }
+                ?? ""
             message = "\(shown): \(bound)"
             if bad > spec.failure_limit { verdict = .failed }
             return
@@ -180,7 +187,11 @@ extension AnalysisRecord {
     /// Too few requests to say anything.
     private mutating func lack(_ new: Counts, _ old: Counts?, _ now: Timestamp) {
         let few = "\(new.requests) of at least \(spec.judge.min_samples) requests to revision \(canary)"
-        let base = old.map { $0.requests < Self.stableMinimum ? ", \($0.requests) of at least \(Self.stableMinimum) to revision \(stable)" : "" } ?? ""
+        let base =
+            old.map {
+                $0.requests < Self.stableMinimum
+                    ? ", \($0.requests) of at least \(Self.stableMinimum) to revision \(stable)" : ""
+            } ?? ""
         message = "too little traffic to judge: \(few)\(base)"
         switch spec.no_data {
         case .pass:
@@ -201,7 +212,9 @@ extension AnalysisRecord {
 
     private func isOver(_ now: Timestamp) -> Bool { started_at.advanced(by: spec.max_duration.duration) <= now }
 
-    private var metricWords: String { share.map { "the \(Int($0 * 100))th percentile of the time" } ?? "the error rate" }
+    private var metricWords: String {
+        share.map { "the \(Int($0 * 100))th percentile of the time" } ?? "the error rate"
+    }
 
     private func valueWords(_ value: Double) -> String {
         share == nil ? Self.percent(value) : "\(Self.rounded(value)) ms"
@@ -209,7 +222,9 @@ extension AnalysisRecord {
 
     private func words(_ new: Counts, _ old: Counts) -> String {
         guard let share else {
-            return "\(new.errors) of \(new.requests) requests failed on revision \(canary), \(old.errors) of \(old.requests) on revision \(stable)"
+            return
+                "\(new.errors) of \(new.requests) requests failed on revision \(canary), "
+                + "\(old.errors) of \(old.requests) on revision \(stable)"
         }
         let pair = [new, old].map { counts in counts.milliseconds(share).map { "\(Self.rounded($0)) ms" } ?? "nothing" }
         return "\(metricWords) is \(pair[0]) on revision \(canary) and \(pair[1]) on revision \(stable)"
@@ -221,11 +236,13 @@ extension AnalysisRecord {
 
 /// A simple comparison such as `result < 0.01`.
 struct Comparison: Sendable, Equatable {
-    enum Sign: String, CaseIterable { case atMost = "<=", atLeast = ">=", equal = "==", unequal = "!=", below = "<", above = ">" }
+    enum Sign: String, CaseIterable {
+        case atMost = "<=", atLeast = ">=", equal = "==", unequal = "!=", below = "<", above = ">"
+    }
     var sign: Sign
     var bound: Double
 
-    /// Reads `result SIGN NUMBER`; the number may end in `%` or `ms`. Nil for anything else.
+    /// Reads a sign and a number after the word "result"; the number may end in % or ms.
     init?(_ text: String) {
         let rest = text.filter { !$0.isWhitespace }
         guard rest.hasPrefix("result") else { return nil }

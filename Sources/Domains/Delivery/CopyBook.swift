@@ -66,7 +66,9 @@ enum CopyBook {
         change.ring(ServiceKind.name)
     }
 
-    /// Counts an end that nobody asked for. A copy that lived for long begins the count anew.
+    /// Counts an end that nobody asked for.
+    ///
+    /// A copy that lived for long begins the count anew.
     private static func noteFault(_ copy: CopyRow, _ reason: String, in change: Change) throws {
         try tell("instance.lost", copy, reason, in: change)
         guard var revision = try RevisionRow.find(copy.revision, of: copy.service, in: change.sql) else { return }

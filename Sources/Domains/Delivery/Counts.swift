@@ -1,7 +1,9 @@
 import Manifests
 import Stats
 
-/// What was counted of one revision: requests, errors and answer times. Totals only grow; a difference is a span of time.
+/// What was counted of one revision: requests, errors and answer times.
+///
+/// Totals only grow; a difference is a span of time.
 struct Counts: Manifest {
     var requests: Int64 = 0
     var errors: Int64 = 0

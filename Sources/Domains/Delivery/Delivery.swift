@@ -1,24 +1,24 @@
 // Services: kept up, rolled out step by step, judged, and taken back when they are worse than what was there before.
 //
 // What comes in: a `Service` that somebody applies, a `Services.deploy` of a pipeline, the counts of the proxies.
-// What goes out: copies on a `Platform`, the routing table that the proxies ask for, the status of each service, DORA.
+// What goes out: copies on a `Platform`, the routing table that the proxies ask for, the status of services, DORA.
 //
-//   applied / deployed ──▶ revision (frozen workload) ──▶ rollout ──▶ copies, weights ──▶ routing table ──▶ proxies
-//                                                            ▲                                               │
-//                                             verdicts ◀── analyses ◀────────── counts per revision ◀────────┘
+//   applied, deployed -> revision (frozen workload) -> rollout -> copies, weights -> routing table -> proxies
+//                                                         ^                                             |
+//                                   verdicts <- analyses <- counts per revision <-----------------------+
 //
-// Tables (all `delivery_…`): service (numbers, stable revision), revision, copy (ordered → running → stopping → gone),
-// rollout (one row an attempt: the state machine and DORA's evidence), analysis, counter / total / traffic (what was counted),
-// proxy, route / table (the routing table and its version).
+// Tables (all `delivery_...`): service (numbers, stable revision), revision, copy (ordered, running, stopping, gone),
+// rollout (one row an attempt: the state machine and DORA's evidence), analysis, counter, total and traffic (what was
+// counted), proxy, route and table (the routing table and its version).
 //
-// Events: service.revision-created, rollout.started / step / paused / promoted / aborted / superseded / rolled_back /
-// recovered, instance.started / stopped / lost. All are about the Service.
+// Events: service.revision-created, rollout.started, .step, .paused, .promoted, .aborted, .superseded, .rolled-back,
+// .recovered, instance.started, .stopped, .lost. All are about the Service.
 //
-// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), StartLoop and StopLoop act, ProbeLoop and Lookout look.
-// A crash at any moment loses nothing: every intent is a row before it is done, and every act may be repeated.
+// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), StartLoop and StopLoop act, ProbeLoop and Lookout
+// look. A crash at any moment loses nothing: an intent is a row before it is done, and every act may be repeated.
 //
-// Files: Tables, RolloutRow, TrafficRow (SQL) · RolloutView (what is seen) · RolloutDecision, CanaryAnalysis, RolloutWords,
-// DoraMath (pure) · RolloutWriter, CopyBook, Verbs (change rows) · RoutingTable · ProcessPlatform (copies as processes).
+// Files: Tables, RolloutRow, TrafficRow (SQL); RolloutView (what is seen); RolloutDecision, CanaryAnalysis,
+// RolloutWords, DoraMath (pure); RolloutWriter, CopyBook, Verbs (change rows); RoutingTable; Process (the platform).
 package import API
 package import Kernel
 import Logging
@@ -54,7 +54,9 @@ package struct DeliveryDomain: Domain {
 
     package var migrations: [Migration] { Tables.migrations }
 
-    package func routes(_ routes: inout Routes) { addRoutes(&routes, verbs, ProxyDesk(store: context.store, watch: watch)) }
+    package func routes(_ routes: inout Routes) {
+        addRoutes(&routes, verbs, ProxyDesk(store: context.store, watch: watch))
+    }
 
     package var loops: [any RunnableLoop] {
         let (store, logger) = (context.store, context.logger(for: Self.name))

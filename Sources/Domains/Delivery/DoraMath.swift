@@ -15,7 +15,7 @@ extension Dora {
 /// - deployment frequency: deployments that came to all traffic, divided by the days looked at;
 /// - lead time: median from the commit to all traffic, of those whose commit's time is known;
 /// - change failure rate: aborted and rolled-back deployments over all that ended; superseded ones count neither way;
-/// - recovery time: median from the first bad sign of a failed deployment until all traffic was on a good revision again.
+/// - recovery time: median from the first bad sign of a failed deployment until a good revision had all traffic again.
 enum DoraMath {
     static let frequencyTarget = 10.0
     static let leadTimeTarget = 3600.0
@@ -67,7 +67,8 @@ enum DoraMath {
         }
         report.deployment_frequency = number(
             good.isEmpty ? nil : Double(good.count) / Double(days), "per_day", frequencyTarget, n: good.count,
-            daily(good.map { (at($0), 1) }) { $0.reduce(0, +) }) { $0 >= frequencyTarget }
+            daily(good.map { (at($0), 1) }) { $0.reduce(0, +) }
+        ) { $0 >= frequencyTarget }
         report.lead_time = number(
             median(leads.map(\.value)), "seconds", leadTimeTarget, n: leads.count, daily(leads, median)
         ) { $0 < leadTimeTarget }

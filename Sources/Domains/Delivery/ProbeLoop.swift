@@ -29,7 +29,9 @@ final class ProbeBook: Sendable {
 
     func keep(_ ids: Set<InstanceID>, of service: ServiceReference) {
         let prefix = "\(service)/"
-        entries.withLock { entries in entries = entries.filter { !$0.key.text.hasPrefix(prefix) || ids.contains($0.key) } }
+        entries.withLock { entries in
+            entries = entries.filter { !$0.key.text.hasPrefix(prefix) || ids.contains($0.key) }
+        }
     }
 }
 

@@ -2,7 +2,9 @@ import API
 import Kernel
 import Manifests
 
-/// One thing to do for a service. All of it is written to the store; what must be done outside follows from the rows.
+/// One thing to do for a service.
+///
+/// All of it is written to the store; what must be done outside follows from the rows.
 enum RolloutStep: Sendable, Equatable {
     /// Orders so many new copies.
     case start(revision: Int, count: Int)
@@ -24,7 +26,9 @@ enum RolloutStep: Sendable, Equatable {
     case recovered
 }
 
-/// What a service needs next. Pure: the same view and time give the same answer; tests are tables.
+/// What a service needs next.
+///
+/// Pure: the same view and time give the same answer; tests are tables.
 ///
 /// Called again and again, each time after its answer was carried out, until it answers nothing.
 enum RolloutDecision {
@@ -56,7 +60,11 @@ enum RolloutDecision {
         if let since = trial.shortAt, since.advanced(by: view.health.deadline.duration) <= now {
             let why = view.revision(trial.revision)?.problem.map { ": \($0)" } ?? ""
             return [
-                .abort(reason: "\(ready) of \(needed) copies of revision \(trial.revision) were well after \(view.health.deadline)\(why)")
+                .abort(
+                    reason:
+                        "\(ready) of \(needed) copies of revision \(trial.revision) were well after "
+                        + "\(view.health.deadline)\(why)"
+                )
             ]
         }
         return trial.pause == nil ? stage(trial, view, ready: ready, needed: needed, now) : []
@@ -132,7 +140,8 @@ enum RolloutDecision {
     static func neededReady(_ trial: RolloutRow, _ view: RolloutView) -> Int {
         switch trial.plan.stage(trial.step) {
         case .weight(let weight): copies(for: max(weight, trial.weight), of: view.replicas)
-        case .pause, .analyze: trial.plan.strategy == .canary ? copies(for: trial.weight, of: view.replicas) : view.replicas
+        case .pause, .analyze:
+            trial.plan.strategy == .canary ? copies(for: trial.weight, of: view.replicas) : view.replicas
         case .preview, .all: view.replicas
         }
     }
@@ -211,7 +220,9 @@ enum RolloutDecision {
         }
         if let trial = view.trial {
             if let short = trial.shortAt { moments.append(short.advanced(by: deadline)) }
-            if case .pause(let duration?) = trial.plan.stage(trial.step) { moments.append(trial.stepAt.advanced(by: duration)) }
+            if case .pause(let duration?) = trial.plan.stage(trial.step) {
+                moments.append(trial.stepAt.advanced(by: duration))
+            }
             moments += view.analyses.filter { $0.verdict == .running }.map(\.next_at)
         }
         return moments.filter { $0 > now }.min()

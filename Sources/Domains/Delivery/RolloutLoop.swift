@@ -5,11 +5,13 @@ import SQL
 
 /// Brings each service nearer to what is wanted of it: revisions from what was applied, steps, verdicts, copies.
 ///
-/// It only reads and writes the store; starting, stopping and asking copies are loops of their own, so that a slow copy of
-/// one service never holds up the decision of another.
+/// It only reads and writes the store; starting, stopping and asking copies are loops of their own, so that a slow copy
+/// of one service never holds up the decision of another.
 struct RolloutLoop: Reconciler {
     static let name = "delivery.rollout"
-    static let topics: Set<String> = [ServiceKind.name, EnvironmentKind.name, ModelKind.name, ProxyWatch.topic, CopyBook.topic]
+    static let topics: Set<String> = [
+        ServiceKind.name, EnvironmentKind.name, ModelKind.name, ProxyWatch.topic, CopyBook.topic,
+    ]
     /// How soon a workload that could not be resolved is tried again.
     static let retry = Duration.seconds(5)
 
@@ -101,7 +103,8 @@ struct RolloutLoop: Reconciler {
                 return try service.write(in: writer.change.sql)
             }
             let revision = RevisionRow(
-                writer.name, service.nextRevision, key: "applied:\(service.nextRevision)", workload, at: writer.change.now)
+                writer.name, service.nextRevision, key: "applied:\(service.nextRevision)", workload,
+                at: writer.change.now)
             try writer.begin(revision, committedAt: nil, tier: wanted.environment?.tier, &service)
         }
     }
@@ -117,7 +120,9 @@ struct RolloutLoop: Reconciler {
         }
     }
 
-    /// Takes a service off the table, ends its rollout and stops its copies. Its numbers stay: no name is used twice.
+    /// Takes a service off the table, ends its rollout and stops its copies.
+    ///
+    /// Its numbers stay: no name is used twice.
     static func release(_ name: ServiceReference, in change: Change) throws {
         let sql = change.sql
         try RouteRow.remove(name, in: change)

@@ -3,7 +3,9 @@ import Kernel
 import Manifests
 import SQL
 
-/// Writes what is decided for one service, inside one transaction. What must be done outside follows from the rows.
+/// Writes what is decided for one service, inside one transaction.
+///
+/// What must be done outside follows from the rows.
 struct RolloutWriter {
     let change: Change
     let name: ServiceReference
@@ -108,6 +110,8 @@ struct RolloutWriter {
                     stable: try TrafficRow.total(record.stable, of: name, in: sql))
             }
             rollout.weight = weight
+            // Traffic moved: the deadline for the copies that are still missing begins anew.
+            if rollout.shortAt != nil { rollout.shortAt = now }
             try rollout.write(in: sql)
             try tell("rollout.step", rollout, ["weight": .integer(Int64(weight))])
         case .next: try advance(rollout)
@@ -196,7 +200,8 @@ struct RolloutWriter {
     }
 
     private func recover(_ view: RolloutView) throws {
-        for var rollout in try RolloutRow.unrecovered(of: name, in: sql) where view.unrecovered.contains(rollout.number) {
+        for var rollout in try RolloutRow.unrecovered(of: name, in: sql) where view.unrecovered.contains(rollout.number)
+        {
             rollout.recoveredAt = now
             try rollout.write(in: sql)
             try tell("rollout.recovered", rollout, [:])

@@ -4,7 +4,9 @@ import Manifests
 import SQL
 import Synchronization
 
-/// What the proxies said last, in memory: they repeat it twice a second. The store knows only that they exist.
+/// What the proxies said last, in memory: they repeat it twice a second.
+///
+/// The store knows only that they exist.
 final class ProxyWatch: Sendable {
     /// Rung when a proxy has taken up another table, or come back.
     static let topic = "Proxy"

@@ -18,7 +18,7 @@ struct ProxyURL: Sendable {
 
 /// What people and programs are told of a service.
 enum StatusReport {
-    /// - Parameter withTraffic: The numbers of requests too, which change all the time.
+    /// The whole status; the numbers of requests, which change all the time, only when they are asked for.
     static func status(
         _ name: ServiceReference, _ spec: ServiceSpec, _ view: RolloutView, url: ProxyURL, now: Timestamp,
         withTraffic: Bool, in sql: Connection
@@ -38,7 +38,8 @@ enum StatusReport {
         }
         status.stable_revision = view.stable
         status.preview_revision = view.trial?.revision
-        status.active_revision = view.revisions.map { ($0.revision, view.weight(of: $0.revision)) }
+        status.active_revision =
+            view.revisions.map { ($0.revision, view.weight(of: $0.revision)) }
             .filter { $0.1 > 0 }.max { ($0.1, $0.0) < ($1.1, $1.0) }?.0
         status.url = try url.address(in: sql).map { $0 + RouteShape.path(name, spec) }
         status.analyses = view.analyses.map(\.status)
@@ -71,7 +72,9 @@ enum StatusReport {
     }
 }
 
-/// How a service is, in one sentence. Pure.
+/// How a service is, in one sentence.
+///
+/// Pure.
 enum RolloutWords {
     static func tell(_ view: RolloutView, now: Timestamp) -> (ServiceStatus.Phase, String) {
         if let problem = view.problem { return (.degraded, "The applied workload cannot be rolled out: \(problem).") }
@@ -82,9 +85,14 @@ enum RolloutWords {
             }
             return (.progressing, "Its first revision is being made.")
         }
-        let stable = view.stable.map { "revision \($0) has all traffic" } ?? "there is no earlier revision to go back to"
+        let stable =
+            view.stable.map { "revision \($0) has all traffic" } ?? "there is no earlier revision to go back to"
         if rollout.completion == .aborted {
-            return (.degraded, "Revision \(rollout.revision) was aborted: \(rollout.reason ?? "no reason was given"); \(stable)\(waiting(view)).")
+            return (
+                .degraded,
+                "Revision \(rollout.revision) was aborted: \(rollout.reason ?? "no reason was given"); "
+                    + "\(stable)\(waiting(view))."
+            )
         }
         guard let number = view.stable, let revision = view.revision(number) else {
             return (.degraded, "No revision is in service.")
@@ -96,7 +104,11 @@ enum RolloutWords {
             return (phase, "\(revision.ready) of \(view.replicas) copies of revision \(number) are well\(why).")
         }
         let how = rollout.completion == .rolled_back ? " after it was gone back to" : ""
-        return (.healthy, "Revision \(number) has all traffic\(how), with \(view.replicas == 1 ? "its copy" : "all \(view.replicas) copies") well.")
+        return (
+            .healthy,
+            "Revision \(number) has all traffic\(how), "
+                + "with \(view.replicas == 1 ? "its copy" : "all \(view.replicas) copies") well."
+        )
     }
 
     private static func waiting(_ view: RolloutView) -> String {
@@ -121,17 +133,29 @@ enum RolloutWords {
         case .pause(nil):
             return (.paused, "\(name) has \(trial.weight) % of the traffic and waits until somebody promotes it.")
         case .pause(let duration?):
-            return (.paused, "\(name) has \(trial.weight) % of the traffic and pauses until \(trial.stepAt.advanced(by: duration)).")
+            return (
+                .paused,
+                "\(name) has \(trial.weight) % of the traffic and pauses until \(trial.stepAt.advanced(by: duration))."
+            )
         case .analyze:
             let open = view.analyses.filter { $0.step == trial.step && $0.verdict == .running }
             let said = open.map { "\($0.name): \($0.message)" }.joined(separator: "; ")
-            return (.progressing, "\(name) has \(trial.weight) % of the traffic and is being judged\(said.isEmpty ? "" : " (\(said))").")
+            return (
+                .progressing,
+                "\(name) has \(trial.weight) % of the traffic and is being judged\(said.isEmpty ? "" : " (\(said))")."
+            )
         case .weight, .preview, .all:
             if view.acknowledgement == .away {
-                return (.progressing, "\(name) shall have \(trial.weight) % of the traffic; waiting for the proxy, which does not answer.")
+                return (
+                    .progressing,
+                    "\(name) shall have \(trial.weight) % of the traffic; waiting for the proxy, which does not answer."
+                )
             }
             if view.acknowledgement == .waiting {
-                return (.progressing, "\(name) shall have \(trial.weight) % of the traffic; waiting for the proxy to take it up.")
+                return (
+                    .progressing,
+                    "\(name) shall have \(trial.weight) % of the traffic; waiting for the proxy to take it up."
+                )
             }
             return (.progressing, "\(name) goes to \(RolloutPlan.words(stage)).")
         }

@@ -3,7 +3,9 @@ import Kernel
 import Manifests
 import SQL
 
-/// This domain's tables. All names begin with `delivery_`.
+/// This domain's tables.
+///
+/// All names begin with `delivery_`.
 enum Tables {
     static let migrations = [
         Migration(
@@ -113,7 +115,9 @@ extension Row {
     }
 }
 
-/// What is remembered of a service beside its spec. Never deleted, so that no revision number comes twice.
+/// What is remembered of a service beside its spec.
+///
+/// Never deleted, so that no revision number comes twice.
 struct ServiceRow: Sendable {
     var name: ServiceReference
     var nextRevision = 1

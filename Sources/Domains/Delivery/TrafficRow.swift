@@ -21,7 +21,8 @@ enum TrafficRow {
 
     /// All that a revision ever had.
     static func total(_ revision: Int, of service: ServiceReference, in sql: Connection) throws -> Counts {
-        try sql.row("SELECT * FROM delivery_total WHERE \(service.rows) AND revision = \(revision)").map(counts) ?? Counts()
+        try sql.row("SELECT * FROM delivery_total WHERE \(service.rows) AND revision = \(revision)").map(counts)
+            ?? Counts()
     }
 
     /// Counters of one proxy's life, by service and revision.
@@ -158,7 +159,9 @@ struct ProxyDesk: Sendable {
         }
     }
 
-    /// Takes in a proxy's counters. Told twice is told once.
+    /// Takes in a proxy's counters.
+    ///
+    /// Told twice is told once.
     func report(_ input: CountersInput) async throws {
         guard input.revisions.count <= Self.reportLimit, !input.epoch.isEmpty else {
             throw Problem(

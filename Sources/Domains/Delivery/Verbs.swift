@@ -3,7 +3,9 @@ import Kernel
 import Manifests
 import SQL
 
-/// What people ask of a service: deploy, promote, abort, undo. Each is one transaction; the loop does the rest.
+/// What people ask of a service: deploy, promote, abort, undo.
+///
+/// Each is one transaction; the loop does the rest.
 struct Verbs: Sendable {
     let store: Store
     let freezer: WorkloadFreezer
@@ -18,7 +20,9 @@ struct Verbs: Sendable {
     }
 
     /// The environment a service runs in; none when it names none, or one that is not there.
-    static func environment(_ spec: ServiceSpec, _ name: ServiceReference, in sql: Connection) throws -> EnvironmentSpec? {
+    static func environment(_ spec: ServiceSpec, _ name: ServiceReference, in sql: Connection) throws
+        -> EnvironmentSpec?
+    {
         try spec.environment.flatMap { environment in
             try sql.resource(
                 EnvironmentKind.self, Reference<EnvironmentKind>(project: name.project, name: environment))?.spec
@@ -132,8 +136,10 @@ struct Verbs: Sendable {
             let writer = try writer(change, name)
             guard let rollout = try RolloutRow.newest(of: name, in: change.sql), rollout.isUnderWay else {
                 throw Problem(
-                    "rollout.none", status: 409, "nothing is being rolled out for service \"\(name.name)\", so there is nothing to \(verb)",
-                    hint: verb == "abort" ? "Go back to an earlier revision with: vagus undo \(name.name)"
+                    "rollout.none", status: 409,
+                    "nothing is being rolled out for service \"\(name.name)\", so there is nothing to \(verb)",
+                    hint: verb == "abort"
+                        ? "Go back to an earlier revision with: vagus undo \(name.name)"
                         : "See how it is with: vagus status \(name.name)")
             }
             try body(writer, rollout)
@@ -197,11 +203,15 @@ extension RolloutWriter {
         // Asked for twice is asked for once.
         if let trial, trial.isRollback, wanted == nil || wanted == trial.revision { return }
         let rows = try RevisionRow.all(of: name, in: sql)
-        let target = wanted ?? (trial == nil ? rows.last { $0.wasStable && $0.revision < (service.stable ?? 0) }?.revision : service.stable)
+        let target =
+            wanted
+            ?? (trial == nil
+                ? rows.last { $0.wasStable && $0.revision < (service.stable ?? 0) }?.revision : service.stable)
         guard let target, var revision = rows.first(where: { $0.revision == target }) else {
             throw Problem(
                 "revision.not-found", status: wanted == nil ? 409 : 404,
-                wanted.map { "service \"\(name.name)\" has no revision \($0)" } ?? "there is no earlier revision of service \"\(name.name)\" to go back to",
+                wanted.map { "service \"\(name.name)\" has no revision \($0)" }
+                    ?? "there is no earlier revision of service \"\(name.name)\" to go back to",
                 hint: "It remembers: \(rows.map { String($0.revision) }.joined(separator: ", ")).")
         }
         guard target != service.stable || trial != nil else {

@@ -62,13 +62,10 @@ struct WorkloadFreezer: Sendable {
         return parts.canonicalText
     }
 
-    /// The fixed workload.
+    /// Fixes a workload; nil when the spec waits for a deploy to choose a version.
     ///
-    /// - Parameters:
-    ///   - model: The model to serve, when a deploy names it; otherwise that of the spec.
-    ///   - artifact: The tree to unpack as working folder of a program.
-    ///   - newest: The newest revision's workload, which lends the version or tree that the spec leaves open.
-    /// - Returns: Nil when the spec waits for a deploy to choose a version.
+    /// A deploy may name the model's version and the tree to unpack as a program's working folder. What it and the spec
+    /// leave open is taken from the newest revision.
     func freeze(
         _ spec: ServiceSpec, _ environment: EnvironmentSpec?, project: String, model: String? = nil,
         artifact: String? = nil, newest: FrozenWorkload?, as call: Call

@@ -54,12 +54,15 @@ enum Rooms {
             folder: folder.file("instances"), time: context.time,
             unpack: { text, place in
                 guard let digest = Digest(text) else {
-                    throw Problem("blob.digest", status: 422, "\"\(text)\" is not a digest", hint: "Deploy an artifact of a run.")
+                    throw Problem(
+                        "blob.digest", status: 422, "\"\(text)\" is not a digest", hint: "Deploy an artifact of a run.")
                 }
                 try await Tree.unpack(digest, from: blobs, to: place)
             },
             httpGet: { url, timeout in
-                do { return try await outbound.send(HTTPRequest(url: url), deadline: timeout).status } catch { return nil }
+                do { return try await outbound.send(HTTPRequest(url: url), deadline: timeout).status } catch {
+                    return nil
+                }
             })
     }
 

@@ -16,6 +16,8 @@ struct InstanceFolder: Sendable {
         var service: String
         var revision: Int
         var port: Int
+        /// Told to the process and all that it starts, and to no other: ids come twice on a machine with two servers.
+        var mark: String
         var started_at: Int64
         var process: ProcessIdentity?
         /// When it was told to stop, or found ended; its folder is kept for the log.
@@ -59,7 +61,9 @@ struct InstanceFolder: Sendable {
         guard isWhole, rename(partial, record) == 0 else { throw Self.failure("write", record) }
     }
 
-    func makeFolders() throws { try FileManager.default.createDirectory(atPath: work, withIntermediateDirectories: true) }
+    func makeFolders() throws {
+        try FileManager.default.createDirectory(atPath: work, withIntermediateDirectories: true)
+    }
 
     /// Takes the working folder away; the log stays.
     func clear() {
@@ -70,7 +74,9 @@ struct InstanceFolder: Sendable {
         try? FileManager.default.removeItem(atPath: path)  // tried again at the next look
     }
 
-    /// Begins the log anew when it has grown too long. The program keeps its descriptor, which only ever appends, so the file
+    /// Begins the log anew when it has grown too long.
+    ///
+    /// The program keeps its descriptor, which only ever appends, so the file
     /// is copied and cut rather than renamed; lines written between the two are lost.
     func boundLog() {
         var info = stat()
@@ -91,16 +97,20 @@ struct InstanceFolder: Sendable {
 
 /// Looking into /proc for a copy whose process was started but not written down.
 enum ProcessSearch {
-    /// The leader of the session whose environment carries this instance.
-    static func leader(of id: InstanceID) -> ProcessIdentity? {
-        let wanted = Array("VAGUS_INSTANCE=\(id.text)".utf8)
+    /// Variable of the environment that holds a copy's mark.
+    static let variable = "VAGUS_INSTANCE_MARK"
+
+    /// The leader of the session whose environment carries this copy's mark.
+    static func leader(of record: InstanceFolder.Record) -> ProcessIdentity? {
+        let text = "\(variable)=\(record.mark)"
+        let wanted = Array(text.utf8)
         guard let boot = ProcessIdentity.current?.bootID,
             let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc")  // none: nothing to adopt
         else { return nil }
         for pid in names.compactMap({ Int32($0) }) {
             // The leader of a session was started by us; what it started carries the variable too.
             guard getsid(pid) == pid, carries(wanted, pid), let start = startTime(pid) else { continue }
-            return ProcessIdentity(pid: pid, startTime: start, bootID: boot, marker: "VAGUS_INSTANCE=\(id.text)")
+            return ProcessIdentity(pid: pid, startTime: start, bootID: boot, marker: text)
         }
         return nil
     }
@@ -110,7 +120,9 @@ enum ProcessSearch {
         return environment.split(separator: 0).contains { $0.elementsEqual(wanted) }
     }
 
-    /// Field 22 of /proc/<pid>/stat (proc(5)); counted from the last bracket, as the name may hold anything. Nil for a zombie.
+    /// Field 22 of /proc/<pid>/stat (proc(5)); counted from the last bracket, as the name may hold anything.
+    ///
+    /// Nil for a zombie.
     private static func startTime(_ pid: Int32) -> UInt64? {
         guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat"),
             let bracket = stat.lastIndex(of: UInt8(ascii: ")"))
@@ -139,7 +151,9 @@ enum LocalPort {
         return Int(UInt16(bigEndian: address.sin_port))
     }
 
-    /// Whether somebody accepts connections. Blocks for at most the timeout.
+    /// Whether somebody accepts connections.
+    ///
+    /// Blocks for at most the timeout.
     static func isOpen(_ port: Int, timeout: Duration) -> Bool {
         let handle = socket(
             AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)

@@ -8,9 +8,9 @@ import Synchronization
 
 /// Copies as processes of this machine, each in a session of its own, so that they outlive the server.
 ///
-/// A copy is a folder `<folder>/<id>/` with `instance.json`, `work/` and `output.log`. The intent (id, port) is written before
-/// the process is started, its identity (pid and start time) after. Whoever comes later finds it by looking: by the
-/// identity, or, if the server died between the two, by `VAGUS_INSTANCE=<id>` in the environment of a running process.
+/// A copy is a folder `<folder>/<id>/` with `instance.json`, `work/` and `output.log`. The intent (id, port) is written
+/// before the process is started, its identity (pid and start time) after. Whoever comes later finds it by looking: by
+/// the identity, or, if the server died between the two, by the intent's mark in the environment of a running process.
 package final class ProcessPlatform: Platform {
     /// Unpacks a tree, named by its digest, into a folder that is there and empty.
     package typealias Unpack = @Sendable (_ digest: String, _ folder: String) async throws -> Void
@@ -30,9 +30,7 @@ package final class ProcessPlatform: Platform {
     /// Where programs are looked for when a service sets no PATH.
     private static let searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-    /// - Parameters:
-    ///   - folder: Holds a folder for each copy; made when it is not there.
-    ///   - time: Where the time of a start comes from.
+    /// Keeps a folder for each copy in `folder`, which is made when it is not there.
     package init(folder: String, time: any TimeSource, unpack: @escaping Unpack, httpGet: @escaping HTTPGet) {
         (self.folder, self.time, self.unpack, self.httpGet) = (folder, time, unpack, httpGet)
     }
@@ -59,7 +57,8 @@ package final class ProcessPlatform: Platform {
     package func start(_ order: InstanceOrder) async throws -> Instance {
         guard starting.withLock({ $0.insert(order.id).inserted }) else {
             throw Problem(
-                "instance.starting", status: 409, "\(order.id) is being started already", hint: "Wait for it to be ready.")
+                "instance.starting", status: 409, "\(order.id) is being started already",
+                hint: "Wait for it to be ready.")
         }
         defer { _ = starting.withLock { $0.remove(order.id) } }
         let place = place(of: order.id)
@@ -140,7 +139,7 @@ package final class ProcessPlatform: Platform {
             for _ in 0..<100 where taken.contains(port) { port = try LocalPort.free() }
             let record = InstanceFolder.Record(
                 id: order.id.text, project: order.service.project, service: order.service.name,
-                revision: order.revision, port: port, started_at: now.microseconds)
+                revision: order.revision, port: port, mark: UUID().uuidString, started_at: now.microseconds)
             try place.write(record)
             return record
         }
@@ -150,11 +149,13 @@ package final class ProcessPlatform: Platform {
         _ order: InstanceOrder, _ record: InstanceFolder.Record, _ place: InstanceFolder
     ) async throws -> ProcessIdentity {
         guard let program = order.command.first else {
-            throw Problem("instance.command", status: 422, "there is no command to start", hint: "Write `command: […]`.")
+            throw Problem(
+                "instance.command", status: 422, "there is no command to start", hint: "Write `command: […]`.")
         }
         var environment = order.environment
         environment["PORT"] = String(record.port)
         environment["VAGUS_INSTANCE"] = order.id.text
+        environment[ProcessSearch.variable] = record.mark
         environment["PATH"] = environment["PATH"] ?? Self.searchPath
         environment["HOME"] = environment["HOME"] ?? place.work
         func filled(_ text: String) -> String {
@@ -162,7 +163,7 @@ package final class ProcessPlatform: Platform {
         }
         let command = Command(
             executable: filled(program), arguments: order.command.dropFirst().map(filled), environment: environment,
-            directory: place.work, output: .file(place.log), marker: "VAGUS_INSTANCE")
+            directory: place.work, output: .file(place.log), marker: ProcessSearch.variable)
         do {
             return try await Processes.start(command).identity
         } catch {
@@ -172,7 +173,9 @@ package final class ProcessPlatform: Platform {
 
     // MARK: - Looking
 
-    private func place(of id: InstanceID) -> InstanceFolder { InstanceFolder(path: "\(folder)/\(InstanceFolder.name(id))") }
+    private func place(of id: InstanceID) -> InstanceFolder {
+        InstanceFolder(path: "\(folder)/\(InstanceFolder.name(id))")
+    }
 
     private static func records(in folder: String) -> [(InstanceFolder, InstanceFolder.Record)] {
         // No folder yet: nothing was ever started.
@@ -186,7 +189,7 @@ package final class ProcessPlatform: Platform {
     /// The process of a copy: the one written down, or the one found by its environment, which is then written down.
     private static func process(of record: InstanceFolder.Record, _ place: InstanceFolder) -> ProcessIdentity? {
         if let process = record.process { return process }
-        guard record.ended_at == nil, let found = ProcessSearch.leader(of: record.instanceID) else { return nil }
+        guard record.ended_at == nil, let found = ProcessSearch.leader(of: record) else { return nil }
         var adopted = record
         adopted.process = found
         try? place.write(adopted)  // only spares the next search
