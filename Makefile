@@ -4,7 +4,7 @@ SHELL := /bin/bash
 SWIFT := swift
 T ?=
 
-.PHONY: all demo test check fix generate dev bench setup clean
+.PHONY: all demo test check fix generate dev setup clean
 
 all: ## Builds the binary .build/debug/vagus
 	@echo "++ building (the first build compiles all dependencies: 5 to 10 minutes on two cores)"
@@ -14,7 +14,7 @@ setup: ## Installs what building and testing need
 	scripts/setup
 
 demo: setup all ## Runs the main job on real data and prints where to look
-	scripts/demo
+	scripts/demo --keep
 
 test: setup check ## Runs all that CI runs; T=Delivery runs one room's tests
 ifeq ($(T),)
@@ -35,9 +35,6 @@ generate: all ## Writes docs/openapi.json, docs/schemas and docs/reference
 
 dev: all ## Server, runner and proxy in one
 	.build/debug/vagus dev --data ./demo-data
-
-bench: ## Benchmarks beside their peers
-	Benchmarks/run
 
 clean:
 	rm -rf .build

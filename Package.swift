@@ -79,7 +79,7 @@ targets += room("API", "API", ["Manifests"])
 targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
 targets += [
     .target(
-        name: "KernelTesting", dependencies: ["API", "Kernel", "Manifests", "SQL"],
+        name: "KernelTesting", dependencies: ["API", "Kernel", "Manifests", "SQL", logging],
         path: "Sources/Testing/KernelTesting", swiftSettings: house)
 ]
 targets += domain("Pipelines", base: ["Blobs", "Expressions", "Processes"])

@@ -6,8 +6,8 @@ import Stats
 /// The judge: what the counts of two revisions say of the newer one. Pure.
 ///
 /// `sequential` compares with the stable revision in the same time by an always-valid test (conditional binomial
-/// mixture, Lindon and Malek 2022, see `Stats.Sequential`): it may look as often as it likes, and is wrong about a harmless
-/// revision with a chance of at most alpha. `threshold` takes fixed bounds.
+/// mixture, Lindon and Malek 2022, see `Stats.Sequential`): it may look as often as it likes, and is wrong about a
+/// harmless revision with a chance of at most alpha. `threshold` takes fixed bounds.
 extension AnalysisRecord {
     /// The least traffic of the stable revision that is compared with: below it nothing can be said.
     static let stableMinimum: Int64 = 20

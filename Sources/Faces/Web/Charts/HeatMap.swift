@@ -49,7 +49,8 @@ struct HeatMap: Sendable {
         let rowHeight = 24.0
         let top = 22.0
         var svg = SVG()
-        let width = size == .phone ? size.width : max(labelWidth + cell * count, min(size.width, 530))
+        // As wide as its card, so that few windows do not blow its letters up.
+        let width = size.width
         let frame = ChartFrame(width: width, height: top + rowHeight * Double(rows.count) + 6)
         frame.open(
             &svg, label: "\(title). \(over) of \(rows.count * columns.count) cells at or above \(unit.limit(threshold))"
