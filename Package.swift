@@ -28,6 +28,9 @@ let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundatio
     .product(name: $0, package: "swift-nio")
 }
 
+/// Folders of reference values that tests read by their path.
+let golden = ["Learners": ["Golden"]]
+
 /// One room: a target and the tests beside it.
 func room(
     _ name: String, _ path: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = [],
@@ -38,7 +41,7 @@ func room(
             name: name, dependencies: dependencies, path: "Sources/\(path)", exclude: exclude, swiftSettings: house),
         .testTarget(
             name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies + tests,
-            path: "Tests/\(name)Tests", swiftSettings: house),
+            path: "Tests/\(name)Tests", exclude: golden[name] ?? [], swiftSettings: house),
     ]
 }
 
