@@ -109,7 +109,10 @@ package final class TokenBook: Sendable {
                 throw Problem(
                     "token.limit", status: 409, "there are \(Self.limit) tokens already", hint: "Revoke some.")
             }
-            if let old { try change.sql.run("DELETE FROM token WHERE name = \(old)") }
+            // Of two that redeem at the same time the second finds nothing to delete, and gets nothing.
+            if let old, try change.sql.run("DELETE FROM token WHERE name = \(old) AND single_use = 1") != 1 {
+                throw Problem("token.redeem", status: 401, "this first token has been used", hint: "It works once.")
+            }
             let expires = input.expires.map { change.now.advanced(by: $0.duration).microseconds }
             do {
                 try change.sql.run(
