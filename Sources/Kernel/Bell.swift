@@ -86,8 +86,19 @@ package final class Bell: Sendable {
 /// Who listens to what. A topic is a subject's kind, "Service", or "*" for all.
 package final class Bells: Sendable {
     private let listeners = Mutex<[(topics: Set<String>, bell: Bell)]>([])
+    private let closed = Atomic(false)
 
     package init() {}
+
+    /// Whether the server is stopping: whoever waits for news on behalf of a client answers with what there is.
+    package var isClosed: Bool { closed.load(ordering: .acquiring) }
+
+    /// Ends all long polls, so that a stop waits for none of them.
+    package func close() {
+        closed.store(true, ordering: .releasing)
+        let bells = listeners.withLock { $0.map(\.bell) }
+        for bell in bells { bell.ring() }
+    }
 
     /// A bell that rings after each commit that told of one of `topics`. Give it back with ``remove(_:)``.
     package func listen(to topics: Set<String>) -> Bell {
@@ -107,7 +118,7 @@ package final class Bells: Sendable {
         for bell in bells { bell.ring() }
     }
 
-    /// Asks `look` again after each ring of `topics`, until it answers or `deadline` has come: a long poll.
+    /// Asks `look` again after each ring of `topics`, until it answers, `deadline` has come or the server stops: a long poll.
     package func poll<T: Sendable>(
         _ topics: Set<String>, until deadline: Timestamp, by time: any TimeSource,
         look: @Sendable () async throws -> T?
@@ -116,7 +127,7 @@ package final class Bells: Sendable {
         defer { remove(bell) }
         while true {
             if let answer = try await look() { return answer }
-            if time.now >= deadline { return nil }
+            if isClosed || time.now >= deadline { return nil }
             try await bell.wait(until: deadline, by: time)
         }
     }

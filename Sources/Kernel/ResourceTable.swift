@@ -102,13 +102,17 @@ extension Change {
     package func setStatus<K: Kind>(_ status: K.Status, of reference: Reference<K>, conditions: [Condition]? = nil)
         throws
     {
-        try sql.run(
+        let (status, conditions) = (status.json.text, conditions.map { $0.json.text })
+        // Told as news only when it is: a loop that writes what stands there already would wake itself for ever.
+        let isNews = try sql.row(
             """
-            UPDATE resource SET status = \(status.json.text),
-                conditions = coalesce(\(conditions.map { $0.json.text }.sqlValue), conditions)
+            UPDATE resource SET status = \(status), conditions = coalesce(\(conditions.sqlValue), conditions)
             WHERE project = \(reference.project) AND kind = \(K.name) AND name = \(reference.name)
+                AND (status IS DISTINCT FROM \(status)
+                    OR conditions IS DISTINCT FROM coalesce(\(conditions.sqlValue), conditions))
+            RETURNING name
             """)
-        ring(K.name)
+        if isNews != nil { ring(K.name) }
     }
 
     package func remove(_ resource: Resource) throws {

@@ -49,6 +49,17 @@ import Testing
         #expect(try await run.wait(until: time.now, by: time) == false)
     }
 
+    @Test func `closing the bells ends a long poll before its deadline, and every later one at once`() async throws {
+        let (bells, time) = (Bells(), ManualTime())
+        let deadline = time.now.advanced(by: .seconds(20))
+        async let answer = bells.poll(["Run"], until: deadline, by: time) { () -> Int? in nil }
+        await time.untilSomeoneSleeps()
+        bells.close()
+        #expect(try await answer == nil)
+        #expect(time.now < deadline)
+        #expect(try await bells.poll(["Run"], until: deadline, by: time) { () -> Int? in nil } == nil)
+    }
+
     @Test func `a poll answers at the ring that brings something, or gives up at its deadline`() async throws {
         let (bells, time) = (Bells(), ManualTime())
         let value = Shared(0)

@@ -44,6 +44,28 @@ import Testing
         await #expect(throws: Problem.self) { try await model(house, "new") }
     }
 
+    @Test func `a status that stands there already is no news and rings no bell`() async throws {
+        let house = try await house()
+        try await house.apply("{ kind: Model, name: m }")
+        let reference = Reference<ModelKind>(project: "default", name: "m")
+        let bell = house.store.bells.listen(to: [ModelKind.name])
+        func rings(_ latest: Int, _ conditions: [Condition]? = nil) async throws -> Bool {
+            var status = ModelStatus()
+            status.latest_version = latest
+            let written = status
+            try await house.store.change(.system("test")) { change in
+                try change.setStatus(written, of: reference, conditions: conditions)
+            }
+            return try await bell.wait(until: house.time.now, by: house.time)
+        }
+        #expect(try await rings(1))
+        #expect(try await rings(1) == false)
+        #expect(try await rings(2))
+        let condition = Condition("Ready", .yes, reason: "Ready", message: "It is.")
+        #expect(try await rings(2, [condition]))
+        #expect(try await rings(2, [condition]) == false)
+    }
+
     @Test func `all documents or none`() async throws {
         let house = try await house()
         let problem = await #expect(throws: Problem.self) {

@@ -71,6 +71,11 @@ private struct App: Manifest {
         #expect(value["i"] == true)
     }
 
+    @Test(arguments: ["kind: [", "a: 1\n---\nb: {", "a: \"open"])
+    func `what breaks off is refused, not taken for the end`(text: String) {
+        #expect(throws: ManifestError.self) { try YAML.documents(text) }
+    }
+
     @Test func `aliases cannot blow a small file up`() throws {
         var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
         for level in 1...9 {

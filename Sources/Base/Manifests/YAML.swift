@@ -38,7 +38,10 @@ public enum YAML {
         }
         var nodes: [Node] = []
         do {
-            nodes = try Array(Yams.compose_all(yaml: text))
+            // The sequence ends at an error as it ends at the last document; only its `error` tells them apart.
+            var sequence = try Yams.compose_all(yaml: text)
+            while let node = sequence.next() { nodes.append(node) }
+            if let error = sequence.error { throw error }
         } catch {
             throw YAML.error(error, file: file)
         }

@@ -43,9 +43,8 @@ struct RolloutWriter {
     }
 
     private func tellStatus(_ view: RolloutView) throws {
-        let status = try StatusReport.status(name, spec, view, url: url, now: now, withTraffic: false, in: sql)
-        let before = try sql.resource(ServiceKind.self, name)?.status
-        if before != status { try change.setStatus(status, of: name) }
+        try change.setStatus(
+            StatusReport.status(name, spec, view, url: url, now: now, withTraffic: false, in: sql), of: name)
     }
 
     // MARK: - Analyses

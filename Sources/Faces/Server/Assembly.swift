@@ -135,6 +135,7 @@ package struct House: Sendable {
         services += loops.map { LoopService(loop: $0) as any Service }
         services.append(application)
         if let proxy = options.proxy { services += try agents(proxy) }
+        services.append(Hush(bells: store.bells))
         let group = ServiceGroup(
             configuration: .init(
                 services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
@@ -175,6 +176,15 @@ package struct House: Sendable {
                 executable: options.executable, logger: logger)
         }
         return [proxyService, runnerService]
+    }
+}
+
+/// Stopped first, as the last in the group: answers open long polls, for which the server would otherwise wait 20 s.
+struct Hush: Service {
+    let bells: Bells
+    func run() async throws {
+        try? await gracefulShutdown()  // cancelled: the same
+        bells.close()
     }
 }
 

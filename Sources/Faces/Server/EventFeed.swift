@@ -46,9 +46,8 @@ final class EventFeed: Sendable {
                 }
                 try await writer.write(ByteBuffer(string: ": vagus events\n\n"))
                 var reader = Reader(store: self.store, after: after, project: call.project)
-                while true {
-                    try await writer.write(try await reader.next(bell))
-                }
+                while let news = try await reader.next(bell) { try await writer.write(news) }
+                try await writer.finish(nil)
             })
         response.headers[.contentType] = "text/event-stream"
         response.headers[.cacheControl] = "no-store"
@@ -67,9 +66,9 @@ final class EventFeed: Sendable {
             query.project = project
         }
 
-        /// The next events, or, when none came for a while, a sign of life.
-        mutating func next(_ bell: Bell) async throws -> ByteBuffer {
-            while true {
+        /// The next events, or, when none came for a while, a sign of life; nil when the server stops.
+        mutating func next(_ bell: Bell) async throws -> ByteBuffer? {
+            while !store.bells.isClosed {
                 let current = query
                 let events = try await store.read { try EventLog.list(current, in: $0) }
                 if let last = events.last {
@@ -80,6 +79,7 @@ final class EventFeed: Sendable {
                 let rang = try await bell.wait(until: store.time.now.advanced(by: .seconds(15)), by: store.time)
                 if !rang { return ByteBuffer(string: ": still here\n\n") }
             }
+            return nil
         }
     }
 }

@@ -59,12 +59,17 @@ final class Booster: @unchecked Sendable {  // handle and scratch are only touch
         row.deallocate()
     }
 
+    // Not optimized: specializing these two crashes the optimizer of Swift 6.3.1 (SILValue.h:375, GenericSpecializer) in
+    // release builds. They only take the lock; what they call is optimized.
+
     /// Waits for its turn, then runs `body`.
+    @_optimize(none)
     func run<R: Sendable>(_ body: (borrowing Turn) throws(LearnerError) -> R) throws(LearnerError) -> R {
         try gate.withLock { _ throws(LearnerError) in try body(Turn(booster: self)) }
     }
 
     /// Runs `body`, or returns nil when another caller is at it.
+    @_optimize(none)
     func runIfFree<R: Sendable>(_ body: (borrowing Turn) throws(LearnerError) -> R) throws(LearnerError) -> R? {
         try gate.withLockIfAvailable { _ throws(LearnerError) in try body(Turn(booster: self)) }
     }
