@@ -17,12 +17,14 @@ import Testing
             let parts = text.split(separator: "?", maxSplits: 1).map { $0.split(separator: " ").map(String.init) }
             var stage = StageSpec()
             stage.name = parts[0][0]
-            stage.needs = parts[0].dropFirst(2).map { $0 }
+            stage.needs = parts[0].dropFirst(2).map { NeedSpec($0) }
             if parts.count > 1 { stage.if = parts[1].joined(separator: " ") }
             stage.step.run = "true"
             spec.stages.append(stage)
             var job = Job()
-            (job.stage, job.name, job.needs, job.status) = (stage.name, stage.name, stage.needs ?? [], status)
+            (job.stage, job.name, job.needs, job.status) = (
+                stage.name, stage.name, parts[0].dropFirst(2).map { $0 }, status
+            )
             jobs.append(
                 StoredJob(
                     run: "r", job: job, position: index, isOnServer: false, labels: [], epoch: 0, losses: 0, retries: 0)

@@ -52,6 +52,10 @@ public struct PipelineSpec: Manifest {
     public var data_sources: [String] = []
     public var timeout = TimeSpan.hours(6)
     public var stages: [StageSpec] = []
+    public var concurrency: ConcurrencySpec?
+    public var finally: [StageSpec] = []
+    public var rollback: UndoSpec?
+    public var outputs: Ordered<String> = [:]
 
     public init() {}
     public static let fields: [Field<Self>] = [
@@ -62,6 +66,14 @@ public struct PipelineSpec: Manifest {
         .optional("data_sources", \.data_sources, "Datasets that it reads, for lineage."),
         .optional("timeout", \.timeout, "Longest time of a run."),
         .required("stages", \.stages, "Stages, in order of their needs."),
+        .optional("concurrency", \.concurrency, "How many of its runs work at once."),
+        .optional(
+            "finally", \.finally,
+            "Stages that run after all others, whatever happened; they never change how the run ended."),
+        .optional("rollback", \.rollback, "What is undone when a run fails after it has deployed."),
+        .optional(
+            "outputs", \.outputs,
+            "Values for a pipeline that uses this one: `name: ${{ needs.STAGE.outputs.key }}`."),
     ]
 
     public static func check(_ value: Self) -> [ManifestError] { PipelineChecks.check(value) }
@@ -109,30 +121,45 @@ public enum StageType: String, WireEnum {
 public struct StageSpec: Manifest {
     public var name = ""
     public var type = StageType.other
-    public var needs: [String]?
+    public var needs: [NeedSpec]?
     public var `if`: String?
-    public var timeout = TimeSpan.seconds(3600)
+    public var timeout: TimeSpan?
     public var variables: Ordered<String> = [:]
     public var jobs: Ordered<JobSpec> = [:]
     public var step = StepSpec()
+    public var uses: UseSpec?
+    public var environment: String?
+    public var max_parallel: Int?
+    public var concurrency: ConcurrencySpec?
+    public var retry: RetrySpec?
 
     public init() {}
-    public static var choices: [String] { ["jobs"] + StepVerbs.names.filter { $0 != "run" && $0 != "checkout" } }
+    public static var choices: [String] {
+        ["jobs", "uses"] + StepVerbs.names.filter { $0 != "run" && $0 != "checkout" }
+    }
     public static let fields: [Field<Self>] =
         [
             .required("name", \.name, "Its name, unique in the pipeline."),
             .optional("type", \.type, "What it is for; charts and checks are grouped by it."),
             .optional("needs", \.needs, "Stages that must have succeeded first; absent: the stage written before it."),
             .optional("if", \.if, "Runs only when this expression is true; absent: when all needs succeeded."),
-            .optional("timeout", \.timeout, "Longest time of each of its jobs."),
+            .optional(
+                "timeout", \.timeout,
+                "Longest time from its first job's start to its end; a job without its own has 1h, and never more."),
             .optional("variables", \.variables, "Environment variables of its steps."),
             .optional("jobs", \.jobs, "Its jobs; they run in parallel."),
+            .optional("uses", \.uses, "Another pipeline, whose stages run here."),
+            .optional("environment", \.environment, "Environment it works in, whose gates must be open first."),
+            .optional("max_parallel", \.max_parallel, "How many of its jobs work at once.", in: 1...1000),
+            .optional("concurrency", \.concurrency, "How many stages of a group work at once, over all runs."),
+            .optional("retry", \.retry, "When its jobs are tried again; a job's own word counts more."),
         ] + StepVerbs.fields(\StageSpec.step, skipping: ["run", "checkout"])
 
     /// The stage's jobs, a lone verb being one job named after the stage.
     public var allJobs: Ordered<JobSpec> {
         guard jobs.isEmpty else { return jobs }
         var job = JobSpec()
+        if uses != nil { return Ordered([(name, job)]) }
         job.steps = [step]
         return Ordered([(name, job)])
     }
@@ -142,24 +169,43 @@ public struct JobSpec: Manifest {
     public var runs_on = RunsOn()
     public var variables: Ordered<String> = [:]
     public var timeout: TimeSpan?
-    public var retry = RetrySpec()
-    public var allow_failure = false
+    public var retry: RetrySpec?
+    public var allow_failure: AllowFailureSpec = false
     public var steps: [StepSpec] = []
     public var outputs: Ordered<String> = [:]
     public var artifacts: [ArtifactSpec] = []
     public var reports = ReportsSpec()
+    public var needs: [NeedSpec] = []
+    public var `if`: String?
+    public var matrix: MatrixSpec?
+    public var fail_fast = true
+    public var max_parallel: Int?
+    public var concurrency: ConcurrencySpec?
+    public var environment: String?
+    public var secrets: [String] = []
 
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("runs_on", \.runs_on, "Which runners may take it."),
         .optional("variables", \.variables, "Environment variables of its steps."),
-        .optional("timeout", \.timeout, "Longest time; absent: the stage's."),
-        .optional("retry", \.retry, "When it is tried again."),
-        .optional("allow_failure", \.allow_failure, "Its failure does not fail the stage."),
+        .optional("timeout", \.timeout, "Longest time of one try; absent: the stage's, or 1h."),
+        .optional("retry", \.retry, "When it is tried again; absent: as the stage says."),
+        .optional(
+            "allow_failure", \.allow_failure,
+            "Its failure does not fail the stage: `true`, or `{ exit_codes: [2] }`."),
         .required("steps", \.steps, "Steps, one after another in one workspace."),
         .optional("outputs", \.outputs, "Values for later stages: `name: ${{ steps.id.outputs.key }}`."),
         .optional("artifacts", \.artifacts, "Files to keep."),
         .optional("reports", \.reports, "Test reports to read."),
+        .optional(
+            "needs", \.needs, "What it waits for besides what its stage waits for: jobs of its stage, or stages."),
+        .optional("if", \.if, "Runs only when this expression is true; absent: when all it needs succeeded."),
+        .optional("matrix", \.matrix, "Makes a job of it for each cell: lists of values, `include`, `exclude`."),
+        .optional("fail_fast", \.fail_fast, "A failed cell cancels the other cells."),
+        .optional("max_parallel", \.max_parallel, "How many of its cells work at once.", in: 1...1000),
+        .optional("concurrency", \.concurrency, "How many jobs of a group work at once, over all runs."),
+        .optional("environment", \.environment, "Environment it works in; absent: the stage's."),
+        .optional("secrets", \.secrets, "Secrets that its steps may read."),
     ]
 }
 
@@ -173,11 +219,15 @@ public struct RetrySpec: Manifest {
     public enum Cause: String, WireEnum { case runner_lost, timeout, failure }
     public var max = 0
     public var `for`: [Cause] = [.runner_lost]
+    public var exit_codes: [Int] = []
+    public var delay = TimeSpan.seconds(0)
     public init() {}
     public static let fields: [Field<Self>] = [
-        .optional("max", \.max, "How often it is tried again for \"timeout\" or \"failure\".", in: 0...10),
+        .optional("max", \.max, "How often it is tried again.", in: 0...10),
         .optional(
             "for", \.for, "Causes for which it is tried again. A lost runner is always made up for, up to 3 times."),
+        .optional("exit_codes", \.exit_codes, "Exit codes of a failed step for which it is tried again."),
+        .optional("delay", \.delay, "How long to wait before it is tried again."),
     ]
 }
 

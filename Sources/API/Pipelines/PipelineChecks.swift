@@ -3,105 +3,96 @@ import Manifests
 /// What a pipeline's spec can be told about itself: names, needs, cycles, references.
 enum PipelineChecks {
     static let nameRule = "Use small letters, digits, \"-\" and \"_\", beginning with a letter or digit."
+    /// Stages and jobs of one pipeline, cells of a matrix not counted.
+    static let nodeLimit = 20_000
 
     static func check(_ spec: PipelineSpec) -> [ManifestError] {
-        var errors: [ManifestError] = []
-        var seen: [String] = []
+        do {
+            try names(in: spec)
+            let graph = try PipelineGraph(spec)
+            if let circle = graph.circle() { return [circle] }
+            try references(in: graph)
+            return []
+        } catch {
+            return [error]
+        }
+    }
+
+    private static func names(in spec: PipelineSpec) throws(ManifestError) {
         if spec.stages.isEmpty {
-            errors.append(ManifestError(at: ["stages"], message: "a pipeline has at least one stage"))
+            throw ManifestError(at: ["stages"], message: "a pipeline has at least one stage")
         }
-        for (index, stage) in spec.stages.enumerated() {
-            let at = ["stages", "\(index)"]
-            if !isName(stage.name) {
-                errors.append(
-                    ManifestError(at: at + ["name"], message: "\"\(stage.name)\" is not a name", hint: nameRule))
-            }
-            if seen.contains(stage.name) {
-                errors.append(
-                    ManifestError(
-                        at: at + ["name"], message: "two stages are called \"\(stage.name)\"", hint: "Rename one."))
-            }
-            seen.append(stage.name)
-        }
-        for (index, stage) in spec.stages.enumerated() {
-            for (position, need) in (stage.needs ?? []).enumerated() where !seen.contains(need) {
-                errors.append(
-                    ManifestError(
-                        at: ["stages", "\(index)", "needs", "\(position)"],
-                        message: "no stage \"\(need)\" in this pipeline",
-                        hint: suggestion(for: need, among: seen, called: "stage")))
+        var seen: Set<String> = []
+        var nodes = 0
+        for (key, stages) in [("stages", spec.stages), ("finally", spec.finally)] {
+            for (index, stage) in stages.enumerated() {
+                let at = [key, "\(index)", "name"]
+                if !isName(stage.name) {
+                    throw ManifestError(at: at, message: "\"\(stage.name)\" is not a name", hint: nameRule)
+                }
+                if !seen.insert(stage.name).inserted {
+                    throw ManifestError(
+                        at: at, message: "two stages are called \"\(stage.name)\"", hint: "Rename one.")
+                }
+                nodes += max(1, stage.jobs.count)
             }
         }
-        if errors.isEmpty, let cycle = cycle(in: spec) {
-            errors.append(
-                ManifestError(
-                    at: ["stages"], message: "stages wait for each other: \(cycle.joined(separator: " → "))",
-                    hint: "Take one of these needs away."))
+        if nodes > nodeLimit {
+            throw ManifestError(
+                at: ["stages"], message: "a pipeline has at most \(nodeLimit) jobs, not \(nodes)", hint: "Split it.")
         }
-        return errors + (errors.isEmpty ? references(in: spec) : [])
     }
 
     /// Every `stage.output` must be left behind by a stage that surely ran before.
-    private static func references(in spec: PipelineSpec) -> [ManifestError] {
-        var errors: [ManifestError] = []
-        for (index, stage) in spec.stages.enumerated() {
-            let before = ancestors(of: stage.name, in: spec)
-            for (job, definition) in stage.allJobs {
-                for (position, step) in definition.steps.enumerated() {
+    private static func references(in graph: PipelineGraph) throws(ManifestError) {
+        var sets: [[UInt64]]?
+        for position in graph.stages.indices {
+            let stage = graph.stages[position]
+            for (job, definition) in graph.allJobs(of: position) {
+                for (place, step) in definition.steps.enumerated() {
                     for (_, reference) in step.artifactInputs where !reference.contains("${{") {
+                        let known = sets ?? graph.ancestors()
+                        sets = known
+                        if leaves(reference, before: position, job, graph, known) { continue }
                         let at =
                             stage.jobs.isEmpty
-                            ? ["stages", "\(index)", step.verb.name]
-                            : ["stages", "\(index)", "jobs", job, "steps", "\(position)", step.verb.name]
-                        let left = before.flatMap { outputs(of: $0, in: spec) }
-                        if !left.contains(reference) {
-                            errors.append(
-                                ManifestError(
-                                    at: at, message: "no stage before \"\(stage.name)\" leaves \"\(reference)\" behind",
-                                    hint: suggestion(for: reference, among: left, called: "output")))
-                        }
+                            ? graph.path(position) + [step.verb.name]
+                            : graph.path(position) + ["jobs", job, "steps", "\(place)", step.verb.name]
+                        let left = graph.stages.indices.filter { contains($0, known[position]) }
+                            .flatMap { outputs(of: $0, in: graph) }
+                        throw ManifestError(
+                            at: at, message: "no stage before \"\(stage.name)\" leaves \"\(reference)\" behind",
+                            hint: PipelineGraph.hint(reference, left, "output"))
                     }
                 }
             }
         }
-        return errors
     }
 
-    private static func outputs(of name: String, in spec: PipelineSpec) -> [String] {
-        guard let stage = spec.stages.first(where: { $0.name == name }) else { return [] }
-        return stage.allJobs.flatMap { _, job in
+    private static func contains(_ stage: Int, _ set: [UInt64]) -> Bool {
+        set[stage / 64] & (1 << UInt64(stage % 64)) != 0
+    }
+
+    private static func leaves(
+        _ reference: String, before position: Int, _ job: String, _ graph: PipelineGraph, _ sets: [[UInt64]]
+    ) -> Bool {
+        guard let dot = reference.firstIndex(of: "."), let maker = graph[String(reference[..<dot])] else {
+            return false
+        }
+        // Job's own needs: its stage, and those it names itself.
+        let own = (graph.jobNeeds[position][job] ?? []).compactMap { graph[$0.stage] }
+        guard contains(maker, sets[position]) || own.contains(where: { $0 == maker || contains(maker, sets[$0]) })
+        else {
+            return false
+        }
+        // What another pipeline leaves behind is known when the run is laid down.
+        return graph.stages[maker].uses != nil || outputs(of: maker, in: graph).contains(reference)
+    }
+
+    private static func outputs(of stage: Int, in graph: PipelineGraph) -> [String] {
+        graph.allJobs(of: stage).flatMap { _, job in
             job.steps.flatMap(\.artifactOutputs) + job.artifacts.map(\.name)
-        }.map { "\(name).\($0)" }
-    }
-
-    private static func ancestors(of name: String, in spec: PipelineSpec) -> [String] {
-        var found: [String] = []
-        var queue = spec.needs(of: name)
-        while let next = queue.popLast() {
-            if found.contains(next) { continue }
-            found.append(next)
-            queue += spec.needs(of: next)
-        }
-        return found
-    }
-
-    private static func cycle(in spec: PipelineSpec) -> [String]? {
-        enum Mark { case open, done }
-        var marks: [String: Mark] = [:]
-        func visit(_ name: String, _ trail: [String]) -> [String]? {
-            if marks[name] == .open { return Array(trail.drop { $0 != name }) + [name] }
-            if marks[name] == .done { return nil }
-            marks[name] = .open
-            for need in spec.needs(of: name) {
-                if let found = visit(need, trail + [name]) { return found }
-            }
-            marks[name] = .done
-            return nil
-        }
-        for stage in spec.stages {
-            if let found = visit(stage.name, []) { return found }
-        }
-        return nil
+        }.map { "\(graph.stages[stage].name).\($0)" }
     }
 
     static func isName(_ text: String) -> Bool {
@@ -112,11 +103,17 @@ enum PipelineChecks {
 }
 
 extension PipelineSpec {
-    /// What the stage waits for: its needs, or, when it names none, the stage written before it.
+    /// Names of the stages that the stage waits for: its needs, or, when it names none, the stage written before it.
     public func needs(of name: String) -> [String] {
         guard let index = stages.firstIndex(where: { $0.name == name }) else { return [] }
-        return stages[index].needs ?? (index == 0 ? [] : [stages[index - 1].name])
+        guard let needs = stages[index].needs else { return index == 0 ? [] : [stages[index - 1].name] }
+        return needs.compactMap { need in
+            need.stage ?? need.name.map { name in name.firstIndex(of: "/").map { String(name[..<$0]) } ?? name }
+        }
     }
+
+    /// All its stages, those that run at the end included.
+    public var allStages: [StageSpec] { stages + finally }
 }
 
 /// Whether `text` may name a resource: small letters, digits, "-", "_", at most 63.

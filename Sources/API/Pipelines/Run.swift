@@ -40,6 +40,9 @@ public struct Run: Manifest {
     public var started_at: Timestamp?
     public var finished_at: Timestamp?
     public var jobs: [Job] = []
+    /// Id of the newer run that took its place.
+    public var superseded_by: String?
+    public var uses: [CalledPipeline] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("id", \.id, "Its id."),
@@ -57,6 +60,8 @@ public struct Run: Manifest {
         .told("started_at", \.started_at, "When its first job began."),
         .told("finished_at", \.finished_at, "When it ended."),
         .told("jobs", \.jobs, "Its jobs, in the order of their stages."),
+        .optional("superseded_by", \.superseded_by, "Id of the newer run that took its place."),
+        .optional("uses", \.uses, "Pipelines whose stages are part of it."),
     ]
 }
 
@@ -75,6 +80,11 @@ public struct Job: Manifest {
     public var outputs: Ordered<JSONValue> = [:]
     public var tests: TestSummary?
     public var steps: [Step] = []
+    /// "unit (debian12, 6.3)", for a cell of a matrix.
+    public var title: String?
+    /// Values of its cell.
+    public var matrix: Ordered<JSONValue> = [:]
+    public var attempts: [JobAttempt] = []
     public init() {}
     /// "stage/name": unique in the run.
     public var key: String { "\(stage)/\(name)" }
@@ -82,7 +92,7 @@ public struct Job: Manifest {
         .told("stage", \.stage, "Its stage."),
         .told("name", \.name, "Its name in the stage."),
         .told("type", \.type, "Type of its stage."),
-        .told("needs", \.needs, "Stages it waits for."),
+        .told("needs", \.needs, "What it waits for: stages, and jobs as `stage/job`."),
         .told("status", \.status, "How it stands."),
         .optional("reason", \.reason, "Why it stands so."),
         .told("attempt", \.attempt, "How often it was begun."),
@@ -92,6 +102,9 @@ public struct Job: Manifest {
         .optional("outputs", \.outputs, "Values for later stages."),
         .optional("tests", \.tests, "What its JUnit report said."),
         .told("steps", \.steps, "Its steps."),
+        .optional("title", \.title, "What to call it, for a cell of a matrix."),
+        .optional("matrix", \.matrix, "Values of its cell."),
+        .optional("attempts", \.attempts, "Its tries, when there were several."),
     ]
 }
 

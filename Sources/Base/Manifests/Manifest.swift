@@ -70,8 +70,10 @@ extension Manifest {
             hint: "Write exactly one of: \(list).")
     }
 
-    /// Fields that stand at their default are left out.
-    public var json: JSONValue {
+    public var json: JSONValue { written }
+
+    /// The map form, for types that also have a short one; fields that stand at their default are left out.
+    public var written: JSONValue {
         var members = Ordered<JSONValue>()
         for field in Self.fields { if let value = field.encode(self) { members[field.name] = value } }
         return .object(members)
@@ -84,7 +86,10 @@ extension Manifest {
     public func encode(to encoder: any Encoder) throws { try json.encode(to: encoder) }
 
     /// The JSON Schema of this type (draft 2020-12).
-    public static var schema: Schema {
+    public static var schema: Schema { writtenSchema }
+
+    /// The schema of the map form.
+    public static var writtenSchema: Schema {
         var object = Schema(type: "object")
         object.properties = fields.map { ($0.name, $0.schema()) }
         object.required = fields.filter(\.isRequired).map(\.name)

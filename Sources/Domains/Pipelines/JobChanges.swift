@@ -184,7 +184,7 @@ extension Change {
     }
 
     func retry(_ job: StoredJob, of stored: StoredRun, after cause: RetrySpec.Cause?, because reason: String) throws {
-        let spec = job.spec(in: stored.spec)?.retry ?? RetrySpec()
+        let spec = job.spec(in: stored.spec)?.retry ?? job.stage(in: stored.spec)?.retry ?? RetrySpec()
         var again = job
         switch RetryDecision.decide(cause, losses: job.losses, retries: job.retries, spec: spec) {
         case .giveUp: return try end(job, of: stored, as: .failed, because: reason)
@@ -226,11 +226,21 @@ extension Change {
 }
 
 extension StoredJob {
-    func spec(in pipeline: PipelineSpec) -> JobSpec? {
-        pipeline.stages.first { $0.name == job.stage }?.allJobs[job.name]
+    /// Its name in the spec: a cell of a matrix is called `BASE.N`.
+    var baseName: String { job.name.firstIndex(of: ".").map { String(job.name[..<$0]) } ?? job.name }
+
+    func stage(in pipeline: PipelineSpec) -> StageSpec? {
+        pipeline.stages.first { $0.name == job.stage } ?? pipeline.finally.first { $0.name == job.stage }
+    }
+
+    func spec(in pipeline: PipelineSpec) -> JobSpec? { stage(in: pipeline)?.allJobs[baseName] }
+
+    /// The environment it works in.
+    func environment(in pipeline: PipelineSpec) -> String? {
+        spec(in: pipeline)?.environment ?? stage(in: pipeline)?.environment
     }
 
     func timeLimit(in pipeline: PipelineSpec) -> TimeSpan {
-        spec(in: pipeline)?.timeout ?? pipeline.stages.first { $0.name == job.stage }?.timeout ?? .seconds(3600)
+        spec(in: pipeline)?.timeout ?? stage(in: pipeline)?.timeout ?? .hours(1)
     }
 }

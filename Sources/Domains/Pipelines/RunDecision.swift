@@ -6,6 +6,7 @@ import Manifests
 struct RunState: Sendable {
     var stored: StoredRun
     var jobs: [StoredJob]
+    var gates = GateFacts()
     /// When this server began: a lease cannot have been renewed while there was nobody to renew it with.
     var bornAt: Timestamp
 }
@@ -19,6 +20,8 @@ struct RunDecision: Sendable, Equatable {
         case ready(String)
         /// The server itself begins it.
         case begin(String)
+        /// Its gate keeps it back.
+        case wait(String, reason: String)
         case skip(String, reason: String)
         case cancel(String, reason: String)
         case fail(String, reason: String)
@@ -31,11 +34,13 @@ struct RunDecision: Sendable, Equatable {
     }
 
     var actions: [Action] = []
+    private var now = Timestamp.zero
     /// When time alone changes the answer.
     var lookAgainAt: Timestamp?
 
     static func decide(_ state: RunState, at now: Timestamp) -> RunDecision {
         var decision = RunDecision()
+        decision.now = now
         let run = state.stored.run
         guard !run.status.hasEnded else { return decision }
         if state.stored.stopping == nil {
@@ -139,7 +144,7 @@ struct RunDecision: Sendable, Equatable {
             return
         }
         guard let text = condition.text else {
-            actions.append(.ready(key))
+            admit(job, in: state)
             return
         }
         let status = Context.Status(
@@ -148,9 +153,20 @@ struct RunDecision: Sendable, Equatable {
         do {
             let holds = try Expression(parsing: text)
                 .evaluate(in: Contexts.run(state, needs: job.job.needs, status: status)).isTruthy
-            actions.append(holds ? .ready(key) : .skip(key, reason: "if: \(text) was false"))
+            if holds { admit(job, in: state) } else { actions.append(.skip(key, reason: "if: \(text) was false")) }
         } catch {
             actions.append(.fail(key, reason: "if: \(text): \(error)"))
+        }
+    }
+
+    /// A job that shall run: first its gate, then its lane, then it is ready.
+    private mutating func admit(_ job: StoredJob, in state: RunState) {
+        switch gateAnswer(for: job, in: state, at: now) {
+        case .open: actions.append(.ready(job.job.key))
+        case .wait(let reason, let until):
+            if job.job.reason != reason { actions.append(.wait(job.job.key, reason: reason)) }
+            if let until { look(at: until) }
+        case .refuse(let reason): actions.append(.fail(job.job.key, reason: reason))
         }
     }
 
@@ -208,7 +224,7 @@ struct Stage: Sendable {
             result = .running
             return
         }
-        func isForgiven(_ job: StoredJob) -> Bool { spec[job.job.name]?.allow_failure ?? false }
+        func isForgiven(_ job: StoredJob) -> Bool { spec[job.job.name]?.allow_failure.always ?? false }
         if let failed = jobs.first(where: { $0.job.status == .failed && !isForgiven($0) }) {
             result = .failed
             let detail = failed.job.reason.map { ": \($0)" } ?? ""

@@ -33,13 +33,23 @@ struct RunReconciler: Reconciler {
         let bornAt = bornAt
         return try await context.store.read { sql in
             guard let stored = try sql.run(id: run) else { return nil }
-            return RunState(stored: stored, jobs: try sql.jobs(run: run), bornAt: bornAt)
+            let jobs = try sql.jobs(run: run)
+            return RunState(
+                stored: stored, jobs: jobs, gates: try sql.gateFacts(for: stored, jobs: jobs), bornAt: bornAt)
         }
     }
 
     private func act(_ action: RunDecision.Action, in state: RunState) async throws {
         switch action {
         case .ready(let key): try await makeReady(key, in: state)
+        case .wait(let key, let reason):
+            guard let seen = state.jobs.first(where: { $0.job.key == key }) else { return }
+            try await change(key, in: state, while: seen.job.status) { change, job, _ in
+                var waiting = job
+                (waiting.job.status, waiting.job.reason) = (.waiting, reason)
+                try change.sql.update(waiting)
+                try change.tellJob("job.waiting", waiting)
+            }
         case .begin(let key):
             try await change(key, in: state, while: .queued) { change, job, stored in
                 try change.beginOnServer(job, of: stored)
@@ -101,8 +111,9 @@ struct RunReconciler: Reconciler {
         } catch {
             return try await end(key, in: state, as: .failed, Self.words(error))
         }
-        try await change(key, in: state, while: .queued) { change, job, _ in
+        try await change(key, in: state, while: seen.job.status) { change, job, _ in
             var ready = job
+            ready.job.status = .queued
             (ready.orders, ready.readyAt) = (orders, change.now)
             ready.job.reason = job.isOnServer ? nil : "waits for a runner"
             try change.sql.update(ready)
