@@ -70,6 +70,7 @@ var targets: [Target] = [
 ]
 targets += base("Manifests", [yams])
 targets += base("SQL", [grdb])
+targets += base("Globs")
 targets += base("Processes", ["CLinux"])
 targets += base("Blobs", [crypto])
 targets += base("Stats")
@@ -85,7 +86,7 @@ targets += [
         name: "KernelTesting", dependencies: ["API", "Kernel", "Manifests", "SQL", logging],
         path: "Sources/Testing/KernelTesting", swiftSettings: house)
 ]
-targets += domain("Pipelines", base: ["Blobs", "Expressions", "Processes"])
+targets += domain("Pipelines", base: ["Blobs", "Expressions", "Processes", "Globs"])
 targets += domain("Delivery", base: ["Processes", "Stats"])
 targets += domain("Datasets", base: ["Frames", "Learners", "Blobs"])
 targets += domain("Training", base: ["Frames", "Learners", "Stats", "Expressions", "Blobs"])
@@ -93,7 +94,7 @@ targets += domain("Experiments", base: ["Blobs"])
 targets += domain("Serving", base: ["Frames", "Learners"])
 targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
 targets += face("Client", ["Outbound"])
-targets += face("Runner", ["Client", "Kernel", "Processes", "Blobs", "Expressions", logging])
+targets += face("Runner", ["Client", "Kernel", "Processes", "Blobs", "Expressions", "Globs", logging])
 targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",

@@ -1,39 +1,5 @@
 public import Manifests
 
-/// A git repository that vagus hosts or watches.
-public enum RepositoryKind: Kind {
-    public typealias Spec = RepositorySpec
-    public typealias Status = RepositoryStatus
-    public static let name = "Repository"
-    public static let plural = "repositories"
-    public static let summary =
-        "A git repository that vagus hosts, or watches; a push applies its manifests and starts pipelines."
-}
-
-public struct RepositorySpec: Manifest {
-    public var path: String?
-    public var default_branch = "main"
-    public var manifests = ".vagus"
-    public init() {}
-    public static let fields: [Field<Self>] = [
-        .optional("path", \.path, "Folder of an existing bare repository to watch; absent: vagus hosts one itself."),
-        .optional("default_branch", \.default_branch, "Branch whose manifests are applied."),
-        .optional(
-            "manifests", \.manifests,
-            "Folder of manifests in the repository, applied at each push to the default branch."),
-    ]
-}
-
-public struct RepositoryStatus: Manifest {
-    public var push_url = ""
-    public var refs: Ordered<String> = [:]
-    public init() {}
-    public static let fields: [Field<Self>] = [
-        .told("push_url", \.push_url, "What to give to git push."),
-        .told("refs", \.refs, "Branches and tags as last seen, with their commits."),
-    ]
-}
-
 /// A graph of stages that a push, a person or a program sets off.
 public enum PipelineKind: Kind {
     public typealias Spec = PipelineSpec
@@ -79,36 +45,22 @@ public struct PipelineSpec: Manifest {
     public static func check(_ value: Self) -> [ManifestError] { PipelineChecks.check(value) }
 }
 
-public struct TriggerSpec: Manifest {
-    public var push: PushTrigger?
-    public init() {}
-    public static let choices = ["push"]
-    public static var noun: String { "trigger" }
-    public static let fields: [Field<Self>] = [
-        .optional("push", \.push, "A push to the pipeline's repository.")
-    ]
-}
-
-public struct PushTrigger: Manifest {
-    public var branches: [String] = ["main"]
-    public var paths: [String] = []
-    public init() {}
-    public static let fields: [Field<Self>] = [
-        .optional("branches", \.branches, "Branches, with * and ** as wildcards."),
-        .optional("paths", \.paths, "Only when a file under one of these globs changed."),
-    ]
-}
-
 public struct ParameterSpec: Manifest {
     public enum ValueType: String, WireEnum { case string, int, number, bool }
     public var type = ValueType.string
     public var `default`: JSONValue?
     public var description: String?
+    public var choices: [JSONValue] = []
+    public var pattern: String?
+    public var required = true
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("type", \.type, "Type of its value."),
         .optional("default", \.default, "Value when none is given; absent: it must be given."),
         .optional("description", \.description, "What it is for."),
+        .optional("choices", \.choices, "The only values that it takes."),
+        .optional("pattern", \.pattern, "Regular expression that the whole text of its value must match."),
+        .optional("required", \.required, "false: it may be left out without a default, and is then null."),
     ]
 }
 

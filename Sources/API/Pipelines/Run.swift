@@ -6,22 +6,6 @@ public enum RunStatus: String, WireEnum {
     public var hasEnded: Bool { ![.queued, .running, .waiting].contains(self) }
 }
 
-/// What set a run off.
-public struct Trigger: Manifest {
-    public enum Cause: String, WireEnum { case push, manual, api }
-    public var type = Cause.manual
-    public var actor = ""
-    public var ref: String?
-    public var message: String?
-    public init() {}
-    public static let fields: [Field<Self>] = [
-        .told("type", \.type, "What set it off."),
-        .told("actor", \.actor, "Who did it."),
-        .optional("ref", \.ref, "Branch or tag, in full: refs/heads/main."),
-        .optional("message", \.message, "First line of the commit's message."),
-    ]
-}
-
 /// One run of a pipeline.
 public struct Run: Manifest {
     public var id = ""

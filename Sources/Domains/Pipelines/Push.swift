@@ -132,7 +132,8 @@ struct Push: Sendable {
             guard refusal == nil else { return }
             for pipeline in try pipelines(in: change.sql) {
                 let isHeeded = pipeline.spec.triggers.contains { trigger in
-                    trigger.push?.heeds(branch: branch, changed: changed) ?? false
+                    trigger.push?.heeds(branch: branch, default: repository.spec.default_branch, changed: changed)
+                        ?? false
                 }
                 if isHeeded { try queue(pipeline, facts, change, id: ids.next("run")) }
             }

@@ -48,6 +48,14 @@ enum RunWords {
             case .push: "pushed\(who)"
             case .manual: "started\(who)"
             case .api: "started through the API\(who)"
+            case .tag: "tagged\(who)"
+            case .pull_request: "pull request\(run.trigger.number.map { " \($0)" } ?? "")\(who)"
+            case .schedule: "started by its schedule"
+            case .pipeline: "started by another pipeline"
+            case .model: "started by a model"
+            case .artifact: "started by an artifact"
+            case .alert: "started by an alert"
+            case .webhook: "started by a webhook"
             }
         guard let message = run.trigger.message, !message.isEmpty else {
             return how.prefix(1).uppercased() + how.dropFirst()
