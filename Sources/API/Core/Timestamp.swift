@@ -82,7 +82,7 @@ extension Timestamp: CustomStringConvertible {
     }
 
     /// Days since 1970-01-01 of a date in the Gregorian calendar (Hinnant, "chrono-compatible low-level date algorithms").
-    static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+    public static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
         let y = month <= 2 ? year - 1 : year
         let era = (y >= 0 ? y : y - 399) / 400
         let yearOfEra = y - era * 400
@@ -90,7 +90,8 @@ extension Timestamp: CustomStringConvertible {
         return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
     }
 
-    static func civil(_ days: Int64) -> (year: Int64, month: Int64, day: Int64) {
+    /// Year, month and day of a number of days since 1970-01-01; the inverse of ``days(_:_:_:)``.
+    public static func civil(_ days: Int64) -> (year: Int64, month: Int64, day: Int64) {
         let z = days + 719_468
         let era = (z >= 0 ? z : z - 146_096) / 146_097
         let dayOfEra = z - era * 146_097

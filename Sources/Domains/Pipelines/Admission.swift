@@ -21,6 +21,7 @@ enum Admission {
 
     static func check(_ spec: PipelineSpec) throws(ManifestError) {
         try templates(in: spec.variables.json, at: ["variables"])
+        try triggers(of: spec)
         for (index, stage) in spec.stages.enumerated() {
             let at = ["stages", "\(index)"]
             if let condition = stage.if { try self.condition(condition, at: at + ["if"]) }
@@ -67,7 +68,7 @@ enum Admission {
             hint: "Use small letters, digits, \"-\" and \"_\", beginning with a letter or digit.")
     }
 
-    private static func condition(_ text: String, at path: [String]) throws(ManifestError) {
+    static func condition(_ text: String, at path: [String]) throws(ManifestError) {
         do {
             _ = try Expression(parsing: Resolver.bareCondition(text))
         } catch {
@@ -75,7 +76,7 @@ enum Admission {
         }
     }
 
-    private static func templates(in json: JSONValue, at path: [String]) throws(ManifestError) {
+    static func templates(in json: JSONValue, at path: [String]) throws(ManifestError) {
         switch json {
         case .string(let text):
             guard text.contains("${{") else { return }

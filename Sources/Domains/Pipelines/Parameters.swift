@@ -19,9 +19,13 @@ enum Parameters {
         var values = Ordered<JSONValue>()
         for (name, declared) in spec.parameters {
             if let value = given[name] {
-                values[name] = try coerce(value, to: declared.type, name: name)
+                let typed = try coerce(value, to: declared.type, name: name)
+                try declared.hold(typed, name: name)
+                values[name] = typed
             } else if let value = declared.default {
                 values[name] = try coerce(value, to: declared.type, name: name)
+            } else if !declared.required {
+                values[name] = .null
             } else {
                 throw Problem(
                     "parameter.missing", status: 422, "the parameter \"\(name)\" must be given",

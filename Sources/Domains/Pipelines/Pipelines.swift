@@ -109,11 +109,16 @@ package struct PipelinesDomain: Domain {
         return [
             ReconcileLoop(repositoryReconciler, store: context.store, sweep: .seconds(30), logger: logger),
             ReconcileLoop(runReconciler, store: context.store, sweep: .seconds(15), logger: logger),
+            ReconcileLoop(ScheduleReconciler(context: context), store: context.store, logger: logger),
+            FollowLoop(TriggerFollower(ids: context.ids), store: context.store, logger: logger),
         ]
     }
 
     package func admit(_ resource: Resource, in change: Change) throws {
         try Admission.check(resource)
+        guard resource.kind == PipelineKind.name else { return }
+        let reference = Reference<PipelineKind>(project: resource.project, name: resource.name)
+        try change.keepTriggers(of: reference, try PipelineSpec(json: resource.spec, at: []))
     }
 
     package func release(_ resource: Resource, in change: Change) throws {
@@ -121,6 +126,7 @@ package struct PipelinesDomain: Domain {
         case RepositoryKind.name:
             try change.sql.forgetRefs(project: resource.project, repository: resource.name)
         case PipelineKind.name:
+            try change.sql.forgetTriggers(project: resource.project, pipeline: resource.name)
             for run in try change.sql.openRuns(project: resource.project, pipeline: resource.name) {
                 try change.stop(run, as: .cancelled, because: "its pipeline was deleted")
             }

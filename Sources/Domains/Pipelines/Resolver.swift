@@ -117,6 +117,9 @@ enum Contexts {
             "parameters": .object(run.parameters),
             "variables": variables.json,
             "needs": Self.needs(needs, in: state),
+            "event": run.trigger.event ?? .null,
+            "base_ref": run.trigger.base_ref.json,
+            "tag": Refs.tag(ref).json,
         ]
         return Context(values: values.mapValues { Value($0) }, status: status)
     }

@@ -121,7 +121,8 @@ extension Connection {
 
     /// Moves a ref, if it still points where the caller thinks it does; false otherwise.
     func moveRef(
-        _ name: String, of repository: Reference<RepositoryKind>, from old: String?, to new: String?, at now: Timestamp
+        _ name: String, of repository: Reference<RepositoryKind>, from old: String?, to new: String?,
+        _ facts: CommitFacts? = nil, at now: Timestamp
     ) throws -> Bool {
         let current: String? = try value(
             """
@@ -139,10 +140,11 @@ extension Connection {
         }
         try run(
             """
-            INSERT INTO pipelines_ref (project, repository, name, commit_id, seen_at)
-            VALUES (\(repository.project), \(repository.name), \(name), \(new), \(now.microseconds))
+            INSERT INTO pipelines_ref (project, repository, name, commit_id, seen_at, committed_at, message)
+            VALUES (\(repository.project), \(repository.name), \(name), \(new), \(now.microseconds),
+                \((facts?.committedAt.microseconds).sqlValue), \((facts?.message).sqlValue))
             ON CONFLICT (project, repository, name) DO UPDATE SET commit_id = excluded.commit_id,
-                seen_at = excluded.seen_at
+                seen_at = excluded.seen_at, committed_at = excluded.committed_at, message = excluded.message
             """)
         return true
     }

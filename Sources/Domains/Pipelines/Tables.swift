@@ -53,7 +53,8 @@ enum Tables {
                     name TEXT PRIMARY KEY, incarnation TEXT NOT NULL, labels TEXT NOT NULL, capacity BIGINT NOT NULL,
                     version TEXT NOT NULL, seen_at BIGINT NOT NULL)
                 """,
-            ])
+            ]),
+        triggers,
     ]
 }
 
