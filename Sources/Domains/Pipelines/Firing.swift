@@ -18,7 +18,8 @@ struct Firing: Sendable {
     var context: Context {
         let ref = trigger.ref ?? place?.ref
         let values: [String: JSONValue] = [
-            "event": trigger.event ?? .null, "ref": ref.json, "branch": Refs.branch(ref).json, "tag": Refs.tag(ref).json,
+            "event": trigger.event ?? .null, "ref": ref.json, "branch": Refs.branch(ref).json,
+            "tag": Refs.tag(ref).json,
             "base_ref": trigger.base_ref.json, "commit": (place?.commit).json,
             "pipeline": .string(pipeline.reference.name), "project": .string(pipeline.reference.project),
         ]

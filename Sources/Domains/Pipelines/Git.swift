@@ -21,6 +21,8 @@ struct Git: Sendable {
     let executable: String
     let environment: [String: String]
 
+    /// How a hook writes that a ref is to be gone.
+    static let noCommit = String(repeating: "0", count: 40)
     static let timeout: Duration = .seconds(60)
     static let outputLimit = 32 << 20
 
@@ -132,6 +134,23 @@ struct Git: Sendable {
         return try await files(beneath: nil, of: new, in: place)
     }
 
+    /// Files that `commit` has changed since it left `base`; nil when there is no such base.
+    func changed(since base: String, of commit: String, in place: String) async throws -> [String]? {
+        let (code, text) = try await attempt(
+            ["diff", "--name-only", "-z", "--no-renames", "\(base)...\(commit)", "--"], in: place)
+        return code == 0 ? text.split(separator: "\0").map(String.init) : nil
+    }
+
+    /// Whether all of `commit` is in `branch` already.
+    func isMerged(_ commit: String, into branch: String, in place: String) async throws -> Bool {
+        try await attempt(["merge-base", "--is-ancestor", commit, branch], in: place).0 == 0
+    }
+
+    /// Moves a ref, if it still points to `old`; nil: whatever it points to.
+    func update(_ ref: String, to commit: String, from old: String? = nil, in place: String) async throws {
+        _ = try await run(["update-ref", ref, commit] + (old.map { [$0] } ?? []), in: place)
+    }
+
     func files(beneath folder: String?, of commit: String, in place: String) async throws -> [String] {
         let arguments =
             ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit] + (folder.map { ["--", $0] } ?? [])
@@ -144,7 +163,7 @@ struct Git: Sendable {
 
     // MARK: -
 
-    private func run(_ arguments: [String], in place: String) async throws -> String {
+    func run(_ arguments: [String], in place: String) async throws -> String {
         let (code, output) = try await attempt(arguments, in: place)
         guard code == 0 else {
             throw Problem(
@@ -154,7 +173,9 @@ struct Git: Sendable {
         return output
     }
 
-    private func attempt(_ arguments: [String], in place: String) async throws -> (Int32, String) {
+    func attempt(
+        _ arguments: [String], in place: String, adding extra: [String: String] = [:]
+    ) async throws -> (Int32, String) {
         var variables = environment
         variables["GIT_CONFIG_NOSYSTEM"] = "1"
         variables["GIT_CONFIG_GLOBAL"] = "/dev/null"
@@ -162,6 +183,7 @@ struct Git: Sendable {
         variables["GIT_OPTIONAL_LOCKS"] = "0"
         variables["LC_ALL"] = "C.UTF-8"
         variables["HOME"] = variables["HOME"] ?? "/"
+        variables.merge(extra) { _, added in added }
         let command = Command(
             executable: executable, arguments: ["-c", "safe.directory=*", "-c", "core.quotePath=false"] + arguments,
             environment: variables, directory: place, dieWithParent: true, isContained: false)

@@ -41,6 +41,8 @@ package struct PipelinesSettings: Sendable {
     package var git: String
     /// All that git sees of our environment.
     package var environment: [String: String]
+    /// Where repositories are reached.
+    package var urls = RepositoryURLs()
 
     package init(
         repositories: String, logs: String, git: String = "git",
@@ -79,6 +81,10 @@ package enum PipelineLimits {
     /// Manifest files of one commit, and the bytes of all of them.
     package static let manifestFiles = 500
     package static let manifestBytes = 8 << 20
+    /// Bytes that one push may bring.
+    package static let pushBytes: Int64 = 4 << 30
+    /// Options of one push that are heeded.
+    package static let pushOptions = 100
     /// How often a rollout or a monitor is looked at.
     package static let rolloutInterval: Duration = .milliseconds(500)
     package static let watchInterval: Duration = .seconds(2)
@@ -101,6 +107,7 @@ package struct PipelinesDomain: Domain {
 
     package func routes(_ routes: inout Routes) {
         RunRoutes(context: context, logs: logs, git: git, repositories: settings.repositories).add(to: &routes)
+        PullRoutes(context: context, git: git, repositories: settings.repositories).add(to: &routes)
         RunnerRoutes(leases: Leases(context: context, blobs: blobs, logs: logs)).add(to: &routes)
     }
 
@@ -125,6 +132,7 @@ package struct PipelinesDomain: Domain {
         switch resource.kind {
         case RepositoryKind.name:
             try change.sql.forgetRefs(project: resource.project, repository: resource.name)
+            try change.sql.forgetPulls(of: Reference(project: resource.project, name: resource.name))
         case PipelineKind.name:
             try change.sql.forgetTriggers(project: resource.project, pipeline: resource.name)
             for run in try change.sql.openRuns(project: resource.project, pipeline: resource.name) {
@@ -139,7 +147,8 @@ package struct PipelinesDomain: Domain {
     var git: Git { Git(executable: settings.git, environment: settings.environment) }
 
     var repositoryReconciler: RepositoryReconciler {
-        RepositoryReconciler(context: context, git: git, repositories: settings.repositories)
+        RepositoryReconciler(
+            context: context, git: git, repositories: settings.repositories, urls: settings.urls)
     }
 
     var runReconciler: RunReconciler {

@@ -1,4 +1,5 @@
 import API
+import Globs
 import Kernel
 import Logging
 import Manifests
@@ -14,22 +15,52 @@ struct Push: Sendable {
     let place: String
     let repository: TypedResource<RepositoryKind>
     let change: RefChange
+    /// What the pre-receive hook has noted of it.
+    var note: PushNote?
+
+    /// All that is known of the push before the transaction that records it.
+    struct Findings: Sendable {
+        /// Nil: the ref is gone, or points to no commit.
+        var facts: CommitFacts?
+        /// The commit itself, also behind an annotated tag.
+        var commit: String?
+        var refusal: ManifestError?
+        /// Nil: nobody asks for paths.
+        var changed: [String]?
+        var pulls: [PullNews] = []
+    }
 
     func take() async throws {
-        guard let commit = change.new, let branch = change.branch else { return try await record(nil, nil, []) }
+        var findings = Findings()
         // A ref may point to what is no commit, or to one that a push under way has not brought yet.
-        guard let resolved = try await git.resolve(commit, in: place) else { return try await record(nil, nil, []) }
-        let facts = try await git.facts(of: resolved, in: place)
-        var refusal: ManifestError?
+        guard let new = change.new, let commit = try await git.resolve(new, in: place) else {
+            findings.pulls = try await pullsOfDeleted()
+            return try await record(findings)
+        }
+        let facts = try await git.facts(of: commit, in: place)
+        (findings.commit, findings.facts) = (commit, facts)
+        guard let branch = change.branch else { return try await record(findings) }
         if branch == repository.spec.default_branch {
             do {
                 try await applyManifests(of: commit, facts)
             } catch let error as ManifestError {
-                refusal = error
+                findings.refusal = error
             }
         }
-        let changed = try await needsPaths() ? git.changed(from: change.old, to: commit, in: place) : []
-        try await record(facts, refusal, changed)
+        if try await needsPaths() { findings.changed = try await changedFiles(commit) }
+        findings.pulls = try await pulls(commit, facts)
+        try await record(findings)
+    }
+
+    /// Files that differ from the commit before; for a new branch, from where it left the default branch.
+    private func changedFiles(_ commit: String) async throws -> [String] {
+        if change.old == nil, change.branch != repository.spec.default_branch,
+            let found = try await git.changed(
+                since: "refs/heads/\(repository.spec.default_branch)", of: commit, in: place)
+        {
+            return found
+        }
+        return try await git.changed(from: change.old, to: commit, in: place)
     }
 
     // MARK: Manifests
@@ -112,32 +143,65 @@ struct Push: Sendable {
 
     private func needsPaths() async throws -> Bool {
         try await context.store.read { sql in
-            let triggers: [TriggerSpec] = try pipelines(in: sql).flatMap(\.spec.triggers)
-            return triggers.contains { trigger in trigger.push.map { !$0.paths.isEmpty } ?? false }
+            try pipelines(in: sql).flatMap(\.spec.triggers).contains { $0.push?.asksForPaths ?? false }
         }
     }
 
-    private func record(_ facts: CommitFacts?, _ refusal: ManifestError?, _ changed: [String]) async throws {
+    private func record(_ findings: Findings) async throws {
         let correlation = "push:\((change.new ?? change.old ?? "").prefix(12))"
-        let call = Call(actor: facts?.actor ?? "system:pipelines", correlation: correlation)
+        let call = Call(actor: findings.facts?.actor ?? "system:pipelines", correlation: correlation)
         let ids = context.ids
         try await context.store.change(call) { [self] change in
             let reference = repository.reference
             let isNews = try change.sql.moveRef(
-                self.change.name, of: reference, from: self.change.old, to: self.change.new, at: change.now)
+                self.change.name, of: reference, from: self.change.old, to: self.change.new, findings.facts,
+                at: change.now)
             guard isNews else { return }
-            try tell(change, facts)
-            guard let branch = self.change.branch, self.change.new != nil, let facts else { return }
-            if branch == repository.spec.default_branch { try noteManifests(refusal, change) }
-            guard refusal == nil else { return }
+            try tell(change, findings.facts)
+            for news in findings.pulls { try record(news, change) }
+            guard let facts = findings.facts, let commit = findings.commit else { return }
+            if self.change.branch == repository.spec.default_branch { try noteManifests(findings.refusal, change) }
+            guard findings.refusal == nil, !skips(facts) else { return }
             for pipeline in try pipelines(in: change.sql) {
-                let isHeeded = pipeline.spec.triggers.contains { trigger in
-                    trigger.push?.heeds(branch: branch, default: repository.spec.default_branch, changed: changed)
-                        ?? false
-                }
-                if isHeeded { try queue(pipeline, facts, change, id: ids.next("run")) }
+                guard let spec = pipeline.spec.triggers.first(where: { heeds($0, findings.changed) }) else { continue }
+                let firing = firing(spec, pipeline, facts, commit)
+                try change.fire(firing, id: ids.next("run"))
             }
         }
+    }
+
+    private func heeds(_ trigger: TriggerSpec, _ changed: [String]?) -> Bool {
+        if let branch = change.branch {
+            return trigger.push?.heeds(branch: branch, default: repository.spec.default_branch, changed: changed)
+                ?? false
+        }
+        guard let tag = Refs.tag(change.name) else { return false }
+        return trigger.push?.heeds(tag: tag) ?? trigger.tag.map { GlobList($0.names).names(tag) } ?? false
+    }
+
+    /// Whether the pusher wants no run: `git push -o ci.skip`, or "[skip ci]" in the message.
+    private func skips(_ facts: CommitFacts) -> Bool {
+        let message = facts.message.lowercased()
+        return note?.skips ?? false || message.contains("[skip ci]") || message.contains("[ci skip]")
+    }
+
+    private func firing(
+        _ spec: TriggerSpec, _ pipeline: TypedResource<PipelineKind>, _ facts: CommitFacts, _ commit: String
+    ) -> Firing {
+        var trigger = Trigger()
+        (trigger.type, trigger.actor, trigger.ref) = (spec.tag == nil ? .push : .tag, facts.actor, change.name)
+        trigger.message = facts.message
+        trigger.event = [
+            "ref": .string(change.name), "before": change.old.json, "after": .string(commit),
+            "created": .bool(change.old == nil), "message": .string(facts.message),
+            "author": .string("\(facts.author) <\(facts.email)>"), "pusher": (note?.user).json,
+            "branch": change.branch.json, "tag": Refs.tag(change.name).json,
+        ]
+        let place = CommitPlace(
+            repository: repository.reference.name, ref: change.name, commit: commit, committedAt: facts.committedAt,
+            message: facts.message)
+        return Firing(
+            pipeline: pipeline, spec: spec, trigger: trigger, place: place, parameters: note?.parameters ?? [:])
     }
 
     private func tell(_ change: Change, _ facts: CommitFacts?) throws {
@@ -145,12 +209,14 @@ struct Push: Sendable {
         guard let commit = moved.new else {
             try change.tell(
                 "repository.ref-deleted", about: repository.reference.subject,
-                ["ref": .string(moved.name), "before": moved.old.map(JSONValue.string) ?? .null])
+                ["ref": .string(moved.name), "before": moved.old.json, "pusher": (note?.user).json])
             return
         }
         var data: Ordered<JSONValue> = [
-            "ref": .string(moved.name), "commit": .string(commit), "before": moved.old.map(JSONValue.string) ?? .null,
+            "ref": .string(moved.name), "commit": .string(commit), "before": moved.old.json,
         ]
+        if let user = note?.user { data["pusher"] = .string(user) }
+        if let options = note?.options, !options.isEmpty { data["options"] = options.json }
         if let facts {
             data["message"] = .string(facts.message)
             data["author"] = .string("\(facts.author) <\(facts.email)>")
@@ -180,28 +246,5 @@ struct Push: Sendable {
         }
         let conditions = now.conditions.filter { $0.name != condition.name } + [condition]
         try change.setStatus(now.status ?? RepositoryStatus(), of: repository.reference, conditions: conditions)
-    }
-
-    private func queue(
-        _ pipeline: TypedResource<PipelineKind>, _ facts: CommitFacts, _ change: Change, id: String
-    ) throws {
-        var trigger = Trigger()
-        (trigger.type, trigger.actor, trigger.ref, trigger.message) = (
-            .push, facts.actor, self.change.name, facts.message
-        )
-        var request = RunRequest(
-            project: pipeline.reference.project, pipeline: pipeline.reference.name, spec: pipeline.spec,
-            trigger: trigger)
-        do {
-            request.parameters = try Parameters.read([:], for: pipeline.spec)
-            (request.repository, request.commit) = (repository.reference.name, self.change.new)
-            request.committedAt = facts.committedAt
-            _ = try change.lay(request, id: id)
-        } catch let problem as Problem {
-            // One pipeline that cannot run must not keep the others, nor the ref, from going on.
-            try change.tell(
-                "pipeline.not-started", about: pipeline.reference.subject,
-                ["commit": .string(self.change.new ?? ""), "reason": .string(problem.message)])
-        }
     }
 }

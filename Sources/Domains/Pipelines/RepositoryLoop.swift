@@ -11,6 +11,7 @@ struct RepositoryReconciler: Reconciler {
     let context: DomainContext
     let git: Git
     let repositories: String
+    let urls: RepositoryURLs
 
     func keys() async throws -> [Reference<RepositoryKind>] {
         try await context.store.read { try $0.resources(RepositoryKind.self).map(\.reference) }
@@ -25,19 +26,37 @@ struct RepositoryReconciler: Reconciler {
         let place = Git.place(of: key, path: repository.spec.path, hosted: repositories)
         if repository.spec.path == nil {
             try await git.create(place, branch: repository.spec.default_branch)
+            try Hosting(repositories: repositories).prepare(place, repository.spec)
         } else if !Git.isFolder("\(place)/objects") {
             try await tellStatus(
                 of: repository, place, [:],
                 Condition("Watched", .no, reason: "NoRepository", message: "There is no git repository at \(place)."))
             return .again(in: .seconds(10))
         }
+        // The refs before the notes: of a ref that has moved the note is there.
         let refs = try Git.refs(in: place)
+        let notes = repository.spec.path == nil ? PushNote.all(in: place, at: context.time.now) : []
         let changes = Self.changes(from: known, to: refs, first: "refs/heads/\(repository.spec.default_branch)")
         for change in changes {
-            try await Push(context: context, git: git, place: place, repository: repository, change: change).take()
+            let note = notes.last { $0.updates[change.name] == change.new ?? Git.noCommit }
+            try await Push(
+                context: context, git: git, place: place, repository: repository, change: change, note: note
+            ).take()
         }
+        for note in notes where note.isDone(refs) { note.removeFile() }
+        try await keepPullRefs(of: key, place)
         try await tellStatus(of: repository, place, refs, nil)
         return .again(in: PipelineLimits.refsInterval)
+    }
+
+    /// The heads of open pull requests as refs, so that git can fetch them by their number.
+    private func keepPullRefs(of key: Reference<RepositoryKind>, _ place: String) async throws {
+        for pull in try await context.store.read({ try $0.pulls(of: key, state: .open) }) where !pull.is_fork {
+            let now = try? String(contentsOfFile: "\(place)/\(pull.ref)", encoding: .utf8)  // absent: not kept yet
+            if now?.hasPrefix(pull.head_commit) ?? false { continue }
+            guard try await git.resolve(pull.head_commit, in: place) != nil else { continue }
+            try await git.update(pull.ref, to: pull.head_commit, in: place)
+        }
     }
 
     /// What differs, the default branch first, since its manifests decide what the others set off.
@@ -51,14 +70,15 @@ struct RepositoryReconciler: Reconciler {
         of repository: TypedResource<RepositoryKind>, _ place: String, _ refs: [String: String], _ condition: Condition?
     ) async throws {
         var status = RepositoryStatus()
-        status.push_url = place
+        let reference = repository.reference
+        (status.push_url, status.path) = (urls.push(reference) ?? place, place)
+        status.pull_requests = try await context.store.read { try $0.pulls(of: reference, state: .open).count }
         status.refs = Ordered(refs.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
         let watched =
             condition ?? Condition("Watched", .yes, reason: "Watched", message: "Pushes to \(place) are seen.")
         let final = status
         // Most looks bring no news: no transaction for them.
         if repository.status == final, repository.conditions.contains(watched) { return }
-        let reference = repository.reference
         try await context.store.change(.system("pipelines")) { change in
             guard let now = try change.sql.resource(RepositoryKind.self, reference) else { return }
             let conditions = now.conditions.filter { $0.name != watched.name } + [watched]
@@ -74,5 +94,5 @@ struct RefChange: Sendable, Equatable {
     var old: String?
     var new: String?
     /// "main" for "refs/heads/main"; nil for a tag.
-    var branch: String? { name.hasPrefix("refs/heads/") ? String(name.dropFirst(11)) : nil }
+    var branch: String? { Refs.branch(name) }
 }

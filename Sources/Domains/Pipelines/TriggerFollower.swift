@@ -65,7 +65,8 @@ struct TriggerFollower: Follower {
     private static func facts(of run: Run) -> JSONValue {
         [
             "id": .string(run.id), "number": .integer(Int64(run.number)), "pipeline": .string(run.pipeline),
-            "status": run.status.json, "reason": run.reason.json, "commit": run.commit.json, "ref": run.trigger.ref.json,
+            "status": run.status.json, "reason": run.reason.json, "commit": run.commit.json,
+            "ref": run.trigger.ref.json,
             "branch": Refs.branch(run.trigger.ref).json, "trigger": run.trigger.type.json,
             "actor": .string(run.trigger.actor),
         ]
