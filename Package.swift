@@ -103,7 +103,7 @@ targets += face(
         "Frames", hummingbird,
         httpTypes, logging,
     ] + lifecycle + nio + domains)
-targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging])
+targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound"])
 targets += [
     .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),
     .testTarget(

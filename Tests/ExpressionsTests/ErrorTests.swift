@@ -75,13 +75,16 @@ import Testing
         #expect(try evaluate(repeated("(", 45) + "1" + repeated(")", 45)) == .number(1))
     }
 
-    @Test func `the source is bounded at 20 KB`() throws {
-        let fits = "'" + repeated("x", ExpressionLimits.sourceBytes - 2) + "'"
+    @Test func `the source is bounded at 21,000 characters, as GitHub has it`() throws {
+        let fits = "'" + repeated("ü", ExpressionLimits.sourceCharacters - 2) + "'"
         _ = try Expression(parsing: fits)
         let error = #expect(throws: ExpressionError.self) { _ = try Expression(parsing: fits + " ") }
         #expect(error?.code == .limit)
-        let huge = #expect(throws: ExpressionError.self) { _ = try Template(parsing: repeated("x", 5 << 20)) }
+        #expect(error?.message == "the expression is longer than 21000 characters")
+        let huge = #expect(throws: ExpressionError.self) { _ = try Expression(parsing: repeated("(", 5 << 20)) }
         #expect(huge?.code == .limit)
+        let text = #expect(throws: ExpressionError.self) { _ = try Template(parsing: repeated("x", 5 << 20)) }
+        #expect(text?.code == .limit)
     }
 
     @Test func `work and results are bounded`() throws {

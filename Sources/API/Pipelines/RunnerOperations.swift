@@ -145,6 +145,8 @@ public struct StepOrder: Manifest {
     /// Where checkout finds the repository and which commit it takes.
     public var repository: String?
     public var commit: String?
+    /// Values of the server's contexts that `if` and what was left of expressions read.
+    public var context: Ordered<JSONValue> = [:]
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("index", \.index, "Position in the job."),
@@ -161,6 +163,7 @@ public struct StepOrder: Manifest {
         .optional("facts", \.facts, "Facts the verb reads."),
         .optional("repository", \.repository, "Repository to check out: a path or URL for git."),
         .optional("commit", \.commit, "Commit to check out."),
+        .optional("context", \.context, "Values that its expressions read."),
     ]
 }
 

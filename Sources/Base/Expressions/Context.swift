@@ -1,3 +1,5 @@
+import Manifests
+
 /// What an expression can see.
 ///
 ///     let context = Context(values: ["ref": .string("main")], status: .init(isSuccess: true))
@@ -41,7 +43,7 @@ package struct Context: Sendable {
         values: [String: Value], status: Status? = nil, missing: Missing = .null,
         hashFiles: (@Sendable ([String]) throws -> String)? = nil
     ) {
-        let all = Value.object(values)
+        let all = Value.object(Ordered(values.map { ($0.key, $0.value) }))
         self.init(status: status, missing: missing, hashFiles: hashFiles) { all.member($0) }
     }
 }

@@ -4,7 +4,7 @@
 ///     try Expression(parsing: "auc - champion.auc >= -0.005").evaluate(in: metrics).isTruthy
 ///
 /// Reference: https://docs.github.com/actions/reference/workflows-and-actions/expressions. What is more
-/// here: `+ - * /` (a subtraction of names has blanks around its sign, as names may contain `-`) and a minus before any
+/// here: `case(condition, value, …, otherwise)`, `+ - * /` (a subtraction of names has blanks around its sign, as names may contain `-`) and a minus before any
 /// operand. Absent and empty operands of arithmetic are NaN, so that no comparison with their result holds.
 package struct Expression: Sendable {
     /// The text it was parsed from.
@@ -13,6 +13,8 @@ package struct Expression: Sendable {
     package let references: [Reference]
     /// Whether it calls `success()`, `failure()`, `always()` or `cancelled()`.
     package let usesStatus: Bool
+    /// Whether it calls `hashFiles()`, and so is evaluated where the files are.
+    package let readsFiles: Bool
     private let root: Node
 
     /// Parses the text between `${{` and `}}`, or an `if:` without them.
@@ -21,9 +23,12 @@ package struct Expression: Sendable {
     }
 
     init(parsing source: String, at start: Position) throws(ExpressionError) {
-        guard source.utf8.count <= ExpressionLimits.sourceBytes else {
+        // A UTF-16 unit takes at most three bytes: what is far too long is not even counted.
+        let isShort = source.utf8.count <= 3 * ExpressionLimits.sourceCharacters
+        guard isShort, source.utf16.count <= ExpressionLimits.sourceCharacters else {
             throw ExpressionError(
-                .limit, "the expression is larger than \(ExpressionLimits.sourceBytes) bytes", at: start)
+                .limit, "the expression is longer than \(ExpressionLimits.sourceCharacters) characters", at: start,
+                hint: "Compute a part of it in a step and use its output.")
         }
         var lexer = Lexer(source, at: start)
         var parser = Parser(try lexer.run())
@@ -32,6 +37,7 @@ package struct Expression: Sendable {
         var collector = Collector()
         collector.visit(root)
         (references, usesStatus) = (collector.references, collector.usesStatus)
+        readsFiles = collector.readsFiles
     }
 
     /// Evaluates within the limits of `ExpressionLimits`.
@@ -57,13 +63,17 @@ package struct Reference: Sendable, Equatable, CustomStringConvertible {
 private struct Collector {
     var references: [Reference] = []
     var usesStatus = false
+    var readsFiles = false
 
     mutating func visit(_ node: Node) {
         if let path = node.path {
             references.append(Reference(path: path, position: start(of: node)))
             return
         }
-        if case .call(let function, _) = node.kind, function.isStatus { usesStatus = true }
+        if case .call(let function, _) = node.kind {
+            if function.isStatus { usesStatus = true }
+            if function == .hashFiles { readsFiles = true }
+        }
         for child in node.kind.children { visit(child) }
     }
 

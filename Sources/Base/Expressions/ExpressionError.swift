@@ -49,8 +49,8 @@ package struct ExpressionError: Error, Sendable, Equatable, CustomStringConverti
 
 /// The bounds of an expression.
 package enum ExpressionLimits {
-    /// Bytes of source.
-    package static let sourceBytes = 20 << 10
+    /// Characters of source (UTF-16 units), as GitHub has it.
+    package static let sourceCharacters = 21_000
     /// Nested operations, as GitHub has it.
     package static let depth = 50
     /// Operations and elements that one evaluation may touch.

@@ -1,7 +1,7 @@
 /// What an expression can call; names are read without regard to case.
 enum Function: String, Sendable, CaseIterable {
     case success, failure, always, cancelled
-    case contains, startsWith, endsWith, format, join, toJSON, fromJSON, hashFiles
+    case contains, startsWith, endsWith, format, join, toJSON, fromJSON, hashFiles, `case`
 
     init?(name: String) {
         let folded = name.lowercased()
@@ -24,6 +24,7 @@ enum Function: String, Sendable, CaseIterable {
         case .join: 1...2
         case .toJSON, .fromJSON: 1...1
         case .format, .hashFiles: 1...255
+        case .case: 3...255
         }
     }
 
@@ -36,41 +37,33 @@ enum Function: String, Sendable, CaseIterable {
 }
 
 extension Function {
-    static func contains(_ haystack: Value, _ needle: Value) -> Bool {
-        if case .array(let items) = haystack { return items.contains { $0.isLooselyEqual(to: needle) } }
-        guard haystack.isPrimitive, needle.isPrimitive else { return false }
-        let (text, part) = (haystack.text.caseFolded, needle.text.caseFolded)
+    static func contains(_ text: Value, _ part: Value) -> Bool {
+        let (text, part) = (text.text.caseFolded, part.text.caseFolded)
         return part.isEmpty || text.utf8.contains(part.utf8)
     }
 
     static func startsWith(_ text: Value, _ part: Value) -> Bool {
-        guard text.isPrimitive, part.isPrimitive else { return false }
-        return text.text.caseFolded.utf8.starts(with: part.text.caseFolded.utf8)
+        text.text.caseFolded.utf8.starts(with: part.text.caseFolded.utf8)
     }
 
     static func endsWith(_ text: Value, _ part: Value) -> Bool {
-        guard text.isPrimitive, part.isPrimitive else { return false }
-        return text.text.caseFolded.utf8.reversed().starts(with: part.text.caseFolded.utf8.reversed())
+        text.text.caseFolded.utf8.reversed().starts(with: part.text.caseFolded.utf8.reversed())
     }
 
-    static func join(_ items: Value, separator: Value?, at position: Position) throws(ExpressionError) -> String {
-        let separator = separator.map { $0.isPrimitive ? $0.text : "," } ?? ","
-        switch items {
-        case .array(let items):
-            var text = ""
-            for (index, item) in items.enumerated() {
-                if index > 0 { text += separator }
-                text += item.text
-                guard text.utf8.count <= ExpressionLimits.resultBytes else { throw .tooLarge(at: position) }
-            }
-            return text
-        case .object: return ""
-        default: return items.text
+    static func join(_ items: [Value], separator: String, at position: Position) throws(ExpressionError) -> String {
+        var text = ""
+        for (index, item) in items.enumerated() {
+            if index > 0 { text += separator }
+            text += item.text
+            guard text.utf8.count <= ExpressionLimits.resultBytes else { throw .tooLarge(at: position) }
         }
+        return text
     }
 
-    /// Fills `{0}`, `{1}`…; `{{` and `}}` are braces.
-    static func format(_ pattern: String, _ values: [Value], at position: Position) throws(ExpressionError) -> String {
+    /// Fills `{0}`, `{1}`…; `{{` and `}}` are braces. `value` is asked only for placeholders that are there.
+    static func format(
+        _ pattern: String, count: Int, at position: Position, value: (Int) throws -> String
+    ) throws -> String {
         var text = ""
         var rest = pattern[...]
         while let character = rest.popFirst() {
@@ -79,20 +72,27 @@ extension Function {
                 text.append(character)
                 rest.removeFirst()
             case "{":
-                guard let end = rest.firstIndex(of: "}"), let number = Int(rest[..<end]), rest[..<end].first != "+",
-                    number >= 0
-                else {
+                let digits = rest.prefix { ("0"..."9").contains($0) }
+                let after = rest[digits.endIndex...]
+                guard let number = UInt8(digits), after.first == "}" || after.first == ":" else {
                     throw ExpressionError(
                         .invalidValue, "format '\(pattern)' has a \"{\" that begins no placeholder", at: position,
                         hint: "Placeholders are {0}, {1}; a brace is written twice.")
                 }
-                guard values.indices.contains(number) else {
+                guard after.first == "}" else {
+                    throw ExpressionError(
+                        .invalidValue, "format '\(pattern)' tells how to write {\(number)}, which cannot be told",
+                        at: position, hint: "Write {\(number)} without what follows its number.")
+                }
+                guard number < count else {
                     throw ExpressionError(
                         .invalidValue, "format '\(pattern)' has no value for {\(number)}", at: position)
                 }
-                text += values[number].text
-                guard text.utf8.count <= ExpressionLimits.resultBytes else { throw .tooLarge(at: position) }
-                rest = rest[rest.index(after: end)...]
+                text += try value(Int(number))
+                guard text.utf8.count <= ExpressionLimits.resultBytes else {
+                    throw ExpressionError.tooLarge(at: position)
+                }
+                rest = after.dropFirst()
             case "}":
                 throw ExpressionError(
                     .invalidValue, "format '\(pattern)' has a \"}\" that ends no placeholder", at: position,

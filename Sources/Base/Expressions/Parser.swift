@@ -128,6 +128,11 @@ struct Parser {
                 .wrongArguments,
                 "\(function.rawValue)() takes \(function.argumentWords), not \(arguments.count)", at: position)
         }
+        guard function != .case || !arguments.count.isMultiple(of: 2) else {
+            throw ExpressionError(
+                .wrongArguments, "case() takes pairs of condition and value, and then a value for all other cases",
+                at: position)
+        }
         return try Node(.call(function, arguments), at: position)
     }
 

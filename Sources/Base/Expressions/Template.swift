@@ -16,8 +16,12 @@ package struct Template: Sendable {
         guard source.utf8.count <= Self.sourceBytes else {
             throw ExpressionError(.limit, "the text is larger than \(Self.sourceBytes) bytes", at: Position())
         }
-        var scanner = Scanner(source)
         self.source = source
+        guard source.utf8.contains("${{".utf8) else {
+            parts = source.isEmpty ? [] : [.text(source)]
+            return
+        }
+        var scanner = Scanner(source)
         parts = try scanner.run()
     }
 
@@ -30,6 +34,9 @@ package struct Template: Sendable {
 
     /// The context paths that all expressions read.
     package var references: [Reference] { expressions.flatMap(\.references) }
+
+    /// Whether one of them calls `hashFiles()`.
+    package var readsFiles: Bool { expressions.contains(where: \.readsFiles) }
 
     /// Whether there is no expression in it.
     package var isPlain: Bool { expressions.isEmpty }

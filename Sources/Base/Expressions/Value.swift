@@ -1,4 +1,5 @@
 import Foundation
+package import Manifests
 
 /// A value that an expression reads or yields.
 package enum Value: Sendable, Equatable {
@@ -7,7 +8,8 @@ package enum Value: Sendable, Equatable {
     case number(Double)
     case string(String)
     case array([Value])
-    case object([String: Value])
+    /// Its members, in the order in which they came.
+    case object(Ordered<Value>)
 
     /// Whether an `if:` holds for it: all but null, false, 0, NaN and the empty text.
     package var isTruthy: Bool {
@@ -52,16 +54,24 @@ package enum Value: Sendable, Equatable {
     }
 
     /// Reads a member by name, whatever its case; an exact match comes first.
-    package func member(_ name: String) -> Value? {
+    package func member(_ name: String) -> Value? { key(of: name).flatMap { key in members?[key] } }
+
+    /// The name that a member really has; nil when there is none.
+    func key(of name: String) -> String? {
+        guard let members else { return nil }
+        if members[name] != nil { return name }
+        let folded = name.caseFolded
+        return members.keys.filter { $0.caseFolded == folded }.min()
+    }
+
+    private var members: Ordered<Value>? {
         guard case .object(let members) = self else { return nil }
-        if let exact = members[name] { return exact }
-        let folded = name.lowercased()
-        return members.keys.filter { $0.lowercased() == folded }.min().flatMap { members[$0] }
+        return members
     }
 
     /// Fifteen significant digits, as .NET's `G15`, which GitHub's runner uses.
     private static func text(of number: Double) -> String {
-        if number == 0 { return "0" }
+        if number == 0 { return number.sign == .minus ? "-0" : "0" }
         if number.isNaN { return "NaN" }
         if number.isInfinite { return number < 0 ? "-Infinity" : "Infinity" }
         return String(format: "%.15g", number).uppercased()
@@ -76,9 +86,10 @@ package enum Value: Sendable, Equatable {
             guard digits.first?.isHexDigit == true else { return .nan }
             return UInt32(digits, radix: radix).map { Double(Int32(bitPattern: $0)) } ?? .nan
         }
-        switch text {
-        case "Infinity", "+Infinity": return .infinity
-        case "-Infinity": return -.infinity
+        // .NET reads these words whatever their case.
+        switch text.lowercased() {
+        case "infinity", "+infinity": return .infinity
+        case "-infinity": return -.infinity
         default: break
         }
         // `Double(_:)` also reads "inf", "nan" and hexadecimal fractions, which are no numbers here.
@@ -94,7 +105,8 @@ package enum Value: Sendable, Equatable {
 extension Value {
     /// Loose equality: equal kinds compare as such, text without regard to case; other kinds compare as numbers.
     ///
-    /// Arrays and objects are never equal here: GitHub asks for the same instance, which only the evaluator can tell.
+    /// Arrays and objects are never equal here: GitHub asks for the same instance, which only the evaluator can tell
+    /// (`Origin`).
     func isLooselyEqual(to other: Value) -> Bool {
         switch (self, other) {
         case (.null, .null): true

@@ -25,13 +25,16 @@ struct OrderMaker: Sendable {
             throw Problem("job.unknown", status: 422, "the pipeline has no job \"\(job.job.key)\"")
         }
         let variables = try resolvedVariables(stage, spec, job, state)
-        let resolver = Resolver(context: Contexts.run(state, needs: job.job.needs, variables: variables))
+        var resolver = Resolver(context: Contexts.run(state, needs: job.job.needs, variables: variables))
+        // What the server carries out itself, no runner will resolve.
+        resolver.leavesSteps = !spec.steps.contains { StepVerbs.serverSide.contains($0.verb.name) }
         let steps = try spec.steps.map { step in try resolved(step, resolver) }
         let shelf = try await shelf(for: steps, stored, repositories)
         var orders: [StepOrder] = []
         for (index, step) in steps.enumerated() {
             var order = try order(step, index, shelf, stored)
             order.environment = Self.environment(of: stored, variables, step)
+            try order.addContext(from: resolver)
             if let champion = step.evaluate?.champion {
                 try await addChampion(champion, to: &order, project: stored.run.project)
             }

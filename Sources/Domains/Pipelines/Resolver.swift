@@ -5,10 +5,10 @@ import Manifests
 /// Replaces `${{ … }}` in text by values.
 struct Resolver: Sendable {
     var context: Context
-    /// Whether expressions that read `steps` are kept for whoever knows the steps.
+    /// Whether expressions that read what only the runner knows (`steps`, `env`, files) are kept for it.
     var leavesSteps = true
 
-    /// The text with every expression replaced; those that read `steps` may be left for the runner, who alone knows them.
+    /// The text with every expression replaced; those that read `steps` and the like may be left for the runner.
     func resolve(_ text: String) throws -> JSONValue {
         guard text.contains("${{") else { return .string(text) }
         let pieces = Self.pieces(of: text)
@@ -43,7 +43,9 @@ struct Resolver: Sendable {
     func resolve(_ variables: Ordered<String>) throws -> Ordered<String> { try variables.map(render) }
 
     private func isLeft(_ template: Template) -> Bool {
-        leavesSteps && template.references.contains { $0.path.first?.lowercased() == "steps" }
+        guard leavesSteps else { return false }
+        return template.readsFiles
+            || template.references.contains { Contexts.ofRunner.contains($0.path.first?.lowercased() ?? "") }
     }
 
     /// `if: ${{ x }}` means `if: x`.
@@ -102,25 +104,8 @@ enum Contexts {
     static func run(
         _ state: RunState, needs: [String], variables: Ordered<String> = [:], status: Context.Status? = nil
     ) -> Context {
-        let run = state.stored.run
-        let ref = run.trigger.ref
-        let values: [String: JSONValue] = [
-            "run": [
-                "id": .string(run.id), "number": .integer(Int64(run.number)),
-                "trigger": .string(run.trigger.type.rawValue), "actor": .string(run.trigger.actor),
-            ],
-            "pipeline": .string(run.pipeline),
-            "project": .string(run.project),
-            "ref": ref.map(JSONValue.string) ?? .null,
-            "branch": ref.flatMap { $0.hasPrefix("refs/heads/") ? .string(String($0.dropFirst(11))) : nil } ?? .null,
-            "commit": run.commit.map(JSONValue.string) ?? .null,
-            "parameters": .object(run.parameters),
-            "variables": variables.json,
-            "needs": Self.needs(needs, in: state),
-            "event": run.trigger.event ?? .null,
-            "base_ref": run.trigger.base_ref.json,
-            "tag": Refs.tag(ref).json,
-        ]
+        var values = shared(state.stored.run, state.stored.spec, variables)
+        values["needs"] = Self.needs(needs, in: state)
         return Context(values: values.mapValues { Value($0) }, status: status)
     }
 
@@ -144,7 +129,7 @@ enum Contexts {
 
     /// Context of a job's own `outputs`: the same, and `steps.ID.outputs.x`.
     static func job(_ job: StoredJob, in state: RunState) -> Context {
-        var steps: [String: Value] = [:]
+        var steps = Ordered<Value>()
         for step in job.job.steps {
             guard let id = step.id else { continue }
             steps[id] = Value(["outputs": .object(step.outputs), "outcome": step.status.json])

@@ -121,12 +121,9 @@ package struct EvaluateWorker: Worker {
     private static func figures(_ metrics: Ordered<Double>, _ champion: Champion?, _ bias: [BiasFinding])
         -> [String: Value]
     {
-        func values(_ numbers: Ordered<Double>) -> [String: Value] {
-            numbers.reduce(into: [:]) { $0[$1.key] = .number($1.value) }
-        }
-        var figures = values(metrics)
-        if let champion { figures["champion"] = .object(values(champion.metrics)) }
-        figures["bias"] = .object(bias.reduce(into: [:]) { $0[$1.column] = .object(values($1.figures)) })
+        var figures: [String: Value] = metrics.reduce(into: [:]) { $0[$1.key] = .number($1.value) }
+        if let champion { figures["champion"] = .object(champion.metrics.map { .number($0) }) }
+        figures["bias"] = .object(Ordered(bias.map { ($0.column, .object($0.figures.map { .number($0) })) }))
         return figures
     }
 

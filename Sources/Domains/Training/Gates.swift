@@ -56,7 +56,7 @@ struct Gates {
                 return Gate(
                     require: expression.source, passed: true, message: "holds, as there is no champion to compare with")
             }
-            let numbers = Self.numbers(expression, in: .object(figures))
+            let numbers = Self.numbers(expression, in: .object(Ordered(figures.map { ($0.key, $0.value) })))
             do {
                 let context = Context(values: figures, missing: .error)
                 let passed = try expression.evaluate(in: context).isTruthy

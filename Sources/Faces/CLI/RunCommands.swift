@@ -8,10 +8,11 @@ struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Starts a run of a pipeline.",
         discussion:
-            "Examples:\n  vagus run train\n  vagus run train -p rounds=200 --follow\n\nWith --follow the exit code is 0 when the run succeeded and 2 when it did not."
+            "Examples:\n  vagus run train\n  vagus run train -p rounds=200 --follow\n  vagus run --local .vagus/shop.yaml test\n\nWith --follow and --local the exit code is 0 when the run succeeded and 2 when it did not."
     )
     @OptionGroup var connection: Connection
-    @Argument var pipeline: String
+    @Argument(help: "Pipeline to run; with --local a file with one in it.") var pipeline: String
+    @OptionGroup var local: LocalFlags
     @Option(name: [.customShort("p"), .long], help: "A parameter: key=value; may be repeated.") var parameter:
         [String] = []
     @Option(help: "Commit, branch or tag.") var commit: String?
@@ -25,6 +26,13 @@ struct RunCommand: AsyncParsableCommand {
                 throw ValidationError("\"\(pair)\" is not key=value.")
             }
             input.parameters[String(pair[..<equals])] = .string(String(pair[pair.index(after: equals)...]))
+        }
+        try local.check()
+        if local.local {
+            guard commit == nil else { throw ValidationError("With --local, --ref names the commit.") }
+            return try await LocalRun(
+                file: pipeline, flags: local, connection: connection, parameters: input.parameters
+            ).run()
         }
         let sent = input
         try await connection.connected { client in

@@ -64,6 +64,8 @@ struct RunnerPlace: Sendable {
 struct JobFolder: Sendable {
     let folder: String
     var workspace: String { "\(folder)/workspace" }
+    /// `runner.temp`: gone with the job.
+    var temporary: String { "\(folder)/tmp" }
     private var memory: String { "\(folder)/done.json" }
 
     init(_ place: RunnerPlace, _ lease: Lease) {
@@ -77,6 +79,7 @@ struct JobFolder: Sendable {
     func begin() throws {
         Self.remove(folder)
         try Self.make(workspace)
+        try Self.make(temporary)
     }
 
     /// The reports of the finished steps, for a job that goes on; nil when the folder is not what was kept.

@@ -96,7 +96,8 @@ struct StepsWork: Sendable {
         do {
             let condition = try Expression(parsing: text)
             if !condition.usesStatus, let failed { return "step \"\(failed.step.name)\" failed" }
-            return try condition.evaluate(in: context(after: done)).isTruthy ? nil : "if: \(text) was false"
+            return try condition.evaluate(in: context(for: order, after: done)).isTruthy
+                ? nil : "if: \(text) was false"
         } catch {
             return "if: \(text): \(error)"
         }
@@ -107,30 +108,25 @@ struct StepsWork: Sendable {
             && !(lease.steps.first { $0.index == report.step.index }?.continue_on_error ?? false)
     }
 
-    private func context(after done: [StepReport]) -> Context {
-        var steps = Ordered<JSONValue>()
-        for report in done {
-            guard let id = report.step.id else { continue }
-            steps[id] = ["outputs": .object(report.step.outputs), "outcome": report.step.status.json]
-        }
-        let environment = lease.steps.first?.environment ?? [:]
+    /// What the condition of a step sees.
+    private func context(for order: StepOrder, after done: [StepReport]) throws -> Context {
         let isFailure = done.contains { self.isFailure($0) }
-        return Context(
-            values: [
-                "steps": Value(.object(steps)), "ref": Value(environment["VAGUS_REF"].map(JSONValue.string) ?? .null),
-                "commit": Value(environment["VAGUS_COMMIT"].map(JSONValue.string) ?? .null),
-                "pipeline": Value(environment["VAGUS_PIPELINE"].map(JSONValue.string) ?? .null),
-                "run": Value(["id": .string(lease.run)]), "variables": Value(environment.json),
-            ],
-            status: Context.Status(isSuccess: !isFailure, isFailure: isFailure))
+        let environment = try resolvedEnvironment(order) { known in
+            context(for: order, after: done, environment: known, isFailure: isFailure)
+        }
+        return context(for: order, after: done, environment: environment, isFailure: isFailure)
     }
 
-    /// The order with `${{ steps.ID.outputs.x }}` replaced: all other expressions the server has resolved.
+    /// The order with what the server has left of its expressions replaced.
     private func resolved(_ order: StepOrder, after done: [StepReport]) throws -> StepOrder {
-        let context = context(after: done)
+        let isFailure = done.contains { self.isFailure($0) }
         var resolved = order
-        resolved.settings = try Self.resolve(order.settings, context)
-        resolved.environment = try order.environment.map { try Self.resolve(.string($0), context).string ?? "" }
+        resolved.environment = try resolvedEnvironment(order) { known in
+            context(for: order, after: done, environment: known, isFailure: isFailure)
+        }
+        resolved.settings = try Self.resolve(
+            order.settings,
+            context(for: order, after: done, environment: resolved.environment, isFailure: isFailure))
         return resolved
     }
 

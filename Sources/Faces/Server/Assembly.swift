@@ -1,6 +1,6 @@
 import API
 import Blobs
-import Client
+package import Client
 import Foundation
 import Hummingbird
 import Kernel
@@ -108,8 +108,8 @@ package struct House: Sendable {
         }
     }
 
-    /// Runs until told to stop.
-    package func run() async throws {
+    /// Runs until told to stop; with a guest until it leaves, signals being the guest's.
+    package func run(guest: (@Sendable (VagusClient) async throws -> Void)? = nil) async throws {
         let doorman = Doorman(tokens: tokens, hasAuth: options.hasAuth)
         let tokens = tokens
         let web = try WebFace(caller: switchboard, isToken: { tokens.token(for: $0) != nil })
@@ -136,10 +136,19 @@ package struct House: Sendable {
         services.append(application)
         if let proxy = options.proxy { services += try agents(proxy) }
         services.append(Hush(bells: store.bells))
+        var all = services.map { ServiceGroupConfiguration.ServiceConfiguration(service: $0) }
+        if let guest {
+            let outbound = outbound
+            let service = GuestService(
+                place: place, client: { VagusClient(server: $0, token: nil, outbound: outbound) }, body: guest)
+            all.append(
+                .init(
+                    service: service, successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .gracefullyShutdownGroup))
+        }
         let group = ServiceGroup(
             configuration: .init(
-                services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
-                logger: quiet))
+                services: all, gracefulShutdownSignals: guest == nil ? [.sigterm, .sigint] : [], logger: quiet))
         do {
             try await group.run()
         } catch let error as IOError where error.errnoCode == EADDRINUSE {

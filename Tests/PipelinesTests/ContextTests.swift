@@ -1,0 +1,44 @@
+import API
+import Kernel
+import KernelTesting
+import Manifests
+import Testing
+
+@testable import Pipelines
+
+@Suite struct ContextTests {
+    private static let pipeline = """
+        kind: Pipeline
+        name: shop
+        parameters: { level: { type: int, default: 2 } }
+        variables: { COLOUR: blue, SHADE: "dark ${{ vars.COLOUR }}" }
+        stages:
+          - name: build
+            jobs:
+              image:
+                steps:
+                  - run: "say ${{ inputs.level }} ${{ vars.COLOUR }} ${{ run.number }} ${{ run.actor }}"
+                  - run: "left ${{ env.COLOUR }} ${{ secrets.KEY }} ${{ job.status }} ${{ runner.os }} of ${{ pipeline }}"
+                  - run: "both ${{ steps.a.outputs.x || parameters.level }} ${{ hashFiles(format('{0}', vars.COLOUR)) }}"
+                  - { run: check, if: "inputs.level > 1 && event.action == 'opened' && steps.a.outcome == 'failed'" }
+        """
+
+    @Test func `the runner is left what it alone knows, with the values that go with it`() async throws {
+        let it = try await PipelineHouse()
+        try await it.house.apply(Self.pipeline)
+        try await it.hello()
+        _ = try await it.start("shop", [:])
+        let steps = try await it.lease().steps
+        let actor = steps[0].settings.string?.split(separator: " ").last ?? ""
+        #expect(steps[0].settings == .string("say 2 blue 1 \(actor)"))
+        #expect(steps[0].context.isEmpty && steps[0].environment["SHADE"] == "dark blue")
+        let left = "left ${{ env.COLOUR }} ${{ secrets.KEY }} ${{ job.status }} ${{ runner.os }} of shop"
+        #expect(steps[1].settings == .string(left))
+        #expect(steps[1].context.isEmpty)
+        #expect(steps[2].context["parameters"] == ["level": 2])
+        #expect(steps[2].context["vars"]?["COLOUR"] == "blue")
+        #expect(steps[2].context.count == 2)
+        #expect(steps[3].context["inputs"] == ["level": 2])
+        #expect(steps[3].context["event"] == .null)
+    }
+}
