@@ -94,7 +94,9 @@ targets += domain("Experiments", base: ["Blobs"])
 targets += domain("Serving", base: ["Frames", "Learners"])
 targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
 targets += face("Client", ["Outbound"])
-targets += face("Runner", ["Client", "Kernel", "Processes", "Blobs", "Expressions", "Globs", logging])
+targets += face("Executors", ["Kernel", "Processes", "Outbound"])
+targets += face(
+    "Runner", ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", logging])
 targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",
@@ -110,6 +112,10 @@ targets += [
         name: "ScenarioTests",
         dependencies: ["API", "Kernel", "KernelTesting", "Manifests", "SQL", "Server", "Client"] + domains,
         path: "Tests/ScenarioTests", swiftSettings: house),
+    .testTarget(
+        name: "ConformanceTests",
+        dependencies: ["API", "Kernel", "KernelTesting", "Executors", "Processes", "Outbound"],
+        path: "Tests/ConformanceTests", swiftSettings: house),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests", swiftSettings: house),
 ]
 

@@ -127,3 +127,137 @@ package struct WorkResult: Manifest {
         .optional("failure", \.failure, "Why a gate said no."),
     ]
 }
+
+/// Executes a command of a step, and nothing else of vagus: somewhere, within bounds, to its end.
+///
+/// Contract, held by `checkExecutor` in KernelTesting on every implementation:
+/// - **Life.** The execution lives as long as the call of `run`. When the call's task is cancelled, or the order's
+///   timeout is over, the command gets SIGTERM, after `grace` SIGKILL, and the whole tree of its processes with it. When
+///   `run` returns or throws, nothing of the tree is left, whatever it did to get away.
+/// - **Surroundings.** The command sees `environment` and no variable of ours (an image, a shell or a cluster may add its
+///   own), the folders of `writable` at their own paths, and an empty standard input. Standard output and standard error
+///   come in one stream each, in order, every byte as it was written; a slow `output` holds the command back or is
+///   buffered outside of our memory, and nothing is dropped.
+/// - **Repetition.** An id names one execution. A second call with the id of one that is under way starts nothing: it
+///   takes part in the first and returns its result. An executor with ``ExecutorTraits/survives`` finds an execution of an
+///   earlier life of ours again by its id; the others end it in `clear(job: nil)`.
+/// - **Concurrency.** Calls of all methods may overlap; calls with different ids do not touch each other.
+/// - **Order.** `clear(job: nil)` comes first in a life, before any `run`; `clear(job:)` comes after the last execution
+///   of that job has ended. Both may be repeated.
+/// - **Failure.** A command that ran and did not do well is a result. Only what kept it from running is thrown.
+package protocol Executor: Sendable {
+    var kind: ExecutorKind { get }
+    var traits: ExecutorTraits { get }
+    /// - Parameter output: Called with one piece after the other; what it throws ends the execution.
+    func run(
+        _ order: ExecutionOrder, output: @escaping @Sendable ([UInt8]) async throws -> Void
+    ) async throws(ExecutionFailure) -> ExecutionResult
+    /// Ends and takes away what is left of a job; with nil, of all that an earlier life of this runner has started.
+    func clear(job: String?) async
+}
+
+/// What an executor can do beyond the contract.
+package struct ExecutorTraits: OptionSet, Sendable {
+    package let rawValue: Int
+    package init(rawValue: Int) { self.rawValue = rawValue }
+
+    /// Steps see another file system than ours: our PATH and HOME mean nothing to them.
+    package static let ownSystem = ExecutorTraits(rawValue: 1)
+    /// Executions outlive us, and are found again by their id.
+    package static let survives = ExecutorTraits(rawValue: 2)
+    /// Holds the tree to ``ExecutionOrder/memory``, and tells when it was exceeded.
+    package static let boundsMemory = ExecutorTraits(rawValue: 4)
+    /// Holds the tree to a number of processes.
+    package static let boundsProcesses = ExecutorTraits(rawValue: 8)
+    /// Can take the network away.
+    package static let cutsNetwork = ExecutorTraits(rawValue: 16)
+    /// Kills also what was put into a session of its own by a process that then ended.
+    package static let endsDaemons = ExecutorTraits(rawValue: 32)
+}
+
+/// One command to execute.
+package struct ExecutionOrder: Sendable {
+    /// Names this execution for ever.
+    package var id: String
+    /// Executions of one job share its network.
+    package var job: String
+    /// Program and its arguments; empty only for a container whose image says it all.
+    package var command: [String]
+    package var environment: [String: String]
+    /// Where the command starts; below one of `writable`.
+    package var directory: String
+    /// Folders that it may read and write, at their own paths.
+    package var writable: [String]
+    /// Processors' worth of time and bytes of memory; nil is unbounded.
+    package var cpus: Double?
+    package var memory: Int64?
+    package var network = true
+    package var container: ContainerSpec?
+    /// Name by which executions of the same job reach it, if it is a service.
+    package var alias: String?
+    /// Its ports, and where this machine's loopback leads to them.
+    package var ports: [ExecutionPort] = []
+    /// Whether the job has services, so that its executions are joined by a network.
+    package var isJoined = false
+    /// Id of a running execution in whose surroundings this one takes place.
+    package var inside: String?
+    package var timeout: Duration?
+    package var grace: Duration
+
+    package init(
+        id: String, job: String, command: [String], environment: [String: String], directory: String,
+        writable: [String], timeout: Duration? = nil, grace: Duration = .seconds(5)
+    ) {
+        (self.id, self.job, self.command, self.environment) = (id, job, command, environment)
+        (self.directory, self.writable, self.timeout, self.grace) = (directory, writable, timeout, grace)
+    }
+}
+
+package struct ExecutionPort: Sendable, Hashable {
+    /// The port that the program listens on.
+    package var inside: Int
+    /// The port of 127.0.0.1 that leads there.
+    package var outside: Int
+    package init(inside: Int, outside: Int) { (self.inside, self.outside) = (inside, outside) }
+}
+
+/// How an execution ended.
+package struct ExecutionResult: Sendable, Equatable {
+    package enum Ending: Sendable, Equatable {
+        case exited(Int)
+        case signalled(Int)
+        /// The order's timeout was over.
+        case timedOut
+        /// It used more than the order's memory.
+        case outOfMemory
+        /// What executed it has lost it, ended it, or was told to by somebody else.
+        case lost
+    }
+    package var ending: Ending
+    /// More about why, in a lower-case clause for people.
+    package var detail: String?
+
+    package init(_ ending: Ending, detail: String? = nil) { (self.ending, self.detail) = (ending, detail) }
+    package var isSuccess: Bool { ending == .exited(0) }
+}
+
+/// Why a command could not be executed.
+package struct ExecutionFailure: Error, Sendable, Equatable, CustomStringConvertible {
+    package enum Code: String, Sendable {
+        /// The order makes no sense here: no such program, image or folder.
+        case invalid
+        /// What executes cannot be reached or refuses for now.
+        case unavailable
+        /// The call's task was cancelled, or `output` has thrown.
+        case cancelled
+    }
+    package var code: Code
+    /// One lower-case clause.
+    package var message: String
+    package var hint: String?
+
+    package init(_ code: Code, _ message: String, hint: String? = nil) {
+        (self.code, self.message, self.hint) = (code, message, hint)
+    }
+    package var description: String { message }
+}

@@ -201,7 +201,7 @@ struct KernelFileTests {
             ("", "", []),
         ] as [(String, String, [String])])
     func `our own cgroups are found among the mounts`(memberships: String, mounts: String, expected: [String]) {
-        #expect(Cgroup.hierarchies(memberships: memberships, mounts: mounts) == expected)
+        #expect(CgroupPlaces(memberships: memberships, mounts: mounts).containing == expected)
     }
 
     @Test func `only a cgroup of our making is taken for one`() {

@@ -135,10 +135,13 @@ public struct JobSpec: Manifest {
     public var concurrency: ConcurrencySpec?
     public var environment: String?
     public var secrets: [String] = []
+    public var container: ContainerSpec?
+    public var services: Ordered<SidecarSpec> = [:]
 
     public init() {}
+    public static func check(_ value: Self) -> [ManifestError] { ExecutionChecks.check(value) }
     public static let fields: [Field<Self>] = [
-        .optional("runs_on", \.runs_on, "Which runners may take it."),
+        .optional("runs_on", \.runs_on, "Which runners may take it, and what it is given there."),
         .optional("variables", \.variables, "Environment variables of its steps."),
         .optional("timeout", \.timeout, "Longest time of one try; absent: the stage's, or 1h."),
         .optional("retry", \.retry, "When it is tried again; absent: as the stage says."),
@@ -158,13 +161,9 @@ public struct JobSpec: Manifest {
         .optional("concurrency", \.concurrency, "How many jobs of a group work at once, over all runs."),
         .optional("environment", \.environment, "Environment it works in; absent: the stage's."),
         .optional("secrets", \.secrets, "Secrets that its steps may read."),
+        .optional("container", \.container, "Image that its steps run in."),
+        .optional("services", \.services, "Programs that run beside its steps, such as a database."),
     ]
-}
-
-public struct RunsOn: Manifest {
-    public var labels: [String] = []
-    public init() {}
-    public static let fields: [Field<Self>] = [.optional("labels", \.labels, "Labels that the runner must have.")]
 }
 
 public struct RetrySpec: Manifest {

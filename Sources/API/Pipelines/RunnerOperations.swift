@@ -33,6 +33,10 @@ public struct RunnerHello: Manifest {
     public var labels: [String] = []
     public var capacity = 1
     public var version = ""
+    /// Absent from runners of an older version: then it is the process executor alone.
+    public var executors: [ExecutorKind] = [.process]
+    public var cpu: CPUAmount?
+    public var memory: ByteSize?
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("name", \.name, "The runner's name; keeps its workspaces."),
@@ -40,6 +44,9 @@ public struct RunnerHello: Manifest {
         .optional("labels", \.labels, "What it offers."),
         .optional("capacity", \.capacity, "How many jobs it takes at once.", in: 1...1000),
         .optional("version", \.version, "Its version."),
+        .optional("executors", \.executors, "What it can execute steps with."),
+        .optional("cpu", \.cpu, "Processors it gives to jobs, all together; absent: unknown, taken as enough."),
+        .optional("memory", \.memory, "Memory it gives to jobs, all together; absent: unknown, taken as enough."),
     ]
 }
 
@@ -60,6 +67,9 @@ public struct RunnerInfo: Manifest {
     public var version = ""
     public var seen_at = Timestamp.zero
     public var jobs: [String] = []
+    public var executors: [ExecutorKind] = []
+    public var cpu: CPUAmount?
+    public var memory: ByteSize?
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("name", \.name, "Its name."),
@@ -68,6 +78,9 @@ public struct RunnerInfo: Manifest {
         .told("version", \.version, "Its version."),
         .told("seen_at", \.seen_at, "When it last spoke."),
         .told("jobs", \.jobs, "Jobs it holds: run/stage/job."),
+        .told("executors", \.executors, "What it can execute steps with."),
+        .optional("cpu", \.cpu, "Processors it gives to jobs."),
+        .optional("memory", \.memory, "Memory it gives to jobs."),
     ]
 }
 
@@ -102,6 +115,9 @@ public struct Lease: Manifest {
     public var artifacts: [ArtifactSpec] = []
     public var reports = ReportsSpec()
     public var output_offset: Int64 = 0
+    public var execution = ExecutionSpec()
+    /// How often the job was tried again after a failure; a lost runner does not count.
+    public var retry = 0
     public init() {}
     public var key: LeaseKey {
         var key = LeaseKey()
@@ -121,6 +137,8 @@ public struct Lease: Manifest {
         .told("artifacts", \.artifacts, "Files to keep when all steps are done."),
         .told("reports", \.reports, "Test reports to read."),
         .told("output_offset", \.output_offset, "Where the job's output goes on."),
+        .optional("execution", \.execution, "What executes the steps, and within which bounds."),
+        .optional("retry", \.retry, "How often it was tried again after a failure."),
     ]
 }
 

@@ -5,6 +5,8 @@ import Synchronization
 /// A cgroup of our making: holds the tree of one command, whatever its processes do to leave.
 struct Cgroup: Sendable {
     let folder: String
+    /// Folders that bound the tree and that a child must get into; `folder` itself may be one.
+    private(set) var bounding: [String] = []
 
     private static let prefix = "processes-"
     /// How often an emptied cgroup is tried to be removed; the kernel takes a moment to let go of the dead.
@@ -13,24 +15,48 @@ struct Cgroup: Sendable {
     // MARK: Making
 
     private static let counter = Atomic<UInt64>(0)
-    /// Our own cgroups, in the order of preference, found once.
-    ///
-    /// Others' leftovers are cleared on the way.
-    private static let parents: [String] = {
-        let found = hierarchies()
-        found.forEach(clearLeftovers)
-        return found
-    }()
 
     /// Makes a cgroup below our own; nil where none may be made.
-    static func make() -> Cgroup? {
+    ///
+    /// A budget that cannot be held is an error: it is asked before with ``Processes/bounds``.
+    static func make(
+        _ budget: ResourceBudget? = nil, in places: CgroupPlaces = .system
+    ) throws(ProcessError) -> Cgroup? {
         guard let own = ProcessIdentity.current else { return nil }
         let number = counter.wrappingAdd(1, ordering: .relaxed).newValue
-        for parent in parents {
-            let folder = "\(parent)/\(prefix)\(own.pid)-\(own.startTime)-\(number)"
-            if mkdir(folder, 0o755) == 0 { return Cgroup(folder: folder) }
+        let name = "\(prefix)\(own.pid)-\(own.startTime)-\(number)"
+        guard let parent = places.containing.first(where: { mkdir("\($0)/\(name)", 0o755) == 0 }) else {
+            guard budget?.bounds.isEmpty ?? true else { throw unheld("any", EACCES) }
+            return nil
         }
-        return nil
+        var cgroup = Cgroup(folder: "\(parent)/\(name)")
+        do throws(ProcessError) {
+            for bound in budget?.bounds ?? [] { try cgroup.hold(bound, of: budget, in: places) }
+        } catch {
+            cgroup.remove(from: places)
+            throw error
+        }
+        return cgroup
+    }
+
+    private mutating func hold(
+        _ bound: ResourceBudget.Bound, of budget: ResourceBudget?, in places: CgroupPlaces
+    ) throws(ProcessError) {
+        guard let budget, let place = places.place(for: bound) else { throw Self.unheld(bound.rawValue, EACCES) }
+        let target = "\(place.folder)/\(name)"
+        guard mkdir(target, 0o755) == 0 || errno == EEXIST else { throw Self.unheld(bound.rawValue, errno) }
+        for (file, value, isOptional) in budget.settings(for: bound, version: place.version) {
+            guard ProcFile.write(value, to: "\(target)/\(file)") || isOptional else {
+                throw Self.unheld(bound.rawValue, errno)
+            }
+        }
+        if !bounding.contains(target) { bounding.append(target) }
+    }
+
+    private static func unheld(_ bound: String, _ number: Int32) -> ProcessError {
+        ProcessError(
+            .limit, "could not hold the bound of \(bound): \(ProcessError.text(of: number))",
+            hint: "Let this user write to its cgroup (with systemd: Delegate=yes), or ask for no bound.")
     }
 
     private init(folder: String) { self.folder = folder }
@@ -44,10 +70,32 @@ struct Cgroup: Sendable {
         self.folder = folder
     }
 
+    private var name: Substring { folder.split(separator: "/").last ?? "" }
+
+    /// The same cgroup in the hierarchies of other controllers.
+    private func siblings(_ places: CgroupPlaces) -> [String] {
+        guard name.hasPrefix(Self.prefix) else { return [] }
+        return places.all.map { "\($0)/\(name)" }.filter { $0 != folder }
+    }
+
     // MARK: Using
 
     /// The descriptor by which a child enters; negative when it cannot be opened.
     func openEntrance() -> Int32 { clinux_open("\(folder)/cgroup.procs", O_WRONLY, 0) }
+
+    /// The descriptors of the folders that bound it.
+    func openBounds() throws(ProcessError) -> [Int32] {
+        var open: [Int32] = []
+        for folder in bounding {
+            let entrance = clinux_open("\(folder)/cgroup.procs", O_WRONLY, 0)
+            guard entrance >= 0 else {
+                open.forEach { close($0) }
+                throw Self.unheld("any", -entrance)
+            }
+            open.append(entrance)
+        }
+        return open
+    }
 
     /// Numbers of the processes inside, those in cgroups below included.
     func members() -> [Int32] {
@@ -64,16 +112,31 @@ struct Cgroup: Sendable {
     /// Kills everything inside at once, forks under way included (Linux 5.14, version 2); false where there is no such.
     func kill() -> Bool { ProcFile.write("1", to: "\(folder)/cgroup.kill") }
 
+    /// What the kernel has done to keep the budget so far.
+    func findings(_ places: CgroupPlaces = .system) -> BudgetFindings {
+        var findings = BudgetFindings()
+        for folder in [folder] + siblings(places) { findings.read(folder) }
+        return findings
+    }
+
     /// Removes the emptied cgroup and those that the command made below it.
     ///
     /// Blocks for some milliseconds at most.
-    func remove() {
-        for below in Self.folders(in: folder) { Cgroup(folder: below).remove() }
-        for _ in 0..<Self.removalTries {
-            if rmdir(folder) == 0 || errno != EBUSY { return }
-            if !members().isEmpty { return }
-            _ = clinux_poll(nil, 0, 1)
+    func remove(from places: CgroupPlaces = .system) {
+        for below in Self.folders(in: folder) { Cgroup(folder: below).remove(from: places) }
+        for target in [folder] + siblings(places) {
+            for _ in 0..<Self.removalTries {
+                if rmdir(target) == 0 || errno != EBUSY { break }
+                if !members().isEmpty { return }
+                _ = clinux_poll(nil, 0, 1)
+            }
         }
+    }
+
+    /// Removes it if it is empty, without waiting.
+    func removeIfEmpty() {
+        guard rmdir(folder) == 0 || errno == ENOENT else { return }
+        for sibling in siblings(.system) { rmdir(sibling) }
     }
 
     private static func folders(in folder: String) -> [String] {
@@ -83,55 +146,10 @@ struct Cgroup: Sendable {
         }
     }
 
-    // MARK: Finding
-
-    /// Folders of the cgroups we are in: version 2 first, then those of version 1 that only count or freeze.
-    private static func hierarchies() -> [String] {
-        let memberships = ProcFile.text("/proc/self/cgroup") ?? ""
-        let mounts = ProcFile.text("/proc/self/mountinfo", limit: 1 << 20) ?? ""
-        return hierarchies(memberships: memberships, mounts: mounts)
-    }
-
-    /// Pure part: lines of /proc/self/cgroup and /proc/self/mountinfo (proc(5), cgroups(7)) to folders.
-    static func hierarchies(memberships: String, mounts: String) -> [String] {
-        // Controller ("" is version 2) to our path in it.
-        var paths: [String: String] = [:]
-        for line in memberships.split(separator: "\n") {
-            let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-            guard fields.count == 3 else { continue }
-            for controller in fields[1].split(separator: ",", omittingEmptySubsequences: false) {
-                paths[String(controller)] = String(fields[2])
-            }
-        }
-        var found: [String: String] = [:]
-        for line in mounts.split(separator: "\n") {
-            let halves = line.split(separator: " - ", maxSplits: 1)
-            guard halves.count == 2 else { continue }
-            let mount = halves[0].split(separator: " ")
-            let system = halves[1].split(separator: " ")
-            guard mount.count >= 5, system.count >= 3 else { continue }
-            let controllers = system[0] == "cgroup2" ? [""] : system[2].split(separator: ",").map(String.init)
-            guard system[0] == "cgroup2" || system[0] == "cgroup" else { continue }
-            for controller in controllers {
-                guard let path = paths[controller], let inside = relative(path, to: String(mount[3])) else { continue }
-                found[controller] = String(mount[4]) + inside
-            }
-        }
-        return ["", "pids", "freezer"].compactMap { found[$0] }
-    }
-
-    /// The part of a cgroup's path below the root of a mount; nil when it lies outside.
-    private static func relative(_ path: String, to root: String) -> String? {
-        guard !path.split(separator: "/").contains("..") else { return nil }
-        if root == "/" { return path == "/" ? "" : path }
-        if path == root { return "" }
-        return path.hasPrefix(root + "/") ? String(path.dropFirst(root.count)) : nil
-    }
-
     /// Removes empty cgroups whose maker is dead.
     ///
     /// Those in which something lives refuse, and wait for their adopter.
-    private static func clearLeftovers(in parent: String) {
+    static func clearLeftovers(in parent: String) {
         for name in ProcFile.names(in: parent) where name.hasPrefix(prefix) {
             let numbers = name.dropFirst(prefix.count).split(separator: "-").compactMap { UInt64($0) }
             guard numbers.count == 3, let pid = Int32(exactly: numbers[0]) else { continue }

@@ -34,6 +34,12 @@ package struct Command: Sendable {
     /// Starts a session of its own, without a terminal, instead of a process group only.
     package var ownSession: Bool
     package var limits: ProcessLimits
+    /// What the whole tree may take; needs a cgroup, see ``Processes/bounds``.
+    package var budget: ResourceBudget
+    /// Who runs it; nil is we ourselves.
+    package var user: ProcessUser?
+    /// It wraps what it starts and would end it at once on SIGTERM, which therefore goes to the others of its tree only.
+    package var isWrapper: Bool
     /// Gives the program a cgroup of its own where one can be made, so that none of its descendants can escape.
     package var isContained: Bool
     /// Name of a variable in `environment` whose value no other command has.
@@ -44,7 +50,8 @@ package struct Command: Sendable {
     package init(
         executable: String, arguments: [String] = [], environment: [String: String] = [:], directory: String,
         input: Input = .nothing, output: Output = .stream, dieWithParent: Bool = false, ownSession: Bool = true,
-        limits: ProcessLimits = ProcessLimits(), isContained: Bool = true, marker: String? = nil
+        limits: ProcessLimits = ProcessLimits(), budget: ResourceBudget = ResourceBudget(), user: ProcessUser? = nil,
+        isWrapper: Bool = false, isContained: Bool = true, marker: String? = nil
     ) {
         self.executable = executable
         self.arguments = arguments
@@ -55,6 +62,9 @@ package struct Command: Sendable {
         self.dieWithParent = dieWithParent
         self.ownSession = ownSession
         self.limits = limits
+        self.budget = budget
+        self.user = user
+        self.isWrapper = isWrapper
         self.isContained = isContained
         self.marker = marker
     }
@@ -96,6 +106,8 @@ package struct ProcessLimits: Sendable, Equatable {
     /// Seconds of processor time; the kernel kills beyond it.
     package var cpuSeconds: UInt64?
     package var openFiles: UInt64?
+    /// Processes and threads of the user, all commands together; root is not held to it.
+    package var userProcesses: UInt64?
     /// Bytes of one written file; SIGXFSZ beyond it.
     package var fileBytes: UInt64?
     /// Bytes of a core dump; none by default, as a dump holds secrets.
@@ -103,11 +115,12 @@ package struct ProcessLimits: Sendable, Equatable {
 
     package init(
         addressSpaceBytes: UInt64? = nil, cpuSeconds: UInt64? = nil, openFiles: UInt64? = nil,
-        fileBytes: UInt64? = nil, coreBytes: UInt64? = 0
+        userProcesses: UInt64? = nil, fileBytes: UInt64? = nil, coreBytes: UInt64? = 0
     ) {
         self.addressSpaceBytes = addressSpaceBytes
         self.cpuSeconds = cpuSeconds
         self.openFiles = openFiles
+        self.userProcesses = userProcesses
         self.fileBytes = fileBytes
         self.coreBytes = coreBytes
     }
@@ -117,8 +130,52 @@ package struct ProcessLimits: Sendable, Equatable {
         let all: [(Int32, UInt64?)] = [
             (Int32(RLIMIT_CORE.rawValue), coreBytes), (Int32(RLIMIT_CPU.rawValue), cpuSeconds),
             (Int32(RLIMIT_FSIZE.rawValue), fileBytes), (Int32(RLIMIT_NOFILE.rawValue), openFiles),
-            (Int32(RLIMIT_AS.rawValue), addressSpaceBytes),
+            (Int32(__RLIMIT_NPROC.rawValue), userProcesses), (Int32(RLIMIT_AS.rawValue), addressSpaceBytes),
         ]
-        return all.compactMap { resource, value in value.map { (resource, $0) } }
+        return all.compactMap { resource, value in value.map { (resource, min($0, Self.hardLimit(resource))) } }
+    }
+
+    /// The bound that we stand under ourselves; raising it needs a privilege that even root often lacks.
+    private static func hardLimit(_ resource: Int32) -> UInt64 {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(UInt32(resource)), &limit) == 0 else { return .max }
+        return UInt64(limit.rlim_max)
+    }
+}
+
+/// Who a program runs as.
+package struct ProcessUser: Sendable, Equatable {
+    package let id: UInt32
+    package let group: UInt32
+    /// Supplementary groups.
+    package let groups: [UInt32]
+
+    /// Most groups that a program may be in here.
+    private static let groupLimit = 64
+
+    package init(id: UInt32, group: UInt32, groups: [UInt32] = []) {
+        (self.id, self.group, self.groups) = (id, group, Array(groups.prefix(Self.groupLimit)))
+    }
+
+    /// Whether this process may become other users.
+    package static var canSwitch: Bool { geteuid() == 0 }
+
+    /// Looks a user up by name or number.
+    package init(named name: String) throws(ProcessError) {
+        var entry = passwd()
+        var found: UnsafeMutablePointer<passwd>?
+        var space = [CChar](repeating: 0, count: 16 * 1024)
+        let result =
+            UInt32(name).map { getpwuid_r($0, &entry, &space, space.count, &found) }
+            ?? getpwnam_r(name, &entry, &space, space.count, &found)
+        guard result == 0, found != nil, let login = entry.pw_name else {
+            throw ProcessError(
+                .invalid, "there is no user \"\(name)\" on this machine", hint: "Create it: useradd --system \(name)")
+        }
+        var count = Int32(Self.groupLimit)
+        var groups = [gid_t](repeating: 0, count: Self.groupLimit)
+        let listed = getgrouplist(login, entry.pw_gid, &groups, &count)
+        self.init(
+            id: entry.pw_uid, group: entry.pw_gid, groups: listed < 0 ? groups : Array(groups.prefix(Int(count))))
     }
 }

@@ -40,7 +40,14 @@ enum Launch {
         let path = try ExecutableLookup.path(for: command)
         let channels = try Channels(command)
         defer { channels.closeTheirs() }
-        let cgroup = command.isContained ? Cgroup.make() : nil
+        let cgroup: Cgroup?
+        do throws(ProcessError) {
+            let isWanted = command.isContained || !command.budget.bounds.isEmpty
+            cgroup = isWanted ? try Cgroup.make(command.budget) : nil
+        } catch {
+            channels.closeOurs()
+            throw error
+        }
         let spawned: clinux_spawned
         do throws(ProcessError) {
             spawned = try spawn(command, path: path, channels, cgroup)
@@ -57,7 +64,8 @@ enum Launch {
             pid: spawned.pid, startTime: ProcessEntry(pid: spawned.pid)?.startTime ?? 0,
             bootID: ProcessIdentity.currentBootID, cgroup: entered?.folder, marker: command.markerText)
         do throws(ProcessError) {
-            let process = try RunningProcess(identity, pidfd: spawned.pidfd, machinery)
+            let process = try RunningProcess(
+                identity, pidfd: spawned.pidfd, isWrapper: command.isWrapper, machinery)
             return Launched(process: process, pipes: channels.ours)
         } catch {
             channels.closeOurs()
@@ -72,6 +80,8 @@ enum Launch {
     ) throws(ProcessError) -> clinux_spawned {
         let entrance = cgroup?.openEntrance() ?? -1
         defer { if entrance >= 0 { close(entrance) } }
+        let bounds = try cgroup?.openBounds() ?? []
+        defer { bounds.forEach { close($0) } }
         let strings = CStrings()
         var request = clinux_spawn()
         request.path = strings.text(path)
@@ -86,8 +96,13 @@ enum Launch {
         request.death_signal = command.dieWithParent ? SIGKILL : 0
         let limits = command.limits.resources.map { clinux_limit(resource: $0.resource, value: $0.value) }
         request.limit_count = Int32(min(limits.count, Int(CLINUX_LIMITS_MAX)))
-        withUnsafeMutableBytes(of: &request.limits) { bytes in
-            limits.withUnsafeBytes { bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0.prefix(bytes.count))) }
+        Self.fill(&request.limits, with: limits)
+        request.bound_count = Int32(min(bounds.count, Int(CLINUX_CGROUPS_MAX)))
+        Self.fill(&request.bounds, with: bounds)
+        if let user = command.user {
+            (request.has_user, request.user, request.group) = (1, user.id, user.group)
+            request.group_count = Int32(min(user.groups.count, Int(CLINUX_GROUPS_MAX)))
+            Self.fill(&request.groups, with: user.groups)
         }
         var spawned = clinux_spawned()
         for attempt in 1...busyTries {
@@ -97,6 +112,13 @@ enum Launch {
             _ = clinux_poll(nil, 0, busyMilliseconds)
         }
         throw explain(spawned, command, path: path)
+    }
+
+    /// Copies a list into an array of C, as much of it as there is room for.
+    private static func fill<Fields, Value>(_ fields: inout Fields, with values: [Value]) {
+        withUnsafeMutableBytes(of: &fields) { bytes in
+            values.withUnsafeBytes { bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0.prefix(bytes.count))) }
+        }
     }
 
     /// What went wrong in the child, said for people.
@@ -111,6 +133,14 @@ enum Launch {
             return ProcessError(
                 .limit, "could not set the limits of \"\(command.executable)\": \(reason)",
                 hint: "Ask for no more than the hard limits of this user (ulimit -H -a).")
+        case CLINUX_STAGE_CGROUP:
+            return ProcessError(
+                .limit, "could not bound what \"\(command.executable)\" takes: \(reason)",
+                hint: "Let this user write to its cgroup (with systemd: Delegate=yes), or ask for no bound.")
+        case CLINUX_STAGE_USER:
+            return ProcessError(
+                .limit, "could not run \"\(command.executable)\" as another user: \(reason)",
+                hint: "Run vagus as root, or let it run programs as its own user.")
         case CLINUX_STAGE_EXECUTE:
             return explainExecute(spawned.error, path: path)
         default:

@@ -11,6 +11,8 @@ import Synchronization
 final class ProcessTree: Sendable {
     let identity: ProcessIdentity
     let cgroup: Cgroup?
+    /// SIGTERM spares the leader, which would end the others at once.
+    private let isWrapped: Bool
     private let known = Mutex<[ProcessEntry]>([])
 
     /// Rounds of looking and killing before what will not die (it hangs in the kernel) is left alone.
@@ -19,8 +21,9 @@ final class ProcessTree: Sendable {
     /// Descriptors polled at once while the killed go.
     private static let polledAtOnce = 64
 
-    init(_ identity: ProcessIdentity) {
+    init(_ identity: ProcessIdentity, isWrapped: Bool = false) {
         self.identity = identity
+        self.isWrapped = isWrapped
         let written = identity.cgroup.flatMap(Cgroup.init(written:))
         // Killing a cgroup that we sit in ourselves would be the last thing we do.
         cgroup = written?.members().contains(ProcessEntry.ownPID) == true ? nil : written
@@ -44,9 +47,13 @@ final class ProcessTree: Sendable {
     /// Asks everything in the tree, politely; a stopped process is woken to hear it.
     func signal(_ number: Int32) {
         let living = living()
-        let isGroupOurs = isGroupOurs(among: living)
-        if isGroupOurs { _ = Glibc.kill(-identity.pid, number) }
-        for entry in living where !isGroupOurs || entry.group != identity.pid { entry.signal(number) }
+        if isWrapped {
+            for entry in living where entry.pid != identity.pid { entry.signal(number) }
+        } else {
+            let isGroupOurs = isGroupOurs(among: living)
+            if isGroupOurs { _ = Glibc.kill(-identity.pid, number) }
+            for entry in living where !isGroupOurs || entry.group != identity.pid { entry.signal(number) }
+        }
         guard number == SIGTERM else { return }
         for entry in living where entry.state == UInt8(ascii: "T") { entry.signal(SIGCONT) }
     }

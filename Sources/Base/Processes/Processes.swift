@@ -10,7 +10,7 @@
 // has started. Foundation's own class leaves signals blocked in children started from async code.
 //
 // How it hangs together:
-//   Command, ProcessLimits        what is wanted                 ProcessError    why it could not be
+//   Command, ProcessLimits, ResourceBudget   what is wanted      ProcessError    why it could not be
 //   Launch                        command -> clinux_spawn (System/CLinux), on the one thread that starts programs
 //   EventThread, Wake, Alarm      one epoll thread rings when a child ends, a pipe fills, a time is over
 //   RunningProcess                the handle; the child stays a zombie while it is held, so its number stays ours
@@ -30,6 +30,9 @@
 package enum Processes {
     /// How long output of stragglers is read after the command itself has ended, before they are killed.
     package static let linger: Duration = .seconds(2)
+
+    /// The bounds of a ``ResourceBudget`` that can be held on this machine.
+    package static let bounds = ResourceBudget.Bound.allCases.filter { CgroupPlaces.system.place(for: $0) != nil }
 
     /// Starts a program and lets it run; its output goes to a file or nowhere.
     ///

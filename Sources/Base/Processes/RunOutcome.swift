@@ -33,6 +33,8 @@ package struct RunOutcome: Sendable, Equatable {
     package let peakResidentBytes: UInt64
     /// All output that was handed over.
     package let outputBytes: Int
+    /// What the kernel has done to keep the command's budget.
+    package let findings: BudgetFindings
 
     package var isSuccess: Bool { status == .exited(0) }
 }

@@ -10,6 +10,7 @@ package final class RunningProcess: Sendable {
     package let identity: ProcessIdentity
     let machinery: Machinery
     private let pidfd: Int32
+    private let isWrapper: Bool
     private let state = Mutex(State())
 
     private struct State {
@@ -20,8 +21,11 @@ package final class RunningProcess: Sendable {
         var observers: [UInt64: @Sendable () -> Void] = [:]
     }
 
-    init(_ identity: ProcessIdentity, pidfd: Int32, _ machinery: Machinery) throws(ProcessError) {
+    init(
+        _ identity: ProcessIdentity, pidfd: Int32, isWrapper: Bool = false, _ machinery: Machinery
+    ) throws(ProcessError) {
         self.identity = identity
+        self.isWrapper = isWrapper
         self.pidfd = pidfd
         self.machinery = machinery
         // The watch holds us until the child has ended: somebody has to reap it.
@@ -37,7 +41,7 @@ package final class RunningProcess: Sendable {
         reap()
         close(pidfd)
         // Refused while a straggler is inside, who waits for his adopter; gone already after `terminate`.
-        if let cgroup = identity.cgroup { rmdir(cgroup) }
+        if let cgroup = identity.cgroup { Cgroup(written: cgroup)?.removeIfEmpty() }
     }
 
     /// Waits until the program itself has ended; its children may still run.
@@ -57,11 +61,14 @@ package final class RunningProcess: Sendable {
 
     /// Ends the program and all that it has started: SIGTERM, and SIGKILL to what is left after `grace`.
     ///
-    /// Returns when nothing of the tree runs any more. Not interrupted by cancellation; may be called again.
-    package func terminate(grace: Duration) async {
-        await Termination(tree: ProcessTree(identity)).run(grace: grace)
+    /// Returns when nothing of the tree runs any more, and what the kernel has done to keep its budget. Not interrupted by
+    /// cancellation; may be called again.
+    @discardableResult
+    package func terminate(grace: Duration) async -> BudgetFindings? {
+        let findings = await Termination(tree: ProcessTree(identity, isWrapped: isWrapper)).run(grace: grace)
         look()
         if state.withLock({ $0.ending != nil }) { reap() }
+        return findings
     }
 
     // MARK: -

@@ -44,11 +44,11 @@ struct Supervision: Sendable {
                 } else {
                     wake.ring(.drained)
                 }
-                let verdict = await watch(alarms)
+                let (verdict, findings) = await watch(alarms)
                 reader?.finishSoon()
                 try await group.waitForAll()
                 if verdict == .cancelled { throw CancellationError() }
-                return try outcome(verdict)
+                return try outcome(verdict, findings)
             }
         } onCancel: {
             wake.ring(.cancelled)
@@ -78,7 +78,7 @@ struct Supervision: Sendable {
     }
 
     /// Waits for whatever comes first, and returns when the tree is dead.
-    private func watch(_ alarms: Alarms) async -> Verdict {
+    private func watch(_ alarms: Alarms) async -> (Verdict, BudgetFindings?) {
         let observer = process.observe { wake.ring(.ended) }
         defer { process.forget(observer) }
         var seen: WakeReasons = []
@@ -86,8 +86,7 @@ struct Supervision: Sendable {
             let isNew = !seen.contains(.ended)
             seen.formUnion(await wake.next())
             if let verdict = verdict(of: seen) {
-                await process.terminate(grace: verdict == .ended ? .zero : grace)
-                return verdict
+                return (verdict, await process.terminate(grace: verdict == .ended ? .zero : grace))
             }
             if isNew && seen.contains(.ended) { alarms.patience.set(linger) }
         }
@@ -102,7 +101,7 @@ struct Supervision: Sendable {
         return nil
     }
 
-    private func outcome(_ verdict: Verdict) throws -> RunOutcome {
+    private func outcome(_ verdict: Verdict, _ findings: BudgetFindings?) throws -> RunOutcome {
         guard let ending = try process.knownEnding else {
             throw ProcessError(
                 .other, "process \(process.identity.pid) was killed and does not end",
@@ -116,6 +115,6 @@ struct Supervision: Sendable {
             }
         return RunOutcome(
             status: status, cpuTime: ending.cpuTime, peakResidentBytes: ending.peakResidentBytes,
-            outputBytes: reader?.bytesRead ?? 0)
+            outputBytes: reader?.bytesRead ?? 0, findings: findings ?? BudgetFindings())
     }
 }

@@ -14,18 +14,21 @@ struct Termination: Sendable {
     /// Returns when nothing of the tree runs any more, or what does cannot be killed.
     ///
     /// Not interrupted by cancellation.
-    func run(grace: Duration) async {
+    @discardableResult
+    func run(grace: Duration) async -> BudgetFindings? {
         let machinery: Machinery
         do {
             machinery = try Machinery.shared()
         } catch {
             // No thread and no descriptor to be had: killing needs neither, and is what was asked for in the end.
-            return tree.kill()
+            tree.kill()
+            return nil
         }
         if grace > .zero { await ask(grace, machinery) }
-        await machinery.sweeper.run {
+        return await machinery.sweeper.run {
             tree.kill()
-            tree.cgroup?.remove()
+            defer { tree.cgroup?.remove() }
+            return tree.cgroup?.findings()
         }
     }
 

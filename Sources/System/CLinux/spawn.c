@@ -69,24 +69,40 @@ static int set_limits(const struct clinux_spawn *request) {
     return 0;
 }
 
+/// Becomes another user, for good.
+///
+/// The system calls themselves: the library's setuid asks every thread of the process to follow, and those threads are
+/// our parent's.
+static int become_user(const struct clinux_spawn *request) {
+    if (!request->has_user) return 0;
+    if (syscall(SYS_setgroups, (long)request->group_count, request->groups) < 0) return -1;
+    if (syscall(SYS_setresgid, request->group, request->group, request->group) < 0) return -1;
+    return syscall(SYS_setresuid, request->user, request->user, request->user) < 0 ? -1 : 0;
+}
+
 static int run_child(void *argument) {
     struct child *child = argument;
     const struct clinux_spawn *request = child->request;
     reset_signal_handlers();
     if (request->own_session ? setsid() < 0 : setpgid(0, 0) < 0) return fail(child, CLINUX_STAGE_SESSION);
-    if (request->death_signal != 0) {
-        if (prctl(PR_SET_PDEATHSIG, request->death_signal) < 0) return fail(child, CLINUX_STAGE_SESSION);
-        // Had our parent died before the line above, nobody would tell us.
-        if (getppid() != child->parent) (void)kill(getpid(), SIGKILL);
-    }
     if (request->cgroup >= 0 && write(request->cgroup, "0", 1) < 0) child->cgroup_error = errno;
+    for (int i = 0; i < request->bound_count; i++) {
+        if (write(request->bounds[i], "0", 1) < 0) return fail(child, CLINUX_STAGE_CGROUP);
+    }
     for (int number = 0; number < 3; number++) {
         if (dup2(child->descriptors[number], number) < 0) return fail(child, CLINUX_STAGE_DESCRIPTORS);
     }
     if (close_all_from(FIRST_FREE_DESCRIPTOR) < 0) return fail(child, CLINUX_STAGE_DESCRIPTORS);
+    if (set_limits(request) < 0) return fail(child, CLINUX_STAGE_LIMIT);
+    if (become_user(request) < 0) return fail(child, CLINUX_STAGE_USER);
+    if (request->death_signal != 0) {
+        // After the change of user, which forgets it.
+        if (prctl(PR_SET_PDEATHSIG, request->death_signal) < 0) return fail(child, CLINUX_STAGE_SESSION);
+        // Had our parent died before the line above, nobody would tell us.
+        if (getppid() != child->parent) (void)kill(getpid(), SIGKILL);
+    }
     if (chdir(request->directory) < 0) return fail(child, CLINUX_STAGE_DIRECTORY);
     (void)umask(022);
-    if (set_limits(request) < 0) return fail(child, CLINUX_STAGE_LIMIT);
     sigset_t none;
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);

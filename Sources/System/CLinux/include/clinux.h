@@ -15,6 +15,8 @@ enum clinux_stage {
     CLINUX_STAGE_DIRECTORY = 4,
     CLINUX_STAGE_LIMIT = 5,
     CLINUX_STAGE_EXECUTE = 6,
+    CLINUX_STAGE_CGROUP = 7,
+    CLINUX_STAGE_USER = 8,
 };
 
 /// One bound given to the program: soft and hard alike. Above the hard bound we stand under ourselves it is refused.
@@ -23,7 +25,7 @@ struct clinux_limit {
     uint64_t value;
 };
 
-enum { CLINUX_LIMITS_MAX = 8 };
+enum { CLINUX_LIMITS_MAX = 8, CLINUX_CGROUPS_MAX = 4, CLINUX_GROUPS_MAX = 64 };
 
 /// What is to be started. All pointers stay the caller's.
 struct clinux_spawn {
@@ -39,6 +41,13 @@ struct clinux_spawn {
     int death_signal;  // sent when the starting thread ends; 0 for none
     int limit_count;
     struct clinux_limit limits[CLINUX_LIMITS_MAX];
+    int bound_count;   // descriptors of cgroup.procs that bound the program: not getting in fails the start
+    int bounds[CLINUX_CGROUPS_MAX];
+    int has_user;      // 1: become this user, which needs privilege
+    uint32_t user;
+    uint32_t group;
+    int group_count;   // supplementary groups
+    uint32_t groups[CLINUX_GROUPS_MAX];
 };
 
 struct clinux_spawned {

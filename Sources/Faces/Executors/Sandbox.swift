@@ -1,0 +1,66 @@
+import Foundation
+import Kernel
+
+/// Shuts a command in with bubblewrap: it sees a read-only system, its workspace, and little else.
+///
+/// A process namespace of its own, no capabilities and no way to gain any, a private /tmp and home, no network unless
+/// the order says so. Everything dies with the runner.
+package struct Sandbox: Sendable {
+    /// Path of `bwrap`.
+    package var program: String
+    /// Folders beyond the system's that commands may read, such as that of a toolchain.
+    package var readable: [String]
+
+    package init(program: String, readable: [String] = []) {
+        (self.program, self.readable) = (program, readable)
+    }
+
+    /// What of the system is shown, read-only, as far as it is there.
+    private static let system = ["/usr", "/etc", "/opt"]
+    /// Links into /usr on current systems, folders on older ones.
+    private static let links = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]
+    /// What root's own files in there would tell.
+    private static let secretFiles = ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"]
+    private static let secretFolders = ["/etc/ssl/private", "/etc/ssh", "/etc/sudoers.d"]
+    /// Where names are looked up on systems whose /etc/resolv.conf is a link.
+    private static let resolver = "/run/systemd/resolve"
+
+    /// Arguments of bwrap up to the command.
+    func arguments(for order: ExecutionOrder) -> [String] {
+        var all = [
+            "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
+            "--unshare-cgroup-try", "--cap-drop", "ALL",
+        ]
+        if !order.network { all.append("--unshare-net") }
+        for folder in Self.system + readable { all += ["--ro-bind-try", folder, folder] }
+        for link in Self.links { all += Self.link(link) }
+        all += ["--proc", "/proc", "--dev", "/dev"]
+        for folder in ["/tmp", "/var/tmp", "/run"] { all += ["--tmpfs", folder] }
+        if order.network { all += ["--ro-bind-try", Self.resolver, Self.resolver] }
+        for file in Self.secretFiles where Self.kind(of: file) == .typeRegular { all += ["--ro-bind", "/dev/null", file] }
+        for folder in Self.secretFolders where Self.kind(of: folder) == .typeDirectory { all += ["--tmpfs", folder] }
+        if let home = order.environment["HOME"], home.hasPrefix("/"), home != "/", !isShown(home, order) {
+            all += ["--tmpfs", home]
+        }
+        for folder in order.writable { all += ["--bind", folder, folder] }
+        return all + ["--chdir", order.directory]
+    }
+
+    private func isShown(_ path: String, _ order: ExecutionOrder) -> Bool {
+        (Self.system + Self.links + readable + order.writable + ["/tmp", "/var/tmp", "/run", "/proc", "/dev"])
+            .contains { path == $0 || path.hasPrefix($0 + "/") }
+    }
+
+    private static func link(_ path: String) -> [String] {
+        // Not a link: then a folder, or nothing.
+        if let target = try? FileManager.default.destinationOfSymbolicLink(atPath: path) {  // see above
+            return ["--symlink", target, path]
+        }
+        return ["--ro-bind-try", path, path]
+    }
+
+    private static func kind(of path: String) -> FileAttributeType? {
+        let facts = try? FileManager.default.attributesOfItem(atPath: path)  // not there: nothing to hide
+        return facts?[.type] as? FileAttributeType
+    }
+}
