@@ -39,6 +39,13 @@ struct ChartTests {
         #expect(svg.contains("no value"))
     }
 
+    @Test func `hours without a point break a line of minutes`() {
+        let points = [0.0, 60, 120, 180, 7200, 7260].map { LineChart.Point($0, 1) }
+        #expect(LineChart.pieces(points, breaksAtGaps: true).map(\.count) == [4, 2])
+        #expect(LineChart.pieces(points).map(\.count) == [6])
+        #expect(LineChart.pieces(Array(points.suffix(3)), breaksAtGaps: true).map(\.count) == [3])
+    }
+
     @Test func `values that are no numbers are gaps`() {
         let points = [1.0, .nan, 3, .infinity, 2].enumerated().map { LineChart.Point(Double($0), $1) }
         let svg = LineChart("x", axis: .step, series: [.init("a", points)]).draw(.half).text

@@ -195,7 +195,7 @@ struct LineChart: Sendable {
     }
 
     private func draw(_ one: Series, _ index: Int, _ svg: inout SVG, _ x: Scale, _ y: Scale) {
-        for piece in Self.pieces(one.points) {
+        for piece in Self.pieces(one.points, breaksAtGaps: axis == .time) {
             let bounds = piece.compactMap { point in
                 point.low.flatMap { low in point.high.map { (x: x(point.x), low: y(low), high: y($0)) } }
             }
@@ -214,9 +214,31 @@ struct LineChart: Sendable {
     }
 
     /// The runs of points between gaps.
-    static func pieces(_ points: [Point]) -> [[Point]] {
-        points.split { $0.y == nil }.map(Array.init)
+    ///
+    /// A gap is a point without a value and, over time, an interval without points that is much longer than is usual:
+    /// a line across it would tell of values that nobody measured.
+    static func pieces(_ points: [Point], breaksAtGaps: Bool = false) -> [[Point]] {
+        let steps = zip(points.dropFirst(), points).map { $0.x - $1.x }.sorted()
+        let longest =
+            breaksAtGaps && steps.count >= gapSteps ? gapFactor * steps[steps.count / 2] : Double.infinity
+        var pieces: [[Point]] = []
+        var last: Point?
+        for point in points {
+            if point.y != nil {
+                if let last, last.y != nil, point.x - last.x <= longest {
+                    pieces[pieces.count - 1].append(point)
+                } else {
+                    pieces.append([point])
+                }
+            }
+            last = point
+        }
+        return pieces
     }
+
+    /// Steps from which on there is a usual one, and how many of them are a gap.
+    private static let gapSteps = 3
+    private static let gapFactor = 3.0
 
     static func path(_ points: [(Double, Double)]) -> String {
         points.enumerated().map { index, point in

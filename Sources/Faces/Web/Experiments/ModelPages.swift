@@ -152,7 +152,11 @@ struct ModelPage: PageBody {
                     Fact($0.key, $0.value.gist, code: true)
                 }
             } else if value.array == nil {
-                facts.append(Fact(name.replacing("_", with: " "), value.gist))
+                let isDigest = value.string?.hasPrefix("sha256:") ?? false
+                facts.append(
+                    Fact(
+                        name.replacing("_", with: " "), isDigest ? Format.short(value.gist, 16) : value.gist,
+                        code: isDigest))
             }
         }
         return Chosen(

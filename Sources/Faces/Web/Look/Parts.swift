@@ -52,9 +52,14 @@ struct Fact: Sendable {
     let value: String
     let href: String?
     let isCode: Bool
+    /// Does not fit one column of a list of facts: an id, an address.
+    let isLong: Bool
+
+    private static let columnCharacters = 20
 
     init(_ label: String, _ value: String, href: String? = nil, code: Bool = false) {
         (self.label, self.value, self.href, self.isCode) = (label, value, href, code)
+        isLong = code && value.count > Self.columnCharacters
     }
 }
 

@@ -112,8 +112,8 @@ struct PipelinePage: PageBody {
 
     private static func stage(_ stage: JSONValue, before: String?, pipeline: String) -> RunGraph.Stage {
         let name = stage["name"]?.string ?? "stage"
-        let verbs = StepVerbs.names.filter { stage[$0] != nil }
-        let jobs = stage["jobs"]?.object?.keys ?? (verbs.isEmpty ? [name] : verbs)
+        // A stage with a verb of its own is one job, called as the stage is.
+        let jobs = stage["jobs"]?.object?.keys ?? [name]
         let needs = stage["needs"]?.array?.compactMap(\.string) ?? [before].compactMap { $0 }
         return RunGraph.Stage(
             name: name, type: stage["type"]?.string ?? "other", needs: needs, tone: .mute,

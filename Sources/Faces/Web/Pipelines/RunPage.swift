@@ -215,7 +215,7 @@ struct RunPage: PageBody {
     private static func panel(_ job: Job, log: LogPanel?, now: Double) -> JobPanel {
         var notes: [String] = []
         if job.attempt > 1 { notes.append("try \(job.attempt)") }
-        if let runner = job.runner { notes.append("on runner \(runner)") }
+        if let runner = job.runner { notes.append(runner == "server" ? "on the server" : "on runner \(runner)") }
         return JobPanel(
             title: job.stage == job.name ? job.name : "\(job.stage) / \(job.name)",
             status: Badge(status: job.status.rawValue),
