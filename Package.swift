@@ -29,7 +29,7 @@ let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundatio
 }
 
 /// Folders of reference values that tests read by their path.
-let golden = ["Learners": ["Golden"]]
+let golden = ["Learners": ["Golden"], "Conversion": ["Files"]]
 
 /// One room: a target and the tests beside it.
 func room(
@@ -77,6 +77,7 @@ targets += base("Stats")
 targets += base("Frames", [crypto], exclude: ["Formats.md"])
 targets += base("Learners", ["Frames", "Stats", "Manifests"])
 targets += base("Expressions", ["Manifests"])
+targets += base("Conversion", ["Manifests"])
 targets += base("Proxy", nio + [logging])
 targets += base("Outbound", [asyncHTTPClient] + nio)
 targets += room("API", "API", ["Manifests"])
@@ -105,7 +106,7 @@ targets += face(
         "Frames", hummingbird,
         httpTypes, logging,
     ] + lifecycle + nio + domains)
-targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound"])
+targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound", "Conversion"])
 targets += [
     .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),
     .testTarget(

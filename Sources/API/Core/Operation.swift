@@ -31,7 +31,7 @@ public struct Operation<Input: Manifest, Output: Manifest>: Sendable {
     public var erased: AnyOperation {
         AnyOperation(
             name: name, method: method, path: path, permission: permission, summary: summary, input: { Input.schema },
-            output: { Output.schema })
+            output: { Output.schema }, waits: wait != nil)
     }
 }
 
@@ -69,6 +69,8 @@ public struct AnyOperation: Sendable {
     public let summary: String
     public let input: @Sendable () -> Schema
     public let output: @Sendable () -> Schema
+    /// Whether the answer may be held back until there is news.
+    public let waits: Bool
 }
 
 /// An operation's input that says nothing.

@@ -26,7 +26,7 @@ package struct Vagus: AsyncParsableCommand {
                 name: "Declare:",
                 subcommands: [
                     ApplyCommand.self, GetCommand.self, DescribeCommand.self, DeleteCommand.self, WatchCommand.self,
-                    ExplainCommand.self, SchemaCommand.self,
+                    ExplainCommand.self, SchemaCommand.self, ConvertCommand.self,
                 ]),
             CommandGroup(
                 name: "Run:",

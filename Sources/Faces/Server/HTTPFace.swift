@@ -6,6 +6,7 @@ import Kernel
 import Logging
 import Manifests
 import NIOCore
+import ServiceLifecycle
 import Web
 
 /// Answers HTTP: operations, blobs, the event feed, health, and the web pages.
@@ -64,7 +65,18 @@ struct HTTPFace: HTTPResponder {
             }
         }
         let input = try OperationTable.input(match, query: (request.uri.query ?? "")[...], body: body)
-        return .json(try await switchboard.call(match.operation.name, input, as: call))
+        guard match.operation.waits else {
+            return .json(try await switchboard.call(match.operation.name, input, as: call))
+        }
+        // Whoever waits for news is sent away when the server is told to stop, which it would wait for otherwise.
+        do {
+            return .json(
+                try await cancelWhenGracefulShutdown {
+                    try await switchboard.call(match.operation.name, input, as: call)
+                })
+        } catch is CancellationError {
+            throw Problem("server.stopping", status: 503, "the server stops", hint: "Ask again.")
+        }
     }
 
     /// The whole body, refused as soon as it is known to be too large.
