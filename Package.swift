@@ -56,8 +56,8 @@ func domain(_ name: String, base: [Target.Dependency] = []) -> [Target] {
 }
 
 /// How people and programs meet the house.
-func face(_ name: String, _ dependencies: [Target.Dependency]) -> [Target] {
-    room(name, "Faces/\(name)", ["API", "Manifests"] + dependencies)
+func face(_ name: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = []) -> [Target] {
+    room(name, "Faces/\(name)", ["API", "Manifests"] + dependencies, tests: tests)
 }
 
 let domains: [Target.Dependency] = [
@@ -97,12 +97,14 @@ targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
 targets += face("Client", ["Outbound"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
 targets += face(
-    "Runner", ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", logging])
+    "Runner", ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", logging],
+    tests: ["KernelTesting"])
 targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",
     [
-        "Kernel", "SQL", "Blobs", "Web", "Client", "Runner", "Proxy", "Outbound", "Processes", "Learners", "Stats",
+        "Kernel", "SQL", "Blobs", "Web", "Client", "Executors", "Runner", "Proxy", "Outbound", "Processes", "Learners",
+        "Stats",
         "Frames", hummingbird,
         httpTypes, logging,
     ] + lifecycle + nio + domains)

@@ -7,6 +7,7 @@ import Processes
 import Synchronization
 import Testing
 
+@testable import struct Executors.ProcessNotes
 @testable import Runner
 
 @Suite struct AgentTests {
@@ -151,12 +152,12 @@ import Testing
 
     @Test func `what an earlier life left running is ended at start`() async throws {
         let server = try FakeServer()
-        let place = try RunnerPlace("\(server.folder)/runner")
+        let notes = try ProcessNotes(folder: "\(server.folder)/runner/process")
         let stray = try await Processes.start(
             Command(
                 executable: "sleep", arguments: ["300"], environment: ["PATH": "/usr/bin:/bin"], directory: "/",
                 output: .discard))
-        _ = try place.remember(stray.identity)
+        _ = try notes.remember(stray.identity)
         try await server.work([FakeServer.lease(["true"])])
         #expect(!Processes.isAlive(stray.identity))
     }

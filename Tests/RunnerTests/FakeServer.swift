@@ -145,21 +145,23 @@ final class FakeServer: ServerDoor {
         return lease
     }
 
-    func agent(vagus: String = "/bin/false") -> RunnerAgent {
+    func agent(vagus: String = "/bin/false", executors: [any Executor] = []) -> RunnerAgent {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        let settings = RunnerSettings(
+        var settings = RunnerSettings(
             name: "one", folder: "\(folder)/runner", datasets: "\(folder)/datasets", vagus: vagus,
             environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder])
+        settings.executors = executors
         return RunnerAgent(door: self, settings: settings, logger: logger, time: SystemTime())
     }
 
     /// Lets an agent work until the condition holds, then stops it.
     func work(
-        _ leases: [Lease], vagus: String = "/bin/false", until isDone: (State) -> Bool = { !$0.ended.isEmpty }
+        _ leases: [Lease], vagus: String = "/bin/false", executors: [any Executor] = [],
+        until isDone: (State) -> Bool = { !$0.ended.isEmpty }
     ) async throws {
         state.withLock { $0.waiting += leases }
-        let agent = agent(vagus: vagus)
+        let agent = agent(vagus: vagus, executors: executors)
         let end = SystemTime().now.advanced(by: .seconds(60))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await agent.run() }

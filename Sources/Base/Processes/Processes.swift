@@ -34,6 +34,11 @@ package enum Processes {
     /// The bounds of a ``ResourceBudget`` that can be held on this machine.
     package static let bounds = ResourceBudget.Bound.allCases.filter { CgroupPlaces.system.place(for: $0) != nil }
 
+    /// The file that a command would execute; throws when there is none.
+    package static func file(of command: Command) throws(ProcessError) -> String {
+        try ExecutableLookup.path(for: command)
+    }
+
     /// Starts a program and lets it run; its output goes to a file or nowhere.
     ///
     /// Returns when the program has been executed, or throws why it could not be. Dropping the handle does not end it.

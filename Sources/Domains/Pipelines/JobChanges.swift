@@ -56,6 +56,7 @@ extension Change {
         lease.first_step = job.job.steps.prefix { $0.status.hasEnded }.count
         lease.timeout_seconds = timeout.seconds
         lease.steps = job.orders ?? []
+        (lease.execution, lease.retry) = (job.execution ?? ExecutionSpec(), job.retries)
         if let spec = job.spec(in: stored.spec) { (lease.artifacts, lease.reports) = (spec.artifacts, spec.reports) }
         return lease
     }

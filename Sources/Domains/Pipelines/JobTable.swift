@@ -93,7 +93,7 @@ extension Connection {
                 ready_at = \((stored.readyAt?.microseconds).sqlValue),
                 started_at = \((job.started_at?.microseconds).sqlValue),
                 finished_at = \((job.finished_at?.microseconds).sqlValue), orders = \(orders.sqlValue),
-                outputs = \(JSONValue.object(job.outputs).text)
+                execution = \((stored.execution?.json.text).sqlValue), outputs = \(JSONValue.object(job.outputs).text)
             WHERE run = \(stored.run) AND stage = \(job.stage) AND name = \(job.name)
             """)
     }
@@ -193,6 +193,7 @@ extension StoredJob {
         deadlineAt = try row.maybeTime("deadline_at")
         readyAt = try row.maybeTime("ready_at")
         orders = try row.maybeJSON("orders").map { try [StepOrder](json: $0, at: ["orders"]) }
+        execution = try row.maybeJSON("execution").map { try ExecutionSpec(json: $0, at: ["execution"]) }
     }
 }
 

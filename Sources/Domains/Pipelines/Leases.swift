@@ -68,19 +68,20 @@ struct Leases: Sendable {
 
     private func take(_ input: LeaseInput, _ call: Call) async throws -> Lease? {
         let candidates = try await store.read { sql in
-            guard let runner = try sql.runner(input.name), runner.incarnation == input.incarnation else {
+            guard try sql.runner(input.name)?.incarnation == input.incarnation else {
                 throw Problem(
                     "runner.unknown", status: 409, "runner \"\(input.name)\" is not known by this incarnation",
                     hint: "It must say hello first; another process of the same name may have done so since.")
             }
-            return try sql.readyJobs().filter { job in job.labels.allSatisfy(runner.labels.contains) }
+            return try sql.placeable(sql.readyJobs(), on: input.name)
         }
         for candidate in candidates {
             let lease = try await store.change(runnerCall(input.name, run: candidate.run)) { change -> Lease? in
                 guard try change.sql.runner(input.name)?.incarnation == input.incarnation,
                     let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
                     job.job.status == .queued, job.readyAt != nil,
-                    stored.stopping == nil || stored.outlivesCancelling(job)
+                    stored.stopping == nil || stored.outlivesCancelling(job),
+                    try !change.sql.placeable([job], on: input.name).isEmpty
                 else { return nil }
                 return try change.lease(job, of: stored, to: input)
             }

@@ -6,7 +6,7 @@ import Manifests
 /// Brings runs forward: asks RunDecision what is next, does it, and looks at the steps that the server carries out itself.
 struct RunReconciler: Reconciler {
     static let name = "pipelines-runs"
-    static let topics: Set<String> = ["Run", "Service"]
+    static let topics: Set<String> = ["Run", "Service", "Runner"]
     let context: DomainContext
     let logs: LogBook
     /// Folder of hosted repositories.
@@ -25,6 +25,7 @@ struct RunReconciler: Reconciler {
             let wait = try await ServerSteps(context: context, logs: logs).advance(job, in: state)
             next = min(next ?? wait, wait)
         }
+        if let again = try await retellPlacement(of: state) { next = min(next ?? again, again) }
         guard let next else { return .settled }
         return next <= .zero ? .now : .again(in: next)
     }
@@ -102,8 +103,11 @@ struct RunReconciler: Reconciler {
     private func makeReady(_ key: String, in state: RunState) async throws {
         guard let seen = state.jobs.first(where: { $0.job.key == key }) else { return }
         let orders: [StepOrder]
+        let execution: ExecutionSpec
         do {
-            orders = try await OrderMaker(context: context).orders(for: seen, in: state, repositories: repositories)
+            let maker = OrderMaker(context: context)
+            orders = try await maker.orders(for: seen, in: state, repositories: repositories)
+            execution = try maker.execution(of: seen, in: state)
         } catch is CancellationError {
             throw CancellationError()
         } catch let problem as Problem where problem.status >= 500 {
@@ -114,7 +118,7 @@ struct RunReconciler: Reconciler {
         try await change(key, in: state, while: seen.job.status) { change, job, _ in
             var ready = job
             ready.job.status = .queued
-            (ready.orders, ready.readyAt) = (orders, change.now)
+            (ready.orders, ready.execution, ready.readyAt) = (orders, execution, change.now)
             ready.job.reason = job.isOnServer ? nil : "waits for a runner"
             try change.sql.update(ready)
             change.ring("Run")

@@ -192,6 +192,7 @@ extension Connection {
             info.version = try row.get("version")
             info.seen_at = try row.time("seen_at")
             info.jobs = jobs[info.name] ?? []
+            (info.executors, info.cpu, info.memory) = try row.offer()
             return info
         }
     }
@@ -206,11 +207,13 @@ extension Connection {
     func keep(_ hello: RunnerHello, at now: Timestamp) throws {
         try run(
             """
-            INSERT INTO pipelines_runner (name, incarnation, labels, capacity, version, seen_at)
+            INSERT INTO pipelines_runner (name, incarnation, labels, capacity, version, seen_at, executors, cpu, memory)
             VALUES (\(hello.name), \(hello.incarnation), \(hello.labels.json.text), \(hello.capacity), \(hello.version),
-                \(now.microseconds))
+                \(now.microseconds), \(hello.executors.json.text), \((hello.cpu?.cpus).sqlValue),
+                \((hello.memory?.bytes).sqlValue))
             ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, labels = excluded.labels,
-                capacity = excluded.capacity, version = excluded.version, seen_at = excluded.seen_at
+                capacity = excluded.capacity, version = excluded.version, seen_at = excluded.seen_at,
+                executors = excluded.executors, cpu = excluded.cpu, memory = excluded.memory
             """)
     }
 

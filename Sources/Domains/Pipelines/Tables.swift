@@ -55,6 +55,14 @@ enum Tables {
                 """,
             ]),
         triggers,
+        Migration(
+            id: "pipelines-exec-1",
+            statements: [
+                "ALTER TABLE pipelines_job ADD COLUMN execution TEXT",
+                "ALTER TABLE pipelines_runner ADD COLUMN executors TEXT",
+                "ALTER TABLE pipelines_runner ADD COLUMN cpu DOUBLE PRECISION",
+                "ALTER TABLE pipelines_runner ADD COLUMN memory BIGINT",
+            ]),
     ]
 }
 
@@ -96,6 +104,8 @@ struct StoredJob: Sendable {
     var deadlineAt: Timestamp?
     var readyAt: Timestamp?
     var orders: [StepOrder]?
+    /// Where and within which bounds, once it is ready.
+    var execution: ExecutionSpec?
     var key: JobKey { JobKey(run: run, stage: job.stage, job: job.name) }
 }
 

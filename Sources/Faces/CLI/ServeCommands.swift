@@ -66,12 +66,14 @@ struct DevCommand: AsyncParsableCommand {
     @OptionGroup var flags: ServerFlags
     @Option(help: "Where the API and the web UI listen.") var listen = Address(argument: "127.0.0.1:8420")
     @Option(help: "Where services are reached.") var proxyListen = Address(argument: "127.0.0.1:8480")
+    @OptionGroup(title: "Runner") var executors: ExecutorFlags
 
     func run() async throws {
         guard let listen, let proxyListen, listen.isLoopback, proxyListen.isLoopback else {
             throw ValidationError("vagus dev asks for no tokens, so it listens on loopback only. Use: vagus server")
         }
-        let config = try flags.read()
+        var config = try flags.read()
+        try executors.apply(to: &config.runner)
         var options = ServerOptions(data: flags.data, executable: executablePath()) { Terminal.line($0) }
         (options.host, options.port, options.hasAuth) = (listen.host, listen.port, false)
         options.proxy = (proxyListen.host, proxyListen.port)
@@ -125,12 +127,14 @@ struct RunnerCommand: AsyncParsableCommand {
     @OptionGroup var flags: ServerFlags
     @OptionGroup var agent: AgentFlags
     @Option(help: "Jobs at once.") var capacity = 2
-    @Option(help: "Labels it offers, by commas.") var labels = ""
+    @Option(help: "Labels it offers, by commas; --label takes them one by one.") var labels = ""
+    @OptionGroup(title: "Runner") var executors: ExecutorFlags
     @Option(help: "Folder where relative dataset paths begin. (default: DATA/datasets)") var datasets: String?
 
     func run() async throws {
         var config = try flags.read()
         config.run_capacity = capacity
+        try executors.apply(to: &config.runner)
         if let datasets { config.datasets = datasets }
         let outbound = OutboundClient()
         let client = VagusClient(server: agent.serverURL, token: agent.secret, outbound: outbound)

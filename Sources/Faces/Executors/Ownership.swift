@@ -39,14 +39,46 @@ enum Ownership {
             hint: "Run the runner as root, or without --run-as.")
     }
 
+    /// Opens the folders above for passing through, from `root` on, what lies beside the way being closed first: the
+    /// closed folder was all that kept others from it.
     private static func letThrough(_ folder: String, _ root: String) {
         var path = folder
         while let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+            let way = String(path[path.index(after: slash)...])
             path = String(path[..<slash])
             guard path == root || path.hasPrefix(root + "/") else { return }
             var status = stat()
-            if lstat(path, &status) == 0, status.st_mode & S_IXOTH == 0 { chmod(path, status.st_mode & 0o7777 | S_IXOTH) }
+            guard lstat(path, &status) == 0 else { return }
+            if path == root { closeAll(in: path, but: way) }
+            if status.st_mode & S_IXOTH == 0 { chmod(path, status.st_mode & 0o7777 | S_IXOTH) }
         }
+    }
+
+    private static func closeAll(in folder: String, but way: String) {
+        for name in names(in: folder) where name != way {
+            var status = stat()
+            guard lstat("\(folder)/\(name)", &status) == 0, status.st_mode & S_IFMT != S_IFLNK,
+                status.st_mode & 0o007 != 0
+            else { continue }
+            chmod("\(folder)/\(name)", status.st_mode & 0o7770)
+        }
+    }
+
+    private static func names(in path: String) -> [String] {
+        guard let folder = opendir(path) else { return [] }
+        defer { closedir(folder) }
+        return names(folder)
+    }
+
+    private static func names(_ folder: OpaquePointer) -> [String] {
+        var names: [String] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { field in
+                field.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
     }
 
     /// Takes the descriptor over.
@@ -56,11 +88,7 @@ enum Ownership {
             throw failure(path)
         }
         defer { closedir(folder) }
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { field in
-                field.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            guard name != ".", name != ".." else { continue }
+        for name in names(folder) {
             var status = stat()
             guard fstatat(dirfd(folder), name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
             let isFolder = status.st_mode & S_IFMT == S_IFDIR

@@ -8,6 +8,8 @@ import Processes
 package struct ProcessSettings: Sendable {
     /// Folder of our own; who runs is written down there.
     package var folder: String
+    /// The folder of ours that holds `folder`, workspaces and all else, and that others may not enter so far.
+    package var root: String
     /// Who commands run as; nil is we ourselves.
     package var user: String?
     /// Processes and threads of one command at once.
@@ -18,10 +20,10 @@ package struct ProcessSettings: Sendable {
     package var openFiles: UInt64
 
     package init(
-        folder: String, user: String? = nil, processes: UInt64 = ProcessLimit.processes,
+        folder: String, root: String? = nil, user: String? = nil, processes: UInt64 = ProcessLimit.processes,
         fileBytes: UInt64 = ProcessLimit.fileBytes, openFiles: UInt64 = ProcessLimit.openFiles
     ) {
-        (self.folder, self.user, self.processes) = (folder, user, processes)
+        (self.folder, self.root, self.user, self.processes) = (folder, root ?? folder, user, processes)
         (self.fileBytes, self.openFiles) = (fileBytes, openFiles)
     }
 }
@@ -128,6 +130,9 @@ package final class ProcessExecutor: Executor {
         environment[Self.marker] = order.id
         let user = try await owner(of: order)
         if let sandbox {
+            // bubblewrap would tell it as an ordinary failure.
+            let inner = Command(executable: executable, environment: environment, directory: order.directory)
+            do { _ = try Processes.file(of: inner) } catch { throw ExecutionFailure(error) }
             arguments = sandbox.arguments(for: order) + ["--", executable] + arguments
             executable = sandbox.program
         }
@@ -150,7 +155,7 @@ package final class ProcessExecutor: Executor {
         guard let name = settings.user else { return nil }
         do {
             let user = try ProcessUser(named: name)
-            try await Ownership.give(order.writable, to: user, openingBelow: settings.folder)
+            try await Ownership.give(order.writable, to: user, openingBelow: settings.root)
             return user
         } catch {
             throw ExecutionFailure(error)

@@ -129,11 +129,13 @@ struct JobWork: Sendable {
 
     private func steps(_ folder: JobFolder, _ output: JobOutput) async throws -> JobResult {
         let limit = max(1, lease.timeout_seconds)
-        let work = StepsWork(
-            lease: lease, shared: shared, folder: folder, output: output, patient: patient,
-            deadline: time.now.advanced(by: .milliseconds(Int64(limit * 1000))))
+        let deadline = time.now.advanced(by: .milliseconds(Int64(limit * 1000)))
         do {
-            return try await work.run()
+            return try await JobServices(lease: lease, shared: shared, folder: folder, output: output).during {
+                try await StepsWork(
+                    lease: $0, shared: shared, folder: folder, output: output, patient: patient, deadline: deadline
+                ).run()
+            }
         } catch let error as CancellationError {
             throw error
         } catch let problem as Problem where problem.status == 409 {

@@ -1,8 +1,10 @@
 import API
 package import Client
+import Executors
 import Foundation
-import Kernel
+package import Kernel
 package import Logging
+import Manifests
 
 // The runner: takes jobs from the server and does their steps.
 //
@@ -14,11 +16,12 @@ package import Logging
 // goes on behind the last finished step in the workspace that it has kept.
 //
 // Folder: workspaces/<run>/<stage>.<job>/ workspace, steps and state of a job · blobs/ the cache of artifacts
-//         processes/  who is running, written before it runs on, so that the next life can end it
+//         process/, sandbox/, … notes of the executors on who is running, for the next life to end it or to find it again
 //
 //   RunnerAgent      slots that lease, work, and lease again     ServerDoor   calls repeated until heard
 //   JobWork          one job: steps, output, lease, time limit   JobFolder    its files and its memory
 //   StepWork         one step: condition, verb, outcome          ShellVerb, CheckoutVerb, WorkerVerb
+//   Execution        which executor runs a command     JobServices            programs beside the steps
 //   JobOutput        bytes on their way up, bounded              Artifacts, Globs, JUnit   what is kept and read
 
 /// How a runner works.
@@ -38,6 +41,11 @@ package struct RunnerSettings: Sendable {
     /// All that steps see of our environment: PATH, HOME, LANG.
     package var environment: [String: String]
     package var version: String
+    /// What steps can be executed with; none given is processes of this machine.
+    package var executors: [any Executor] = []
+    /// Processors and bytes of memory for jobs, all together.
+    package var cpu: Double?
+    package var memory: Int64?
 
     package init(
         name: String, folder: String, capacity: Int = 2, labels: [String] = [], datasets: String, vagus: String,
@@ -95,13 +103,13 @@ package struct RunnerAgent: Sendable {
     /// When cancelled, steps under way are ended and their jobs given back; finished steps stay finished.
     package func run() async throws {
         let place = try RunnerPlace(settings.folder)
-        await place.endLeftovers()
         place.sweep(before: time.now.advanced(by: .zero - RunnerLimits.workspaceAge))
         let incarnation = IdentifierSource.system(time).next("inc")
         let shared = try JobContext(door: door, settings: settings, place: place, logger: logger, time: time)
+        for executor in shared.executors { await executor.clear(job: nil) }
         try await shared.cache.trim(to: RunnerLimits.cacheBytes)
         while true {
-            let welcome = try await hello(incarnation)
+            let welcome = try await hello(incarnation, shared)
             do {
                 try await work(incarnation, shared, Pace(welcome))
             } catch let problem as Problem where problem.code == "runner.unknown" {
@@ -113,10 +121,12 @@ package struct RunnerAgent: Sendable {
         }
     }
 
-    private func hello(_ incarnation: String) async throws -> RunnerWelcome {
+    private func hello(_ incarnation: String, _ shared: JobContext) async throws -> RunnerWelcome {
         var hello = RunnerHello()
         (hello.name, hello.incarnation, hello.labels) = (settings.name, incarnation, settings.labels)
         (hello.capacity, hello.version) = (settings.capacity, settings.version)
+        hello.executors = shared.executors.map(\.kind)
+        (hello.cpu, hello.memory) = (settings.cpu.map(CPUAmount.init), settings.memory.map(ByteSize.init(bytes:)))
         let patient = Patient(door: door, time: time, patience: nil)
         let welcome = try await patient.call(Runners.hello, hello)
         logger.info("runner is ready", metadata: ["name": "\(settings.name)", "capacity": "\(settings.capacity)"])
@@ -169,12 +179,17 @@ struct JobContext: Sendable {
     let cache: ArtifactCache
     let logger: Logger
     let time: any TimeSource
+    let executors: [any Executor]
+    let probe = LocalProbe()
 
     init(
         door: any ServerDoor, settings: RunnerSettings, place: RunnerPlace, logger: Logger, time: any TimeSource
     ) throws {
         (self.door, self.settings, self.place) = (door, settings, place)
         (self.logger, self.time) = (logger, time)
+        executors =
+            settings.executors.isEmpty
+            ? [try ProcessExecutor(ProcessSettings(folder: settings.folder))] : settings.executors
         cache = try ArtifactCache(folder: place.blobs, door: Patient(door: door, time: time))
     }
 }

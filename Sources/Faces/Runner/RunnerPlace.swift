@@ -2,45 +2,18 @@ import API
 import Foundation
 import Kernel
 import Manifests
-import Processes
 
 /// The folder of a runner.
 struct RunnerPlace: Sendable {
     let folder: String
     var workspaces: String { "\(folder)/workspaces" }
     var blobs: String { "\(folder)/blobs" }
-    private var processes: String { "\(folder)/processes" }
 
     init(_ folder: String) throws {
         self.folder = folder
-        for path in [workspaces, blobs, processes] {
+        for path in [workspaces, blobs] {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
-        }
-    }
-
-    // MARK: Processes
-
-    /// Writes down who runs; gives the file that ``forget(_:)`` removes.
-    func remember(_ identity: ProcessIdentity) throws -> String {
-        let path = "\(processes)/\(identity.pid)-\(identity.startTime).json"
-        try JSONEncoder().encode(identity).write(to: URL(fileURLWithPath: path), options: .atomic)
-        return path
-    }
-
-    func forget(_ path: String) {
-        try? FileManager.default.removeItem(atPath: path)  // a leftover names a process that is no more
-    }
-
-    /// Ends what an earlier life of this runner has left running.
-    func endLeftovers() async {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: processes)) ?? []  // none: nothing to end
-        for name in names {
-            let path = "\(processes)/\(name)"
-            let data = FileManager.default.contents(atPath: path) ?? Data()
-            let identity = try? JSONDecoder().decode(ProcessIdentity.self, from: data)  // torn: it never ran on
-            if let identity { await Processes.terminate(identity, grace: .zero) }
-            forget(path)
         }
     }
 
@@ -95,9 +68,9 @@ struct JobFolder: Sendable {
         try Data(done.json.bytes).write(to: URL(fileURLWithPath: memory), options: .atomic)
     }
 
-    /// An empty folder for a step.
-    func makeStep(_ index: Int) throws -> String {
-        Self.remove(step(index))
+    /// A folder for a step: empty, unless an execution of an earlier life may still be at work in it.
+    func makeStep(_ index: Int, keeping: Bool = false) throws -> String {
+        if !keeping { Self.remove(step(index)) }
         try Self.make("\(step(index))/outputs")
         try Self.make("\(step(index))/inputs")
         return step(index)
@@ -107,6 +80,12 @@ struct JobFolder: Sendable {
         Self.remove(folder)
         // The run's folder goes with its last job; rmdir spares one that is not empty.
         rmdir((folder as NSString).deletingLastPathComponent)
+    }
+
+    /// Writes a file, unless it is there already: then a program of an earlier life may be reading or writing it.
+    static func put(_ data: Data, at path: String) throws {
+        guard !FileManager.default.fileExists(atPath: path) else { return }
+        try data.write(to: URL(fileURLWithPath: path))
     }
 
     static func make(_ path: String) throws {

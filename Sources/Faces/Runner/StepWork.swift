@@ -2,7 +2,6 @@ import API
 import Foundation
 import Kernel
 import Manifests
-import Processes
 
 /// How a step ended.
 struct StepOutcome: Sendable {
@@ -25,6 +24,8 @@ struct StepWork: Sendable {
     let patient: Patient
     let deadline: Timestamp
     var outcome = StepOutcome()
+    /// Commands executed so far.
+    var executions = 0
 
     /// How the reason of a step begins that has used up its time.
     static let timeoutWords = "took longer than"
@@ -38,7 +39,7 @@ struct StepWork: Sendable {
     }
 
     mutating func run() async throws {
-        let place = try folder.makeStep(order.index)
+        let place = try folder.makeStep(order.index, keeping: shared.survives(lease.execution))
         switch order.verb {
         case "run": try await shell(in: place)
         case "checkout": try await checkout()
@@ -64,56 +65,18 @@ struct StepWork: Sendable {
         all["VAGUS_STEP"] = String(order.index)
         all["VAGUS_WORKSPACE"] = folder.workspace
         all["VAGUS_OUTPUT"] = outputsFile
-        all[Self.marker] = "\(lease.run)/\(lease.stage)/\(lease.job)/\(order.index)@\(lease.epoch)"
         return all
     }
 
-    /// Variable by which processes of a step are found that left its group.
-    static let marker = "VAGUS_STEP_ID"
     var outputsFile: String { "\(folder.step(order.index))/outputs.txt" }
 
     /// Time that the step may still take.
-    private var timeLimit: (left: Duration, words: String) {
+    var timeLimit: (left: Duration, words: String) {
         let left = max(.milliseconds(1), deadline.since(shared.time.now))
         if let seconds = order.timeout_seconds, Duration.milliseconds(Int64(seconds * 1000)) < left {
             return (.milliseconds(Int64(seconds * 1000)), "\(TimeSpan(seconds: seconds))")
         }
         return (left, "\(TimeSpan(seconds: lease.timeout_seconds)), the time limit of the job")
-    }
-
-    /// Runs a program to its end, its output on the way up; true when it ended with 0.
-    mutating func execute(
-        _ executable: String, _ arguments: [String], environment: [String: String], in directory: String
-    ) async throws -> Bool {
-        let command = Command(
-            executable: executable, arguments: arguments, environment: environment, directory: directory,
-            dieWithParent: true, marker: environment[Self.marker] == nil ? nil : Self.marker)
-        let limit = timeLimit
-        let (output, place) = (output, shared.place)
-        var note: String?
-        defer { if let note { place.forget(note) } }
-        let ended: RunOutcome
-        do {
-            ended = try await Processes.run(
-                command, timeout: limit.left, grace: RunnerLimits.stopGrace,
-                started: { note = try place.remember($0) },
-                output: { try await output.write($0.bytes) })
-        } catch let error as ProcessError {
-            throw Problem("process.start", status: 422, error.message, hint: error.hint)
-        }
-        switch ended.status {
-        case .exited(0):
-            outcome.exitCode = 0
-            return true
-        case .exited(let code):
-            outcome.exitCode = Int(code)
-            fail("ended with exit code \(code)")
-        case .signalled(let number):
-            outcome.exitCode = 128 + Int(number)
-            fail("was ended by signal \(number)")
-        case .timedOut: fail("\(Self.timeoutWords) \(limit.words)")
-        }
-        return false
     }
 
     mutating func fail(_ reason: String) {
@@ -127,12 +90,13 @@ struct StepWork: Sendable {
         guard let text = order.settings.string else {
             throw Problem("run.script", status: 422, "a run step has no script")
         }
-        try Data((text.hasSuffix("\n") ? text : text + "\n").utf8).write(to: URL(fileURLWithPath: script))
-        try Data().write(to: URL(fileURLWithPath: outputsFile))
-        // One pipe for both streams, so that their words stay in order.
-        let start = "exec bash --noprofile --norc -euo pipefail \"$0\" 2>&1"
+        try JobFolder.put(Data((text.hasSuffix("\n") ? text : text + "\n").utf8), at: script)
+        try JobFolder.put(Data(), at: outputsFile)
+        // One pipe for both streams, so that their words stay in order. Not every image has a bash.
+        let bash = "exec bash --noprofile --norc -euo pipefail \"$0\" 2>&1"
+        let start = "if command -v bash >/dev/null 2>&1; then \(bash); else exec sh -eu \"$0\" 2>&1; fi"
         _ = try await execute(
-            "bash", ["--noprofile", "--norc", "-c", start, script], environment: environment, in: folder.workspace)
+            "sh", ["-c", start, script], environment: environment, in: folder.workspace, isUser: true)
         do {
             outcome.outputs = try StepOutputs.read(outputsFile)
         } catch let problem as Problem where outcome.status == .succeeded {

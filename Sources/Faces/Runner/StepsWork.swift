@@ -16,10 +16,12 @@ struct StepsWork: Sendable {
     func run() async throws -> JobResult {
         var done: [StepReport] = []
         var first = lease.first_step
-        if first > 0, let kept = folder.kept(lease) {
+        if first > 0 || shared.survives(lease.execution), let kept = folder.kept(lease) {
             done = kept
-            try await output.say(
-                "── goes on behind step \(first) of \(lease.steps.count), in the workspace that was kept")
+            if first > 0 {
+                try await output.say(
+                    "── goes on behind step \(first) of \(lease.steps.count), in the workspace that was kept")
+            }
         } else {
             // Without the workspace its steps are done again here; the server keeps what it was told of them before.
             if first > 0 { try await output.say("── begins anew: the workspace that was kept is gone") }

@@ -8,6 +8,7 @@ import Foundation
 import Kernel
 import Learners
 import Logging
+import Manifests
 import Monitors
 import Outbound
 import Pipelines
@@ -79,10 +80,14 @@ enum Rooms {
         client: VagusClient, name: String, labels: [String], folder: DataFolder, config: ServerConfig,
         executable: String, logger: Logger
     ) async throws {
-        let settings = RunnerSettings(
-            name: name, folder: folder.file("runner/\(name)"), capacity: config.run_capacity, labels: labels,
+        let place = folder.file("runner/\(name)")
+        var settings = RunnerSettings(
+            name: name, folder: place, capacity: config.run_capacity, labels: labels + config.runner.labels,
             datasets: config.datasets ?? folder.file("datasets"), vagus: executable, xgboost: xgboost(config),
             environment: environment, version: vagusVersion)
+        settings.executors = try ExecutorChoice.make(config.runner, runner: name, folder: place, root: folder.path)
+        settings.cpu = config.runner.cpu?.cpus ?? ExecutorChoice.processors
+        settings.memory = config.runner.memory?.bytes ?? ExecutorChoice.memory
         try await RunnerAgent(client: client, settings: settings, logger: logger).run()
     }
 }

@@ -7,6 +7,7 @@ package struct ServerConfig: Manifest {
     package var datasets: String?
     package var run_capacity = 2
     package var log_level = LogLevel.info
+    package var runner = RunnerConfig()
     package init() {}
     package enum LogLevel: String, WireEnum { case trace, debug, info, notice, warning, error }
     package static let fields: [Field<Self>] = [
@@ -15,5 +16,6 @@ package struct ServerConfig: Manifest {
         .optional("datasets", \.datasets, "Folder where relative dataset paths begin; absent: DATA/datasets."),
         .optional("run_capacity", \.run_capacity, "Jobs that the runner of `vagus dev` takes at once.", in: 1...64),
         .optional("log_level", \.log_level, "How much is logged."),
+        .optional("runner", \.runner, "What the runner executes steps with."),
     ]
 }

@@ -1,0 +1,94 @@
+import API
+import Foundation
+import Kernel
+import Manifests
+
+/// Which executor runs a command, and what becomes of its result.
+extension StepWork {
+    /// Runs a program to its end, its output on the way up; true when it ended with 0.
+    ///
+    /// - Parameter isUser: It is what the step's author wrote, and runs where the job says; else it is ours (git, `vagus
+    ///   work`), and runs as a process beside us.
+    mutating func execute(
+        _ executable: String, _ arguments: [String], environment: [String: String], in directory: String,
+        isUser: Bool = false
+    ) async throws -> Bool {
+        let spec = isUser ? lease.execution : ExecutionSpec()
+        let executor = try shared.executor(spec.executor)
+        executions += 1
+        let limit = timeLimit
+        var execution = ExecutionOrder(
+            id: executionID(executor), job: lease.executionJob, command: [executable] + arguments,
+            environment: executor.traits.contains(.ownSystem) ? inside(environment) : environment,
+            directory: directory, writable: [folder.folder], timeout: limit.left, grace: RunnerLimits.stopGrace)
+        execution.apply(spec)
+        let output = output
+        let result: ExecutionResult
+        do throws(ExecutionFailure) {
+            result = try await executor.run(execution) { try await output.write($0) }
+        } catch {
+            if error.code == .cancelled, Task.isCancelled { throw CancellationError() }
+            throw Problem("execution.\(error.code.rawValue)", status: 422, error.message, hint: error.hint)
+        }
+        return heed(result, limit.words)
+    }
+
+    private mutating func heed(_ result: ExecutionResult, _ limit: String) -> Bool {
+        switch result.ending {
+        case .exited(let code):
+            outcome.exitCode = code
+            if code == 0 { return true }
+            fail(result.detail.map { "\($0); it ended with exit code \(code)" } ?? "ended with exit code \(code)")
+        case .signalled(let number):
+            outcome.exitCode = 128 + number
+            fail(result.detail ?? "was ended by signal \(number)")
+        case .outOfMemory:
+            outcome.exitCode = 137
+            fail(result.detail ?? "used more than its memory")
+        case .lost: fail(result.detail ?? "was lost by what executed it")
+        case .timedOut: fail("\(Self.timeoutWords) \(limit)")
+        }
+        return false
+    }
+
+    /// Stable over a restart of ours where the execution outlives it, new with each lease where it does not.
+    private func executionID(_ executor: any Executor) -> String {
+        let life = executor.traits.contains(.survives) ? "r\(lease.retry)" : "e\(lease.epoch)"
+        return "\(lease.executionJob)/\(life)/\(order.index)/\(executions)"
+    }
+
+    /// Without what only means something on this machine, unless the step itself sets it.
+    private func inside(_ environment: [String: String]) -> [String: String] {
+        environment.filter { name, value in
+            shared.settings.environment[name] != value || order.environment[name] != nil
+        }
+    }
+}
+
+extension Lease {
+    /// Names the job among all that this runner's executors know.
+    var executionJob: String { "\(run)/\(stage)/\(job)" }
+}
+
+extension ExecutionOrder {
+    /// Bounds and surroundings as the job's spec says.
+    mutating func apply(_ spec: ExecutionSpec) {
+        (cpus, memory) = (spec.cpu?.cpus, spec.memory?.bytes)
+        (network, container) = (spec.network, spec.container)
+        isJoined = !spec.services.isEmpty
+    }
+}
+
+extension JobContext {
+    /// Whether what runs for a job outlives us, so that the next life of this runner finds it again.
+    func survives(_ spec: ExecutionSpec) -> Bool {
+        executors.first { $0.kind == spec.executor }?.traits.contains(.survives) ?? false
+    }
+
+    func executor(_ kind: ExecutorKind) throws -> any Executor {
+        if let found = executors.first(where: { $0.kind == kind }) { return found }
+        throw Problem(
+            "executor.absent", status: 422, "this runner does not offer the \(kind.rawValue) executor",
+            hint: "Start it with --executor \(kind.rawValue).")
+    }
+}
