@@ -1,4 +1,5 @@
 import API
+import Blobs
 import Executors
 import Foundation
 import Kernel

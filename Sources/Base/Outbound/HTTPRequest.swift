@@ -102,10 +102,13 @@ package struct OutboundConfiguration: Sendable {
     package var maxRedirects: Int
     /// Whether `http+unix://%2Fpath%2Fof.sock/target` may be used; never with `publicOnly`.
     package var allowsUnixSockets: Bool
+    /// Connections to one host at once; a request beyond them waits for one to become free.
+    package var connectionsPerHost: Int
 
     package init(
         addressGuard: AddressGuard = .any, maxResponseBytes: Int = 64 << 20, maxDownloadBytes: Int64 = 64 << 30,
-        connectTimeout: Duration = .seconds(10), maxRedirects: Int = 5, allowsUnixSockets: Bool = false
+        connectTimeout: Duration = .seconds(10), maxRedirects: Int = 5, allowsUnixSockets: Bool = false,
+        connectionsPerHost: Int = 8
     ) {
         self.addressGuard = addressGuard
         self.maxResponseBytes = maxResponseBytes
@@ -113,5 +116,6 @@ package struct OutboundConfiguration: Sendable {
         self.connectTimeout = connectTimeout
         self.maxRedirects = maxRedirects
         self.allowsUnixSockets = allowsUnixSockets
+        self.connectionsPerHost = connectionsPerHost
     }
 }

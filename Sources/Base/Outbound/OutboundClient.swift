@@ -135,6 +135,7 @@ package final class OutboundClient: Sendable {
             timeout: .init(connect: TimeAmount(configuration.connectTimeout)))
         // A refusal is told at once; trying again is the caller's decision (`sendRetrying`).
         settings.connectionPool.retryConnectionEstablishment = false
+        settings.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = configuration.connectionsPerHost
         return settings
     }
 }

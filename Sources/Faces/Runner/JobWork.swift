@@ -1,4 +1,5 @@
 import API
+import Executors
 import Foundation
 import Kernel
 import Logging

@@ -49,8 +49,3 @@ struct Patient: Sendable {
         return problem.status == 0 || problem.status >= 500 || problem.status == 429 || problem.status == 408
     }
 }
-
-/// Does a short piece of work that a cancelled task still owes, such as giving a job back.
-func despiteCancellation<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async throws -> T {
-    try await Task.detached { try await body() }.value  // awaited at once, so nothing outlives its caller
-}

@@ -152,11 +152,11 @@ package final class Heard: Sendable {
 }
 
 /// A named pipe that tells whether anybody holds it open for writing, wherever that one runs on this machine.
-final class Watched: Sendable {
+package final class Watched: Sendable {
     let path: String
     private let reader: Int32
 
-    init(_ path: String) throws {
+    package init(_ path: String) throws {
         self.path = path
         guard mkfifo(path, 0o666) == 0, chmod(path, 0o666) == 0 else {
             throw ConformanceFailure(description: "could not make a pipe")
@@ -166,7 +166,7 @@ final class Watched: Sendable {
 
     deinit { close(reader) }
 
-    var isHeld: Bool {
+    package var isHeld: Bool {
         var byte: UInt8 = 0
         return read(reader, &byte, 1) < 0 && errno == EAGAIN
     }
