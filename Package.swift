@@ -87,7 +87,7 @@ targets += [
         name: "KernelTesting", dependencies: ["API", "Kernel", "Manifests", "SQL", logging],
         path: "Sources/Testing/KernelTesting", swiftSettings: house)
 ]
-targets += domain("Pipelines", base: ["Blobs", "Expressions", "Processes", "Globs"])
+targets += domain("Pipelines", base: ["Blobs", "Expressions", "Processes", "Globs", "Outbound", crypto])
 targets += domain("Delivery", base: ["Processes", "Stats"])
 targets += domain("Datasets", base: ["Frames", "Learners", "Blobs"])
 targets += domain("Training", base: ["Frames", "Learners", "Stats", "Expressions", "Blobs"])

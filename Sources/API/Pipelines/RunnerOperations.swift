@@ -118,6 +118,8 @@ public struct Lease: Manifest {
     public var execution = ExecutionSpec()
     /// How often the job was tried again after a failure; a lost runner does not count.
     public var retry = 0
+    /// Secret that reads the run's project over git and dies with the lease.
+    public var token: String?
     public init() {}
     public var key: LeaseKey {
         var key = LeaseKey()
@@ -139,6 +141,7 @@ public struct Lease: Manifest {
         .told("output_offset", \.output_offset, "Where the job's output goes on."),
         .optional("execution", \.execution, "What executes the steps, and within which bounds."),
         .optional("retry", \.retry, "How often it was tried again after a failure."),
+        .optional("token", \.token, "Secret that reads the run's project over git and dies with the lease."),
     ]
 }
 
@@ -165,6 +168,7 @@ public struct StepOrder: Manifest {
     public var commit: String?
     /// Values of the server's contexts that `if` and what was left of expressions read.
     public var context: Ordered<JSONValue> = [:]
+    public var repository_name: String?
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("index", \.index, "Position in the job."),
@@ -182,6 +186,7 @@ public struct StepOrder: Manifest {
         .optional("repository", \.repository, "Repository to check out: a path or URL for git."),
         .optional("commit", \.commit, "Commit to check out."),
         .optional("context", \.context, "Values that its expressions read."),
+        .optional("repository_name", \.repository_name, "Name of that repository in the project."),
     ]
 }
 

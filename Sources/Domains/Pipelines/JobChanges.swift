@@ -57,6 +57,7 @@ extension Change {
         lease.timeout_seconds = timeout.seconds
         lease.steps = job.orders ?? []
         (lease.execution, lease.retry) = (job.execution ?? ExecutionSpec(), job.retries)
+        lease.token = try giveToken(to: job.key)
         if let spec = job.spec(in: stored.spec) { (lease.artifacts, lease.reports) = (spec.artifacts, spec.reports) }
         return lease
     }

@@ -12,10 +12,11 @@ struct Leases: Sendable {
     let context: DomainContext
     let blobs: BlobStore
     let logs: LogBook
+    var urls = RepositoryURLs()
     private var store: Store { context.store }
 
-    init(context: DomainContext, blobs: BlobStore, logs: LogBook) {
-        (self.context, self.blobs, self.logs) = (context, blobs, logs)
+    init(context: DomainContext, blobs: BlobStore, logs: LogBook, urls: RepositoryURLs = RepositoryURLs()) {
+        (self.context, self.blobs, self.logs, self.urls) = (context, blobs, logs, urls)
     }
 
     /// Topic that rings when a job has become ready.
@@ -62,6 +63,7 @@ struct Leases: Sendable {
         guard var lease = taken else { return outcome }
         let key = JobKey(run: lease.run, stage: lease.stage, job: lease.job)
         lease.output_offset = try logs.fence(key, epoch: lease.epoch)
+        urls.place(&lease)
         outcome.lease = lease
         return outcome
     }

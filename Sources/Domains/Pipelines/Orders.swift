@@ -96,6 +96,7 @@ struct OrderMaker: Sendable {
                     hint: "Give the pipeline a repository: `repository: NAME`.")
             }
             (order.repository, order.commit) = (repository, commit)
+            order.repository_name = stored.run.repository
         }
         return order
     }

@@ -42,13 +42,15 @@ package struct PipelinesSettings: Sendable {
     /// All that git sees of our environment.
     package var environment: [String: String]
     /// Where repositories are reached.
-    package var urls = RepositoryURLs()
+    package var urls: RepositoryURLs
 
     package init(
         repositories: String, logs: String, git: String = "git",
-        environment: [String: String] = ["PATH": "/usr/local/bin:/usr/bin:/bin"]
+        environment: [String: String] = ["PATH": "/usr/local/bin:/usr/bin:/bin"],
+        urls: RepositoryURLs = RepositoryURLs()
     ) {
         (self.repositories, self.logs, self.git, self.environment) = (repositories, logs, git, environment)
+        self.urls = urls
     }
 }
 
@@ -108,7 +110,7 @@ package struct PipelinesDomain: Domain {
     package func routes(_ routes: inout Routes) {
         RunRoutes(context: context, logs: logs, git: git, repositories: settings.repositories).add(to: &routes)
         PullRoutes(context: context, git: git, repositories: settings.repositories).add(to: &routes)
-        RunnerRoutes(leases: Leases(context: context, blobs: blobs, logs: logs)).add(to: &routes)
+        RunnerRoutes(leases: Leases(context: context, blobs: blobs, logs: logs, urls: settings.urls)).add(to: &routes)
     }
 
     package var loops: [any RunnableLoop] {

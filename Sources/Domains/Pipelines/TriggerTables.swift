@@ -10,6 +10,8 @@ extension Tables {
         statements: [
             "ALTER TABLE pipelines_ref ADD COLUMN committed_at BIGINT",
             "ALTER TABLE pipelines_ref ADD COLUMN message TEXT",
+            "ALTER TABLE pipelines_job ADD COLUMN token_hash TEXT",
+            "CREATE INDEX pipelines_job_token ON pipelines_job (token_hash)",
             """
             CREATE TABLE pipelines_trigger (
                 project TEXT NOT NULL, pipeline TEXT NOT NULL, position BIGINT NOT NULL, type TEXT NOT NULL,

@@ -8,6 +8,7 @@ package import Logging
 import Manifests
 import NIOCore
 import Outbound
+import Pipelines
 import Runner
 import SQL
 import ServiceLifecycle
@@ -48,6 +49,7 @@ package struct House: Sendable {
     let outbound: OutboundClient
     let logger: Logger
     let place: ServerPlace
+    let gitDoor: GitDoor?
 
     package init(_ options: ServerOptions, logger: Logger) async throws {
         self.options = options
@@ -62,7 +64,9 @@ package struct House: Sendable {
         place = ServerPlace(started: time.now)
         let caller = LateCaller()
         let context = DomainContext(store: store, ids: ids, caller: caller, logger: logger)
-        let rooms = try Rooms.all(context: context, folder: folder, blobs: blobs, outbound: outbound, options: options)
+        let rooms = try Rooms.all(
+            context: context, folder: folder, blobs: blobs, outbound: outbound, options: options, place: place)
+        gitDoor = rooms.lazy.compactMap { ($0 as? PipelinesDomain)?.gitDoor }.first
         let core = CoreDomain(context: context, others: rooms, tokens: tokens)
         let all: [any Domain] = [core] + rooms
         try await Self.migrate(store, all)
@@ -116,7 +120,8 @@ package struct House: Sendable {
         let face = HTTPFace(
             switchboard: switchboard, table: OperationTable(Operations.all), doorman: doorman,
             blobs: BlobRoutes(blobs: blobs), feed: EventFeed(store: store),
-            web: WebPages(face: web, doorman: doorman, time: store.time), ids: ids, logger: logger)
+            web: WebPages(face: web, doorman: doorman, time: store.time),
+            git: gitDoor.map { GitRoutes(door: $0, doorman: doorman, logger: logger) }, ids: ids, logger: logger)
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         let place = place

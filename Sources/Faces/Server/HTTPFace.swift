@@ -19,6 +19,7 @@ struct HTTPFace: HTTPResponder {
     let blobs: BlobRoutes
     let feed: EventFeed
     let web: WebPages
+    let git: GitRoutes?
     let ids: IdentifierSource
     let logger: Logger
 
@@ -46,6 +47,7 @@ struct HTTPFace: HTTPResponder {
             let call = try doorman.call(for: request, correlation: correlation)
             return try await api(request, path: path, call: call)
         }
+        if path.hasPrefix("/git/"), let git { return await git.respond(to: request, correlation: correlation) }
         return try await web.respond(to: request, correlation: correlation)
     }
 

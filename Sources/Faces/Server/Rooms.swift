@@ -19,7 +19,8 @@ import Training
 /// Every domain, with what it is handed. A new room is one line here.
 enum Rooms {
     static func all(
-        context: DomainContext, folder: DataFolder, blobs: BlobStore, outbound: OutboundClient, options: ServerOptions
+        context: DomainContext, folder: DataFolder, blobs: BlobStore, outbound: OutboundClient, options: ServerOptions,
+        place: ServerPlace
     ) throws -> [any Domain] {
         [
             DatasetsDomain(context: context),
@@ -37,7 +38,8 @@ enum Rooms {
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(
-                    repositories: folder.file("repositories"), logs: folder.file("logs"), environment: environment)),
+                    repositories: folder.file("repositories"), logs: folder.file("logs"), environment: environment,
+                    urls: RepositoryURLs { options.config.url ?? place.known })),
         ]
     }
 

@@ -3,6 +3,7 @@ package import Manifests
 /// What can be set of a server; from `--config FILE`, flags going before it.
 package struct ServerConfig: Manifest {
     package var listen: String?
+    package var url: String?
     package var xgboost_library: String?
     package var datasets: String?
     package var run_capacity = 2
@@ -12,6 +13,8 @@ package struct ServerConfig: Manifest {
     package enum LogLevel: String, WireEnum { case trace, debug, info, notice, warning, error }
     package static let fields: [Field<Self>] = [
         .optional("listen", \.listen, "HOST:PORT to listen on."),
+        .optional(
+            "url", \.url, "Where others reach it, for links and git: https://ci.example.com; absent: http://HOST:PORT."),
         .optional("xgboost_library", \.xgboost_library, "Path of libxgboost.so; absent: the usual places."),
         .optional("datasets", \.datasets, "Folder where relative dataset paths begin; absent: DATA/datasets."),
         .optional("run_capacity", \.run_capacity, "Jobs that the runner of `vagus dev` takes at once.", in: 1...64),

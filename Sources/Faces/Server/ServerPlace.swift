@@ -24,6 +24,9 @@ final class ServerPlace: Sendable {
         for one in waiting { one.resume(returning: url) }
     }
 
+    /// Where it listens; nil while it does not.
+    var known: String? { state.withLock { $0.url } }
+
     /// Waits until the server listens.
     func url() async throws -> String {
         await withCheckedContinuation { continuation in
