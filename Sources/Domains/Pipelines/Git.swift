@@ -48,6 +48,22 @@ struct Git: Sendable {
         _ = try await run(["init", "--quiet", "--bare", "--initial-branch=\(branch)", place], in: parent)
     }
 
+    /// Brings refs of a repository elsewhere here, and takes away what is no longer there.
+    func fetch(_ url: String, _ refs: [String], into place: String, access: [String: String]) async throws {
+        guard !url.hasPrefix("-") else {
+            throw Problem("remote.url", status: 422, "\"\(url)\" is no address", hint: "Write an https URL.")
+        }
+        let arguments = ["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--force", url] + refs
+        let (code, output) = try await attempt(
+            ["-c", "http.followRedirects=false"] + arguments, in: place, adding: access,
+            timeout: RemoteReconciler.timeout)
+        guard code == 0 else {
+            throw Problem(
+                "git.fetch", status: 502, "could not fetch",
+                detail: String(output.split(separator: "\n").joined(separator: "; ").prefix(300)))
+        }
+    }
+
     // MARK: Looking
 
     /// Branches and tags with their commits, read from the files of the repository: no process for what is asked each second.
@@ -174,7 +190,8 @@ struct Git: Sendable {
     }
 
     func attempt(
-        _ arguments: [String], in place: String, adding extra: [String: String] = [:]
+        _ arguments: [String], in place: String, adding extra: [String: String] = [:],
+        timeout: Duration = Git.timeout
     ) async throws -> (Int32, String) {
         var variables = environment
         variables["GIT_CONFIG_NOSYSTEM"] = "1"
@@ -189,7 +206,7 @@ struct Git: Sendable {
             environment: variables, directory: place, dieWithParent: true, isContained: false)
         let output = Mutex<(standard: [UInt8], error: [UInt8])>(([], []))
         do {
-            let outcome = try await Processes.run(command, timeout: Self.timeout, grace: .seconds(1)) { chunk in
+            let outcome = try await Processes.run(command, timeout: timeout, grace: .seconds(1)) { chunk in
                 let isTooLong = output.withLock { output in
                     if chunk.isError {
                         output.error += chunk.bytes.prefix(4096)
@@ -209,7 +226,7 @@ struct Git: Sendable {
             case .signalled(let number): return (128 + number, String(decoding: error, as: UTF8.self))
             case .timedOut:
                 throw Problem(
-                    "git.timeout", status: 504, "git \(arguments.first ?? "") took longer than \(Self.timeout)")
+                    "git.timeout", status: 504, "git \(arguments.first ?? "") took longer than \(timeout)")
             }
         } catch let error as ProcessError {
             throw Problem("git.missing", status: 502, "could not start git: \(error.message)", hint: error.hint)

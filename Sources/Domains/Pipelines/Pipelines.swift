@@ -2,6 +2,7 @@ package import API
 package import Blobs
 package import Kernel
 import Manifests
+package import Outbound
 package import SQL
 
 // Pipelines: from a push to a finished run.
@@ -43,14 +44,19 @@ package struct PipelinesSettings: Sendable {
     package var environment: [String: String]
     /// Where repositories are reached.
     package var urls: RepositoryURLs
+    /// The way to forges.
+    package var outbound: OutboundClient
+    /// The secret of a project by its name; nil when there is none.
+    package var readSecret: @Sendable (_ project: String, _ name: String) async throws -> String?
 
     package init(
         repositories: String, logs: String, git: String = "git",
         environment: [String: String] = ["PATH": "/usr/local/bin:/usr/bin:/bin"],
-        urls: RepositoryURLs = RepositoryURLs()
+        urls: RepositoryURLs = RepositoryURLs(), outbound: OutboundClient = OutboundClient(),
+        readSecret: @escaping @Sendable (_ project: String, _ name: String) async throws -> String? = { _, _ in nil }
     ) {
         (self.repositories, self.logs, self.git, self.environment) = (repositories, logs, git, environment)
-        self.urls = urls
+        (self.urls, self.outbound, self.readSecret) = (urls, outbound, readSecret)
     }
 }
 
@@ -119,6 +125,12 @@ package struct PipelinesDomain: Domain {
             ReconcileLoop(repositoryReconciler, store: context.store, sweep: .seconds(30), logger: logger),
             ReconcileLoop(runReconciler, store: context.store, sweep: .seconds(15), logger: logger),
             ReconcileLoop(ScheduleReconciler(context: context), store: context.store, logger: logger),
+            ReconcileLoop(
+                RemoteReconciler(context: context, git: git, settings: settings), store: context.store, logger: logger),
+            ReconcileLoop(
+                StatusReconciler(context: context, settings: settings, outbound: settings.outbound),
+                store: context.store, logger: logger),
+            FollowLoop(StatusFollower(), store: context.store, logger: logger),
             FollowLoop(TriggerFollower(ids: context.ids), store: context.store, logger: logger),
         ]
     }
@@ -135,6 +147,7 @@ package struct PipelinesDomain: Domain {
         case RepositoryKind.name:
             try change.sql.forgetRefs(project: resource.project, repository: resource.name)
             try change.sql.forgetPulls(of: Reference(project: resource.project, name: resource.name))
+            try change.sql.forgetRemote(Reference(project: resource.project, name: resource.name))
         case PipelineKind.name:
             try change.sql.forgetTriggers(project: resource.project, pipeline: resource.name)
             for run in try change.sql.openRuns(project: resource.project, pipeline: resource.name) {

@@ -42,6 +42,11 @@ extension Tables {
                 failures BIGINT NOT NULL, PRIMARY KEY (project, repository))
             """,
             """
+            CREATE TABLE pipelines_told (
+                id TEXT PRIMARY KEY, project TEXT NOT NULL, repository TEXT NOT NULL, pull TEXT NOT NULL,
+                action TEXT NOT NULL, told_at BIGINT NOT NULL)
+            """,
+            """
             CREATE TABLE pipelines_outbox (
                 run TEXT PRIMARY KEY, project TEXT NOT NULL, repository TEXT NOT NULL, pipeline TEXT NOT NULL,
                 number BIGINT NOT NULL, commit_id TEXT NOT NULL, state TEXT NOT NULL, description TEXT NOT NULL,

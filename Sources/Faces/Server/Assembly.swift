@@ -49,7 +49,7 @@ package struct House: Sendable {
     let outbound: OutboundClient
     let logger: Logger
     let place: ServerPlace
-    let gitDoor: GitDoor?
+    let pipelines: PipelinesDomain?
 
     package init(_ options: ServerOptions, logger: Logger) async throws {
         self.options = options
@@ -66,7 +66,7 @@ package struct House: Sendable {
         let context = DomainContext(store: store, ids: ids, caller: caller, logger: logger)
         let rooms = try Rooms.all(
             context: context, folder: folder, blobs: blobs, outbound: outbound, options: options, place: place)
-        gitDoor = rooms.lazy.compactMap { ($0 as? PipelinesDomain)?.gitDoor }.first
+        pipelines = rooms.lazy.compactMap { $0 as? PipelinesDomain }.first
         let core = CoreDomain(context: context, others: rooms, tokens: tokens)
         let all: [any Domain] = [core] + rooms
         try await Self.migrate(store, all)
@@ -121,7 +121,8 @@ package struct House: Sendable {
             switchboard: switchboard, table: OperationTable(Operations.all), doorman: doorman,
             blobs: BlobRoutes(blobs: blobs), feed: EventFeed(store: store),
             web: WebPages(face: web, doorman: doorman, time: store.time),
-            git: gitDoor.map { GitRoutes(door: $0, doorman: doorman, logger: logger) }, ids: ids, logger: logger)
+            git: pipelines.map { GitRoutes(door: $0.gitDoor, doorman: doorman, logger: logger) },
+            hooks: pipelines.map { HookRoutes(webhooks: $0.webhooks, doorman: doorman) }, ids: ids, logger: logger)
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         let place = place

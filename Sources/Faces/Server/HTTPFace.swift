@@ -20,6 +20,7 @@ struct HTTPFace: HTTPResponder {
     let feed: EventFeed
     let web: WebPages
     let git: GitRoutes?
+    let hooks: HookRoutes?
     let ids: IdentifierSource
     let logger: Logger
 
@@ -48,6 +49,9 @@ struct HTTPFace: HTTPResponder {
             return try await api(request, path: path, call: call)
         }
         if path.hasPrefix("/git/"), let git { return await git.respond(to: request, correlation: correlation) }
+        if path.hasPrefix("/hooks/"), let hooks {
+            return try await hooks.respond(to: request, correlation: correlation)
+        }
         return try await web.respond(to: request, correlation: correlation)
     }
 

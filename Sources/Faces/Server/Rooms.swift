@@ -39,8 +39,20 @@ enum Rooms {
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(
                     repositories: folder.file("repositories"), logs: folder.file("logs"), environment: environment,
-                    urls: RepositoryURLs { options.config.url ?? place.known })),
+                    urls: RepositoryURLs { options.config.url ?? place.known },
+                    outbound: forges(options), readSecret: secret)),
         ]
+    }
+
+    /// The way to forges: their addresses are users' words, so only public ones, unless the operator says otherwise.
+    private static func forges(_ options: ServerOptions) -> OutboundClient {
+        let isOpen = !options.hasAuth || options.config.private_forges
+        return OutboundClient(configuration: OutboundConfiguration(addressGuard: isOpen ? .any : .publicOnly))
+    }
+
+    /// A secret of forges and webhooks: the variable VAGUS_SECRET_NAME of the server's environment.
+    @Sendable private static func secret(_ project: String, _ name: String) async throws -> String? {
+        ProcessInfo.processInfo.environment["VAGUS_SECRET_\(name.uppercased())"]
     }
 
     /// The library as it is set or found here: children have another home and would not find it.

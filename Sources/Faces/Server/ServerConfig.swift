@@ -4,6 +4,7 @@ package import Manifests
 package struct ServerConfig: Manifest {
     package var listen: String?
     package var url: String?
+    package var private_forges = false
     package var xgboost_library: String?
     package var datasets: String?
     package var run_capacity = 2
@@ -15,6 +16,9 @@ package struct ServerConfig: Manifest {
         .optional("listen", \.listen, "HOST:PORT to listen on."),
         .optional(
             "url", \.url, "Where others reach it, for links and git: https://ci.example.com; absent: http://HOST:PORT."),
+        .optional(
+            "private_forges", \.private_forges,
+            "Whether forges at private addresses may be asked; `vagus dev` always may."),
         .optional("xgboost_library", \.xgboost_library, "Path of libxgboost.so; absent: the usual places."),
         .optional("datasets", \.datasets, "Folder where relative dataset paths begin; absent: DATA/datasets."),
         .optional("run_capacity", \.run_capacity, "Jobs that the runner of `vagus dev` takes at once.", in: 1...64),

@@ -1,0 +1,30 @@
+import API
+import HTTPTypes
+import Hummingbird
+import Kernel
+import Manifests
+import Pipelines
+
+/// `POST /hooks/…`: webhooks, let in by their signature, or by a token.
+struct HookRoutes: Sendable {
+    let webhooks: Webhooks
+    let doorman: Doorman
+
+    func respond(to request: Request, correlation: String) async throws -> Response {
+        guard request.method == .post else {
+            throw Problem(
+                "method.not-allowed", status: 405, "\(request.method.rawValue) is not answered here", hint: "Use POST.")
+        }
+        var headers: [String: String] = [:]
+        for field in request.headers { headers[field.name.canonicalName] = field.value }
+        let body = try await HTTPFace.collect(request, limit: Webhooks.bodyLimit)
+        // No token, or one that does not hold: then the signature must.
+        let call =
+            request.headers[.authorization] == nil ? nil : try? doorman.call(for: request, correlation: correlation)
+        let path = request.uri.path.split(separator: "/").dropFirst().map(String.init)
+        let answer = try await webhooks.receive(
+            Webhooks.Request(path: path, headers: headers, body: body, call: call, isOpen: !doorman.hasAuth),
+            correlation: correlation)
+        return .json(answer, status: answer["outcome"] == "accepted" ? 202 : 200)
+    }
+}
