@@ -4,6 +4,7 @@ import Foundation
 import Kernel
 import KernelTesting
 import Manifests
+import Outbound
 import SQL
 import Synchronization
 import Testing

@@ -32,6 +32,7 @@ package struct Vagus: AsyncParsableCommand {
                 name: "Run:",
                 subcommands: [
                     RunCommand.self, RunsCommand.self, LogsCommand.self, CancelCommand.self, ArtifactsCommand.self,
+                    TriggersCommand.self, PullsCommand.self, StatusesCommand.self,
                 ]),
             CommandGroup(
                 name: "Deliver:",
