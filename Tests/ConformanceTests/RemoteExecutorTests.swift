@@ -128,3 +128,53 @@ struct PodmanExecutorTests {
         #expect(failure?.code == .unavailable && failure?.message.contains("none.sock") ?? false)
     }
 }
+
+/// What cluster executors share, held against one cluster.
+private func cluster(_ folder: TestFolder, _ make: (String) -> BatchExecutor) -> ExecutorSubject {
+    var subject = ExecutorSubject(executor: make("\(folder.path)/own"), folder: folder.path)
+    subject.next = make("\(folder.path)/own")
+    subject.startup = .seconds(10)
+    return subject
+}
+
+@Suite(
+    .enabled(if: told("VAGUS_TEST_SLURM_URL") != nil, "SKIPPED: VAGUS_TEST_SLURM_URL is not set; scripts/setup-slurm tells it"))
+struct SlurmExecutorTests {
+    private func subject(_ folder: TestFolder) -> ExecutorSubject {
+        cluster(folder) {
+            .slurm(
+                url: told("VAGUS_TEST_SLURM_URL") ?? "", user: "root",
+                tokenFile: told("VAGUS_TEST_SLURM_TOKEN_FILE") ?? "", folder: $0)
+        }
+    }
+
+    @Test(arguments: ExecutorCheck.all)
+    func `Slurm's jobs keep the contract`(_ check: ExecutorCheck) async throws {
+        let folder = try TestFolder()
+        try await check.run(on: subject(folder))
+    }
+
+    @Test func `a token that Slurm refuses is told with its file`() async throws {
+        let folder = try TestFolder()
+        try Data("not.a.token".utf8).write(to: URL(fileURLWithPath: "\(folder.path)/token"))
+        let executor = BatchExecutor.slurm(
+            url: told("VAGUS_TEST_SLURM_URL") ?? "", user: "root", tokenFile: "\(folder.path)/token",
+            folder: "\(folder.path)/own")
+        let order = ExecutionOrder(
+            id: "x", job: "x", command: ["true"], environment: [:], directory: folder.path, writable: [folder.path])
+        let failure = await #expect(throws: ExecutionFailure.self) { try await executor.run(order) { _ in } }
+        #expect(failure?.code == .unavailable, "\(String(describing: failure))")
+    }
+}
+
+@Suite(.enabled(if: told("VAGUS_TEST_RAY_URL") != nil, "SKIPPED: VAGUS_TEST_RAY_URL is not set; `make test-ray` sets it"))
+struct RayExecutorTests {
+    @Test(arguments: ExecutorCheck.all)
+    func `Ray's jobs keep the contract`(_ check: ExecutorCheck) async throws {
+        let folder = try TestFolder()
+        var subject = cluster(folder) { .ray(url: told("VAGUS_TEST_RAY_URL") ?? "", folder: $0) }
+        // A job's supervisor is a process of Python's.
+        subject.startup = .seconds(30)
+        try await check.run(on: subject)
+    }
+}

@@ -16,6 +16,11 @@ struct ExecutorFlags: ParsableArguments {
     @Option(help: "User that processes and sandboxes run as; needs root.") var runAs: String?
     @Option(help: "A folder that sandboxes show read-only, beside the system's; may be given again.")
     var sandboxRead: [String] = []
+    @Option(help: "Socket of Podman or Docker. (default: the usual places)") var podmanSocket: String?
+    @Option(name: .customLong("slurm-url"), help: "Address of slurmrestd.") var slurmURL: String?
+    @Option(help: "User whose Slurm jobs they are. (default: root)") var slurmUser: String?
+    @Option(help: "File with that user's token; read anew each time.") var slurmTokenFile: String?
+    @Option(name: .customLong("ray-url"), help: "Address of Ray's dashboard.") var rayURL: String?
 
     /// Flags go before the file of settings.
     func apply(to config: inout RunnerConfig) throws {
@@ -25,6 +30,11 @@ struct ExecutorFlags: ParsableArguments {
         if let memory { config.memory = try value(memory, "memory") }
         if let runAs { config.run_as = runAs }
         config.sandbox_read += sandboxRead
+        if let podmanSocket { config.podman_socket = podmanSocket }
+        if let slurmURL { config.slurm_url = slurmURL }
+        if let slurmUser { config.slurm_user = slurmUser }
+        if let slurmTokenFile { config.slurm_token_file = slurmTokenFile }
+        if let rayURL { config.ray_url = rayURL }
     }
 
     private func value<Value: WireValue>(_ text: String, _ flag: String) throws -> Value {

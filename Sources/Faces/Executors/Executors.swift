@@ -6,8 +6,7 @@ import Synchronization
 //
 //   ProcessExecutor    a process of this machine; with `Sandbox`, one that bubblewrap has shut in
 //   PodmanExecutor     a container a command, through the Docker-compatible socket
-//   SlurmExecutor      a batch job, through slurmrestd
-//   RayExecutor        a job of a Ray cluster, through its Jobs API
+//   BatchExecutor      a job of a cluster: Slurm's by slurmrestd, Ray's by its Jobs API
 //
 // What they share: SharedExecutions (one id, one execution), Ownership (workspaces for other users), ProcessNotes (who
 // runs, for the next life), BatchFolder (start script, output and exit code of what runs elsewhere, on a shared disk).
@@ -51,4 +50,12 @@ final class SharedExecutions: Sendable {
 
 extension ExecutionFailure {
     static let cancelled = ExecutionFailure(.cancelled, "the execution was cancelled")
+}
+
+/// What names an execution outside: for containers, jobs of clusters and files alike.
+enum ExecutionName {
+    /// Letters, digits, ".", "_" and "-" only.
+    static func safe(_ id: String) -> String {
+        "vagus." + String(id.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") ? $0 : "." })
+    }
 }

@@ -14,6 +14,11 @@ package struct RunnerConfig: Manifest {
     package var memory: ByteSize?
     package var run_as: String?
     package var sandbox_read: [String] = []
+    package var podman_socket: String?
+    package var slurm_url: String?
+    package var slurm_user = "root"
+    package var slurm_token_file: String?
+    package var ray_url: String?
     package init() {}
     package static let fields: [Field<Self>] = [
         .optional("executors", \.executors, "What steps may be executed with; absent: what is found here."),
@@ -22,6 +27,11 @@ package struct RunnerConfig: Manifest {
         .optional("memory", \.memory, "Memory for jobs, all together; absent: the machine's."),
         .optional("run_as", \.run_as, "User that processes and sandboxes run as; absent: the runner's own."),
         .optional("sandbox_read", \.sandbox_read, "Folders that a sandbox shows read-only, beside the system's."),
+        .optional("podman_socket", \.podman_socket, "Socket of Podman or Docker; absent: the usual places."),
+        .optional("slurm_url", \.slurm_url, "Address of slurmrestd."),
+        .optional("slurm_user", \.slurm_user, "User whose jobs they are."),
+        .optional("slurm_token_file", \.slurm_token_file, "File with that user's token (scontrol token)."),
+        .optional("ray_url", \.ray_url, "Address of Ray's dashboard, whose Jobs API is used."),
     ]
 }
 
@@ -30,7 +40,9 @@ enum ExecutorChoice {
     /// Where programs of the system lie.
     private static let programFolders = ["/usr/local/bin", "/usr/bin", "/bin"]
 
-    static func make(_ config: RunnerConfig, runner: String, folder: String, root: String) throws -> [any Executor] {
+    static func make(
+        _ config: RunnerConfig, runner: String, folder: String, root: String
+    ) async throws -> [any Executor] {
         var settings = ProcessSettings(folder: folder, root: root)
         settings.user = config.run_as
         if let user = config.run_as {
@@ -43,38 +55,9 @@ enum ExecutorChoice {
                 throw Problem("runner.user", status: 422, error.message, hint: error.hint)
             }
         }
-        return try (config.executors ?? found(config)).map { kind in
-            try executor(kind, config, settings, runner: runner)
-        }
-    }
-
-    private static func program(_ name: String) -> String? {
-        programFolders.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
-    }
-
-    private static func found(_ config: RunnerConfig) -> [ExecutorKind] {
-        var kinds: [ExecutorKind] = [.process]
-        if program("bwrap") != nil { kinds.append(.sandbox) }
-        return kinds
-    }
-
-    private static func executor(
-        _ kind: ExecutorKind, _ config: RunnerConfig, _ settings: ProcessSettings, runner: String
-    ) throws -> any Executor {
-        switch kind {
-        case .process: return try ProcessExecutor(settings)
-        case .sandbox:
-            guard let bwrap = program("bwrap") else {
-                throw Problem(
-                    "runner.sandbox", status: 422, "there is no bwrap on this machine",
-                    hint: "Install bubblewrap: apt-get install bubblewrap")
-            }
-            return try ProcessExecutor(settings, sandbox: Sandbox(program: bwrap, readable: config.sandbox_read))
-        default:
-            throw Problem(
-                "runner.executor", status: 422, "the \(kind.rawValue) executor is not set up",
-                hint: "Look at: vagus runner --help")
-        }
+        let choice = Choice(config: config, settings: settings, owner: "\(runner)@\(folder)")
+        if let kinds = config.executors { return try kinds.map(choice.executor) }
+        return try await choice.found()
     }
 
     /// The machine's processors.
@@ -82,4 +65,72 @@ enum ExecutorChoice {
 
     /// The machine's memory, in bytes.
     static var memory: Int64 { Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE))) }
+}
+
+private struct Choice {
+    let config: RunnerConfig
+    let settings: ProcessSettings
+    /// What tells this runner's containers from those of others.
+    let owner: String
+
+    /// Where programs of the system lie.
+    private static let programFolders = ["/usr/local/bin", "/usr/bin", "/bin"]
+    private static let sockets = ["/run/podman/podman.sock", "/run/docker.sock"]
+
+    private var bwrap: String? {
+        Self.programFolders.map { "\($0)/bwrap" }.first { access($0, X_OK) == 0 }
+    }
+
+    /// Those that are set up, or found on this machine and answer.
+    func found() async throws -> [any Executor] {
+        var found: [any Executor] = [try executor(.process)]
+        if bwrap != nil { found.append(try executor(.sandbox)) }
+        if let socket = config.podman_socket {
+            found.append(podman(socket))
+        } else {
+            for socket in Self.sockets where FileManager.default.fileExists(atPath: socket) {
+                let executor = podman(socket)
+                guard await executor.answers() else { continue }
+                found.append(executor)
+                break
+            }
+        }
+        if config.slurm_url != nil { found.append(try executor(.slurm)) }
+        if config.ray_url != nil { found.append(try executor(.ray)) }
+        return found
+    }
+
+    private func podman(_ socket: String) -> PodmanExecutor { PodmanExecutor(socket: socket, owner: owner) }
+
+    private static func unset(_ kind: ExecutorKind, _ flag: String) -> Problem {
+        Problem(
+            "runner.executor", status: 422, "the \(kind.rawValue) executor is not set up",
+            hint: "Say where it is with \(flag).")
+    }
+
+    func executor(_ kind: ExecutorKind) throws -> any Executor {
+        switch kind {
+        case .process: return try ProcessExecutor(settings)
+        case .sandbox:
+            guard let bwrap else {
+                throw Problem(
+                    "runner.sandbox", status: 422, "there is no bwrap on this machine",
+                    hint: "Install bubblewrap: apt-get install bubblewrap")
+            }
+            return try ProcessExecutor(settings, sandbox: Sandbox(program: bwrap, readable: config.sandbox_read))
+        case .podman:
+            let usual = Self.sockets.first { FileManager.default.fileExists(atPath: $0) }
+            guard let socket = config.podman_socket ?? usual else { throw Self.unset(kind, "--podman-socket") }
+            return podman(socket)
+        case .slurm:
+            guard let url = config.slurm_url, let token = config.slurm_token_file else {
+                throw Self.unset(kind, "--slurm-url and --slurm-token-file")
+            }
+            return BatchExecutor.slurm(
+                url: url, user: config.slurm_user, tokenFile: token, folder: "\(settings.folder)/slurm")
+        case .ray:
+            guard let url = config.ray_url else { throw Self.unset(kind, "--ray-url") }
+            return BatchExecutor.ray(url: url, folder: "\(settings.folder)/ray")
+        }
+    }
 }

@@ -99,7 +99,8 @@ enum Rooms {
             name: name, folder: place, capacity: config.run_capacity, labels: labels + config.runner.labels,
             datasets: config.datasets ?? folder.file("datasets"), vagus: executable, xgboost: xgboost(config),
             environment: environment, version: vagusVersion)
-        settings.executors = try ExecutorChoice.make(config.runner, runner: name, folder: place, root: folder.path)
+        settings.executors = try await ExecutorChoice.make(
+            config.runner, runner: name, folder: place, root: folder.path)
         settings.cpu = config.runner.cpu?.cpus ?? ExecutorChoice.processors
         settings.memory = config.runner.memory?.bytes ?? ExecutorChoice.memory
         try await RunnerAgent(client: client, settings: settings, logger: logger).run()

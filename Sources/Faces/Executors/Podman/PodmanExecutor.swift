@@ -63,7 +63,7 @@ package final class PodmanExecutor: Executor {
     private func runContainer(
         _ order: ExecutionOrder, _ output: @escaping @Sendable ([UInt8]) async throws -> Void
     ) async throws -> ExecutionResult {
-        let name = Self.name(order.id)
+        let name = ExecutionName.safe(order.id)
         guard let container = order.container else {
             throw ExecutionFailure(.invalid, "podman needs a container", hint: "Name an image: `container: IMAGE`.")
         }
@@ -73,9 +73,9 @@ package final class PodmanExecutor: Executor {
         }
         var network: String?
         if order.isJoined {
-            network = Self.name(order.job)
+            network = ExecutionName.safe(order.job)
             try await engine.makeNetwork(
-                Self.name(order.job), isInternal: !order.network, labels: Label.all(order.job, of: owner))
+                ExecutionName.safe(order.job), isInternal: !order.network, labels: Label.all(order.job, of: owner))
         }
         let spec = ContainerOrder(order, container, network: network, processes: processes)
         try await engine.create(name, spec.json(labels: Label.all(order.job, of: owner)))
@@ -158,7 +158,7 @@ package final class PodmanExecutor: Executor {
     private func runInside(
         _ place: String, _ order: ExecutionOrder, _ output: @escaping @Sendable ([UInt8]) async throws -> Void
     ) async throws -> ExecutionResult {
-        let (engine, time, name) = (engine, time, Self.name(place))
+        let (engine, time, name) = (engine, time, ExecutionName.safe(place))
         return try await withThrowingTaskGroup(of: ExecutionResult.self) { group in
             group.addTask {
                 ExecutionResult(.exited(try await engine.execute(order.command, in: name, output: output)))
@@ -172,13 +172,6 @@ package final class PodmanExecutor: Executor {
             defer { group.cancelAll() }
             return try await group.next() ?? ExecutionResult(.lost)
         }
-    }
-
-    // MARK: - Names
-
-    /// What may name a container: letters, digits, ".", "_" and "-".
-    static func name(_ id: String) -> String {
-        "vagus." + String(id.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") ? $0 : "." })
     }
 
     /// `UID` or `UID:GID`; nil for names, which only the image knows.
