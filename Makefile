@@ -4,7 +4,7 @@ SHELL := /bin/bash
 SWIFT := swift
 T ?=
 
-.PHONY: all demo test check fix generate dev setup clean
+.PHONY: all demo test test-ray check fix generate dev setup clean
 
 all: ## Builds the binary .build/debug/vagus
 	@echo "++ building (the first build compiles all dependencies: 5 to 10 minutes on two cores)"
@@ -22,6 +22,12 @@ ifeq ($(T),)
 else
 	VAGUS_ROOM=$(T) $(SWIFT) test
 endif
+
+test-ray: ## Holds the executors' contract against a real Ray; installs 382 MB, so CI leaves it out
+	$(SWIFT) build -c debug --build-tests
+	mkdir -p .ray && scripts/setup-ray .ray > .ray/variables
+	@set -a; . .ray/variables; nsenter --net=$$VAGUS_TEST_RAY_NETWORK $(SWIFT) test --skip-build --filter RayExecutorTests; \
+	status=$$?; scripts/setup-ray .ray stop; exit $$status
 
 check: ## Formatting and lint, before each commit
 	@echo "++ swift format lint"

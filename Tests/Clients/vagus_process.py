@@ -14,9 +14,13 @@ BINARY = os.path.join(ROOT, ".build", "debug", "vagus")
 
 
 class Vagus:
-    """One `vagus dev` and the commands that speak to it."""
+    """One `vagus dev` and the commands that speak to it.
 
-    def __init__(self):
+    `arguments` go to `vagus dev`; `prefix` goes before all commands, such as one that enters a network namespace.
+    """
+
+    def __init__(self, arguments=(), prefix=()):
+        self.arguments, self.prefix = list(arguments), list(prefix)
         self.folder = tempfile.mkdtemp(prefix="vagus-test-")
         self.data = os.path.join(self.folder, "data")
         self.process = None
@@ -37,7 +41,8 @@ class Vagus:
         self.log_path = os.path.join(self.folder, "vagus.log")
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(
-                [BINARY, "dev", "--data", self.data, "--listen", "127.0.0.1:0", "--proxy-listen", "127.0.0.1:0"],
+                [*self.prefix, BINARY, "dev", "--data", self.data, "--listen", "127.0.0.1:0", "--proxy-listen",
+                 "127.0.0.1:0", *self.arguments],
                 stdout=log, stderr=subprocess.STDOUT)
         def told():
             text = open(self.log_path).read()
@@ -62,7 +67,7 @@ class Vagus:
     def run(self, *arguments, input=None, check=True):
         """A command of the client; returns the finished process."""
         done = subprocess.run(
-            [BINARY, *arguments], input=input, capture_output=True, text=True, timeout=120,
+            [*self.prefix, BINARY, *arguments], input=input, capture_output=True, text=True, timeout=120,
             env={**os.environ, "VAGUS_SERVER": self.url})
         if check and done.returncode != 0:
             raise AssertionError(f"vagus {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
