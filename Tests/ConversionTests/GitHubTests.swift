@@ -112,7 +112,7 @@ import Testing
         #expect(it.steps("changes")[1]["shell"] == "python")
         #expect(it.steps("changes")[1]["run"]?.string?.contains("os.environ[\"VAGUS_OUTPUT\"]") == true)
         #expect(it.steps("changes")[0] == ["checkout": ["path": "src", "repository": "mono"]])
-        #expect(it.steps("each")[2]["if"] == "always() && base_ref == 'refs/heads/main' && job.status == 'failed'")
+        #expect(it.steps("each")[2]["if"] == "always() && base_ref == 'refs/heads/main' && job.status == 'failure'")
         #expect(it.steps("each")[2]["run"]?.string?.contains("$VAGUS_SUMMARY") == true)
         #expect(it.steps("done")[0]["run"] == "test '${{ contains(needs.*.result, 'failed') }}' = false")
     }

@@ -69,9 +69,7 @@ struct GitHubWords {
     /// How things stand is called otherwise here.
     private static func literal(_ text: String, _ paths: [[String]]) -> String {
         func reads(_ path: [String]) -> Bool { paths.contains { $0 == path } }
-        let tellsResult = paths.contains { path in
-            ["result", "outcome", "conclusion"].contains(path.last ?? "") || path == ["job", "status"]
-        }
+        let tellsResult = paths.contains { ["result", "outcome", "conclusion"].contains($0.last ?? "") }
         if tellsResult, let word = ["success": "succeeded", "failure": "failed"][text] { return word }
         if reads(["github", "event_name"]), let cause = causes[text] { return cause }
         if reads(["github", "base_ref"]), !text.isEmpty, !text.hasPrefix("refs/") { return "refs/heads/\(text)" }
