@@ -42,6 +42,10 @@ package struct ConversionNote: Sendable, Equatable {
     package var line: Int?
     package var reason: String
 
+    package init(kind: Kind, path: [String], line: Int?, reason: String) {
+        (self.kind, self.path, self.line, self.reason) = (kind, path, line, reason)
+    }
+
     package var description: String { "line \(line ?? 0): \(path.joined(separator: ".")): \(reason)" }
 }
 

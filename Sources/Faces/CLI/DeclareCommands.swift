@@ -218,10 +218,12 @@ struct WatchCommand: AsyncParsableCommand {
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain", abstract: "Tells what a kind or one of its fields is for.",
-        discussion: "Examples:\n  vagus explain service\n  vagus explain service.rollout.steps")
-    @Argument(help: "KIND or KIND.field.field") var path: String
+        discussion:
+            "Examples:\n  vagus explain service\n  vagus explain service.rollout.steps\n  vagus explain systems")
+    @Argument(help: "KIND, or KIND.field.field, or systems: what was asked for and where it is.") var path: String
 
     func run() throws {
+        if path == "systems" { return Terminal.out(Systems.text) }
         let parts = path.split(separator: ".").map(String.init)
         let kind = try Kinds.named(parts.first ?? "")
         Terminal.out(try Explanation.text(kind, path: Array(parts.dropFirst())))

@@ -31,8 +31,8 @@ package struct Vagus: AsyncParsableCommand {
             CommandGroup(
                 name: "Run:",
                 subcommands: [
-                    RunCommand.self, RunsCommand.self, LogsCommand.self, CancelCommand.self, ArtifactsCommand.self,
-                    TriggersCommand.self, PullsCommand.self, StatusesCommand.self,
+                    RunCommand.self, RunsCommand.self, LogsCommand.self, CancelCommand.self, ShellCommand.self,
+                    ArtifactsCommand.self, TriggersCommand.self, PullsCommand.self, StatusesCommand.self,
                 ]),
             CommandGroup(
                 name: "Deliver:",

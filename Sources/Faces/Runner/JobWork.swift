@@ -58,7 +58,8 @@ struct JobWork: Sendable {
                 return try await heed(&group, output)
             }
             if let result { try await report(result) }
-            folder.remove()
+            // A failed job's workspace stays for `vagus shell`, until the sweep.
+            if result?.status != .failed { folder.remove() }
         } catch is CancellationError {
             try await handBack()
             throw CancellationError()

@@ -40,6 +40,8 @@ struct StepWork: Sendable {
 
     mutating func run() async throws {
         let place = try folder.makeStep(order.index, keeping: shared.survives(lease.execution))
+        let secrets = (lease.json["secrets"]?.object ?? [:]).compactMap { $0.value.string }
+        try StepMemory.keep(environment, hiding: secrets, in: place)
         switch order.verb {
         case "run": try await shell(in: place)
         case "checkout": try await checkout()
