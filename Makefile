@@ -4,7 +4,7 @@ SHELL := /bin/bash
 SWIFT := swift
 T ?=
 
-.PHONY: all demo test test-ray check fix generate dev setup clean
+.PHONY: all demo test test-ray bench check fix generate dev setup clean
 
 all: ## Builds the binary .build/debug/vagus
 	@echo "++ building (the first build compiles all dependencies: 5 to 10 minutes on two cores)"
@@ -29,6 +29,10 @@ test-ray: ## Holds the executors' contract against a real Ray; installs 382 MB, 
 	@set -a; . .ray/variables; nsenter --net=$$VAGUS_TEST_RAY_NETWORK $(SWIFT) test --skip-build --filter RayExecutorTests; \
 	status=$$?; scripts/setup-ray .ray stop; exit $$status
 
+bench: ## Measures a release build beside other programs; see Benchmarks/README.md
+	Benchmarks/setup
+	Benchmarks/run
+
 check: ## Formatting and lint, before each commit
 	@echo "++ swift format lint"
 	@scripts/check
@@ -43,4 +47,4 @@ dev: all ## Server, runner and proxy in one
 	.build/debug/vagus dev --data ./demo-data
 
 clean:
-	rm -rf .build
+	rm -rf .build .build-release

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.parse
 
 import bench
 
@@ -30,8 +31,8 @@ class Fleet:
         told = bench.until(lambda: re.search(r"--token (\S+)", self.server.log.read_text()), 10, "the first token")[1]
         self.server.token = told
         answer = self.server.json("token", "redeem", "admin")
-        self.server.token = answer["secret"]
-        self.agent = self.server.json("token", "create", "runner", "--permission", "agent")["secret"]
+        self.server.token = answer["token"]
+        self.agent = self.server.json("token", "create", "runner", "--permission", "agent")["token"]
         self.start_runner()
         return self
 
@@ -56,16 +57,19 @@ class Fleet:
     # One kept-alive connection: a figure of a benchmark must not hold the start of a program.
 
     def call(self, method, path, body=None):
+        status, found = self.try_call(method, path, body)
+        if status >= 300:
+            sys.exit(f"{method} {path} answered {status}: {json.dumps(found)[:500]}")
+        return found
+
+    def try_call(self, method, path, body=None):
         if self.connection is None:
             host, port = self.server.url.removeprefix("http://").split(":")
             self.connection = http.client.HTTPConnection(host, int(port), timeout=60)
         self.connection.request(method, path, None if body is None else json.dumps(body), {
             "Content-Type": "application/json", "Authorization": f"Bearer {self.server.token}"})
         answer = self.connection.getresponse()
-        found = answer.read()
-        if answer.status >= 300:
-            sys.exit(f"{method} {path} answered {answer.status}: {found[:500]!r}")
-        return json.loads(found)
+        return answer.status, json.loads(answer.read())
 
     def start(self, pipeline):
         return self.call("POST", f"{PROJECT}/pipelines/{pipeline}/runs", {})
@@ -82,3 +86,25 @@ class Fleet:
                 return self.get_run(run)
             time.sleep(every)
         sys.exit(f"run {run} did not end in {seconds} s")
+
+    def log(self, run, job, offset=0, limit=262_144, wait=False):
+        query = urllib.parse.urlencode({"job": job, "offset": offset, "limit": limit, "wait": str(wait).lower()})
+        return self.call("GET", f"{PROJECT}/runs/{run}/log?{query}")
+
+    def line(self, run, job, number):
+        query = urllib.parse.urlencode({"job": job, "line": number, "lines": 1})
+        return self.call("GET", f"{PROJECT}/runs/{run}/log?{query}")
+
+    def follow(self, run, job, mark, seconds=30):
+        """The log up to the first piece that holds `mark`, and the time when that arrived."""
+        end, text, offset = time.monotonic() + seconds, "", 0
+        while time.monotonic() < end:
+            chunk = self.log(run, job, offset, wait=True)
+            seen = time.time()
+            text += chunk["text"]
+            offset = chunk["next_offset"]
+            if mark in text:
+                return text, seen
+            if chunk["ended"]:
+                break
+        sys.exit(f"the log of {run} never told {mark!r}: {text[:500]}")

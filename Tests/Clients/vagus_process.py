@@ -10,7 +10,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BINARY = os.path.join(ROOT, ".build", "debug", "vagus")
+# A build of its own for all tests, or the one that was named: figures are taken of a release build.
+BINARY = os.environ.get("VAGUS_BINARY", os.path.join(ROOT, ".build", "debug", "vagus"))
 
 
 class Vagus:
