@@ -32,6 +32,8 @@ public enum Operations {
         Runs.log.erased,
         Runners.hello.erased, Runners.lease.erased, Runners.renew.erased, Runners.append.erased,
         Runners.stepStarted.erased, Runners.stepFinished.erased, Runners.jobFinished.erased, Runners.list.erased,
+        Runners.testCases.erased, Runners.absent.erased, Runners.drain.erased,
+        Caches.find.erased, Caches.save.erased, Caches.list.erased, Caches.delete.erased, Storage.sweep.erased,
         Services.status.erased, Services.list.erased, Services.deploy.erased, Services.promote.erased,
         Services.abort.erased, Services.undo.erased, Services.traffic.erased,
         Proxies.table.erased, Proxies.report.erased, Dora.get.erased,

@@ -15,6 +15,8 @@ package protocol Domain: Sendable {
     func admit(_ resource: Resource, in change: Change) throws
     /// A chance to refuse a removal.
     func release(_ resource: Resource, in change: Change) throws
+    /// Texts of this room's rows in which digests of blobs stand; what none of them names is swept away.
+    func namesOfContent(in sql: Connection) throws -> [String]
 }
 
 extension Domain {
@@ -22,6 +24,7 @@ extension Domain {
     package var loops: [any RunnableLoop] { [] }
     package func admit(_ resource: Resource, in change: Change) throws {}
     package func release(_ resource: Resource, in change: Change) throws {}
+    package func namesOfContent(in sql: Connection) throws -> [String] { [] }
 }
 
 /// What every domain is handed.

@@ -23,6 +23,10 @@ final class FakeServer: ServerDoor {
         var absences = 0
         var calls = 0
         var uploads = 0
+        var cases: [TestCase] = []
+        /// Caches by key, oldest first.
+        var caches: [CacheEntry] = []
+        var isDraining = false
     }
     let state = Mutex(State())
     let news = Bell()
@@ -72,10 +76,31 @@ final class FakeServer: ServerDoor {
         routes.on(Runners.lease) { _, _ in
             var outcome = LeaseOutcome()
             outcome.lease = self.state.withLock { $0.waiting.isEmpty ? nil : $0.waiting.removeFirst() }
-            if outcome.lease == nil { try await SystemTime().sleep(for: .milliseconds(20)) }
+            if outcome.lease == nil, !self.state.withLock({ $0.isDraining }) { try await SystemTime().sleep(for: .milliseconds(20)) }
             return outcome
         }
         routes.on(Runners.renew) { _, _ in self.leaseState }
+        routes.on(Runners.drain) { _, _ in
+            self.state.withLock { $0.isDraining = true }
+            return Nothing()
+        }
+        routes.on(Runners.absent) { input, _ in
+            let digests = input.digests.compactMap { Digest($0) }
+            return DigestList(try await self.blobs.absent(digests).map(\.text))
+        }
+        routes.on(Runners.testCases) { input, _ in
+            self.state.withLock { $0.cases += input.cases }
+            return self.leaseState
+        }
+        routes.on(Caches.find) { input, _ in self.find(input) }
+        routes.on(Caches.save) { input, _ in
+            var found = CacheFound()
+            var entry = CacheEntry()
+            (entry.key, entry.digest) = (input.key, input.digest)
+            found.entry = entry
+            self.state.withLock { $0.caches.append(entry) }
+            return found
+        }
         routes.on(Runners.append) { input, _ in self.append(input) }
         routes.on(Runners.stepStarted) { input, _ in
             self.state.withLock { $0.started.append(input.step.index) }
@@ -90,6 +115,18 @@ final class FakeServer: ServerDoor {
             self.news.ring()
             return self.leaseState
         }
+    }
+
+    private func find(_ input: CacheQuery) -> CacheFound {
+        var found = CacheFound()
+        state.withLock { state in
+            found.entry = state.caches.first { $0.key == input.key }
+            found.is_exact = found.entry != nil
+            found.entry =
+                found.entry
+                ?? state.caches.last { entry in input.restore.contains { entry.key.hasPrefix($0) } }
+        }
+        return found
     }
 
     private var leaseState: LeaseState {
@@ -145,14 +182,18 @@ final class FakeServer: ServerDoor {
         return lease
     }
 
-    func agent(vagus: String = "/bin/false", executors: [any Executor] = []) -> RunnerAgent {
+    func agent(
+        vagus: String = "/bin/false", executors: [any Executor] = [], drain: DrainSignal = DrainSignal(),
+        edit: (inout RunnerSettings) -> Void = { _ in }
+    ) -> RunnerAgent {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         var settings = RunnerSettings(
             name: "one", folder: "\(folder)/runner", datasets: "\(folder)/datasets", vagus: vagus,
             environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder])
         settings.executors = executors
-        return RunnerAgent(door: self, settings: settings, logger: logger, time: SystemTime())
+        edit(&settings)
+        return RunnerAgent(door: self, settings: settings, logger: logger, time: SystemTime(), drain: drain)
     }
 
     /// Lets an agent work until the condition holds, then stops it.

@@ -10,10 +10,10 @@ import Testing
 @Suite struct PartsTests {
     @Test func `outputs are lines of key and value, or blocks`() throws {
         let text = "a=1\n\nlong<<END\nx\ny=z\nEND\nb=c=d\r\n"
-        #expect(try StepOutputs.parse(text) == ["a": "1", "long": "x\ny=z", "b": "c=d"])
-        #expect(throws: Problem.self) { try StepOutputs.parse("no sign here") }
-        #expect(throws: Problem.self) { try StepOutputs.parse("bad key=1") }
-        #expect(throws: Problem.self) { try StepOutputs.parse("open<<END\nx") }
+        #expect(try KeyValues.parse(text) == ["a": "1", "long": "x\ny=z", "b": "c=d"])
+        #expect(throws: Problem.self) { try KeyValues.parse("no sign here") }
+        #expect(throws: Problem.self) { try KeyValues.parse("bad key=1") }
+        #expect(throws: Problem.self) { try KeyValues.parse("open<<END\nx") }
     }
 
     @Test func `one verdict a test case, the worst of what it says`() throws {
@@ -25,10 +25,13 @@ import Testing
             <testcase name="bad"><failure><![CDATA[</testcase><testcase>]]></failure></testcase>
             </testsuite></testsuites>
             """
-        let sum = try JUnitReader.parse(Array(xml.utf8))
+        let found = try JUnitReader.parse(Array(xml.utf8))
+        let sum = found.summary
         #expect(sum.tests == 4 && sum.failures == 1 && sum.errors == 1 && sum.skipped == 1)
         #expect(sum.failed_names == ["both", "bad"])
-        let claimed = try JUnitReader.parse(Array("<testsuite tests=\"3\" failures=\"1\" skipped=\"1\"/>".utf8))
+        #expect(found.cases.map(\.verdict) == [.passed, .broken, .skipped, .failed])
+        #expect(found.cases.map(\.message) == [nil, "boom", nil, "</testcase><testcase>"])
+        let claimed = try JUnitReader.parse(Array("<testsuite tests=\"3\" failures=\"1\" skipped=\"1\"/>".utf8)).summary
         #expect(claimed.tests == 3 && claimed.failures == 1 && claimed.skipped == 1)
     }
 

@@ -87,7 +87,7 @@ public struct StageSpec: Manifest {
 
     public init() {}
     public static var choices: [String] {
-        ["jobs", "uses"] + StepVerbs.names.filter { $0 != "run" && $0 != "checkout" }
+        ["jobs", "uses"] + StepVerbs.names.filter { !StepVerbs.withinJobs.contains($0) }
     }
     public static let fields: [Field<Self>] =
         [
@@ -105,7 +105,7 @@ public struct StageSpec: Manifest {
             .optional("max_parallel", \.max_parallel, "How many of its jobs work at once.", in: 1...1000),
             .optional("concurrency", \.concurrency, "How many stages of a group work at once, over all runs."),
             .optional("retry", \.retry, "When its jobs are tried again; a job's own word counts more."),
-        ] + StepVerbs.fields(\StageSpec.step, skipping: ["run", "checkout"])
+        ] + StepVerbs.fields(\StageSpec.step, skipping: StepVerbs.withinJobs)
 
     /// The stage's jobs, a lone verb being one job named after the stage.
     public var allJobs: Ordered<JobSpec> {
@@ -137,6 +137,8 @@ public struct JobSpec: Manifest {
     public var secrets: [String] = []
     public var container: ContainerSpec?
     public var services: Ordered<SidecarSpec> = [:]
+    public var cache: [CacheSpec] = []
+    public var workspace = WorkspaceSpec()
 
     public init() {}
     public static func check(_ value: Self) -> [ManifestError] { ExecutionChecks.check(value) }
@@ -163,6 +165,8 @@ public struct JobSpec: Manifest {
         .optional("secrets", \.secrets, "Secrets that its steps may read."),
         .optional("container", \.container, "Image that its steps run in."),
         .optional("services", \.services, "Programs that run beside its steps, such as a database."),
+        .optional("cache", \.cache, "Folders that later runs begin with."),
+        .optional("workspace", \.workspace, "What becomes of its files when it has ended."),
     ]
 }
 
@@ -182,20 +186,14 @@ public struct RetrySpec: Manifest {
     ]
 }
 
-public struct ArtifactSpec: Manifest {
-    public var name = ""
-    public var paths: [String] = []
-    public init() {}
-    public static let fields: [Field<Self>] = [
-        .required("name", \.name, "Name; later stages write `stage.name`."),
-        .required("paths", \.paths, "Files and folders of the workspace, with * and ** as wildcards."),
-    ]
-}
-
 public struct ReportsSpec: Manifest {
     public var junit: String?
+    public var coverage: String?
     public init() {}
-    public static let fields: [Field<Self>] = [.optional("junit", \.junit, "JUnit XML file written by the steps.")]
+    public static let fields: [Field<Self>] = [
+        .optional("junit", \.junit, "JUnit XML files written by the steps: a path, with * and ** as wildcards."),
+        .optional("coverage", \.coverage, "Coverage report written by the steps: Cobertura or JaCoCo XML, or lcov."),
+    ]
 }
 
 public struct PipelineStatus: Manifest {

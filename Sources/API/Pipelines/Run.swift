@@ -69,6 +69,10 @@ public struct Job: Manifest {
     /// Values of its cell.
     public var matrix: Ordered<JSONValue> = [:]
     public var attempts: [JobAttempt] = []
+    public var coverage: Coverage?
+    public var annotations: [Annotation] = []
+    /// Folder on its runner that was kept when it ended.
+    public var workspace: String?
     public init() {}
     /// "stage/name": unique in the run.
     public var key: String { "\(stage)/\(name)" }
@@ -89,6 +93,9 @@ public struct Job: Manifest {
         .optional("title", \.title, "What to call it, for a cell of a matrix."),
         .optional("matrix", \.matrix, "Values of its cell."),
         .optional("attempts", \.attempts, "Its tries, when there were several."),
+        .optional("coverage", \.coverage, "What its coverage report said."),
+        .optional("annotations", \.annotations, "Errors, warnings and notices that its steps have told."),
+        .optional("workspace", \.workspace, "Folder that its runner has kept, until that makes room."),
     ]
 }
 
@@ -108,6 +115,10 @@ public struct Step: Manifest {
     public var metrics: Ordered<Double> = [:]
     /// What the verb found: expectations, gates, rounds. Free JSON, shown by the UI.
     public var report: JSONValue?
+    /// What it wrote to $VAGUS_SUMMARY: Markdown.
+    public var summary: String?
+    /// How it counts, where that is not how it stands: a failure under `continue_on_error` counts as success.
+    public var conclusion: RunStatus?
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("index", \.index, "Position in its job, from 0."),
@@ -123,6 +134,8 @@ public struct Step: Manifest {
         .optional("outputs", \.outputs, "Values it set."),
         .optional("metrics", \.metrics, "Numbers it measured."),
         .optional("report", \.report, "What its verb found."),
+        .optional("summary", \.summary, "What it has to say, in Markdown."),
+        .optional("conclusion", \.conclusion, "How it counts, where that differs from how it stands."),
     ]
 }
 
@@ -138,6 +151,7 @@ public struct Artifact: Manifest {
     public var form = Form.file
     public var file_name = ""
     public var created_at = Timestamp.zero
+    public var expires_at: Timestamp?
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("run", \.run, "Run that made it."),
@@ -149,6 +163,7 @@ public struct Artifact: Manifest {
         .told("form", \.form, "A file, or a tree: a list of files, each a blob."),
         .told("file_name", \.file_name, "What to call it on disk."),
         .told("created_at", \.created_at, "When it was made."),
+        .optional("expires_at", \.expires_at, "When it is forgotten; absent: never."),
     ]
 }
 

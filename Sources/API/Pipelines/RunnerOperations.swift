@@ -22,6 +22,17 @@ public enum Runners {
         "Tells a step's outcome and artifacts.")
     public static let jobFinished = Operation<JobReport, LeaseState>(
         "runners.job-finished", .post, "/api/v1/leases/{run}/job-finished", needs: .agent, "Gives a job back, ended.")
+    /// Test cases of a job's reports, in pieces, before the job is given back.
+    public static let testCases = Operation<TestCasesInput, LeaseState>(
+        "runners.test-cases", .post, "/api/v1/leases/{run}/test-cases", needs: .agent,
+        "Tells the test cases of a job's reports.")
+    /// Which of these blobs the server lacks; what it has it will not forget within a day.
+    public static let absent = Operation<DigestList, DigestList>(
+        "runners.absent-blobs", .post, "/api/v1/runners/absent-blobs", needs: .agent,
+        "Tells which blobs are yet to be sent.")
+    /// No more jobs for this runner: it finishes those that it has, and ends.
+    public static let drain = Operation<LeaseInput, Nothing>(
+        "runners.drain", .post, "/api/v1/runners/{name}/drain", needs: .agent, "Takes a runner out of service.")
     public static let list = Operation<Nothing, ItemList<RunnerInfo>>(
         "runners.list", .get, "/api/v1/runners", needs: .read, "Lists runners.")
 }
@@ -70,6 +81,7 @@ public struct RunnerInfo: Manifest {
     public var executors: [ExecutorKind] = []
     public var cpu: CPUAmount?
     public var memory: ByteSize?
+    public var is_draining = false
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("name", \.name, "Its name."),
@@ -81,6 +93,7 @@ public struct RunnerInfo: Manifest {
         .told("executors", \.executors, "What it can execute steps with."),
         .optional("cpu", \.cpu, "Processors it gives to jobs."),
         .optional("memory", \.memory, "Memory it gives to jobs."),
+        .optional("is_draining", \.is_draining, "It finishes the jobs that it has and takes no more."),
     ]
 }
 
@@ -118,6 +131,8 @@ public struct Lease: Manifest {
     public var execution = ExecutionSpec()
     /// How often the job was tried again after a failure; a lost runner does not count.
     public var retry = 0
+    public var cache: [CacheSpec] = []
+    public var workspace = WorkspaceSpec()
     /// Secret that reads the run's project over git and dies with the lease.
     public var token: String?
     public init() {}
@@ -142,6 +157,8 @@ public struct Lease: Manifest {
         .optional("execution", \.execution, "What executes the steps, and within which bounds."),
         .optional("retry", \.retry, "How often it was tried again after a failure."),
         .optional("token", \.token, "Secret that reads the run's project over git and dies with the lease."),
+        .optional("cache", \.cache, "Folders to begin with, and to keep for later runs."),
+        .optional("workspace", \.workspace, "What becomes of its files."),
     ]
 }
 
@@ -169,6 +186,11 @@ public struct StepOrder: Manifest {
     /// Values of the server's contexts that `if` and what was left of expressions read.
     public var context: Ordered<JSONValue> = [:]
     public var repository_name: String?
+    public var shell = StepShell.bash
+    public var working_directory: String?
+    public var retry = StepRetrySpec()
+    /// Names of variables that the step itself sets.
+    public var own_variables: [String] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("index", \.index, "Position in the job."),
@@ -187,6 +209,10 @@ public struct StepOrder: Manifest {
         .optional("commit", \.commit, "Commit to check out."),
         .optional("context", \.context, "Values that its expressions read."),
         .optional("repository_name", \.repository_name, "Name of that repository in the project."),
+        .optional("shell", \.shell, "What reads the script."),
+        .optional("working_directory", \.working_directory, "Folder of the workspace in which it begins."),
+        .optional("retry", \.retry, "When it is tried again."),
+        .optional("own_variables", \.own_variables, "Names of variables that the step itself sets."),
     ]
 }
 
@@ -240,12 +266,14 @@ public struct StepReport: Manifest {
     public var epoch = 0
     public var step = Step()
     public var artifacts: [Artifact] = []
+    public var annotations: [Annotation] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
         .required("epoch", \.epoch, "Epoch of the lease."),
         .required("step", \.step, "The step as it stands."),
         .optional("artifacts", \.artifacts, "What it left behind."),
+        .optional("annotations", \.annotations, "Errors, warnings and notices that it has told."),
     ]
 }
 
@@ -260,6 +288,8 @@ public struct JobReport: Manifest {
     public var outputs: Ordered<JSONValue> = [:]
     public var artifacts: [Artifact] = []
     public var tests: TestSummary?
+    public var coverage: Coverage?
+    public var workspace: String?
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
@@ -270,6 +300,8 @@ public struct JobReport: Manifest {
         .optional("outputs", \.outputs, "Values for later stages."),
         .optional("artifacts", \.artifacts, "Files to keep."),
         .optional("tests", \.tests, "What the JUnit report said."),
+        .optional("coverage", \.coverage, "What the coverage report said."),
+        .optional("workspace", \.workspace, "Folder that was kept."),
     ]
 }
 

@@ -8,9 +8,14 @@ public struct StepSpec: Manifest {
     public var timeout: TimeSpan?
     public var variables: Ordered<String> = [:]
     public var continue_on_error = false
+    public var shell = StepShell.bash
+    public var working_directory: String?
+    public var env: Ordered<String> = [:]
+    public var retry = StepRetrySpec()
 
     public var run: String?
     public var checkout: CheckoutSpec?
+    public var fetch: FetchSpec?
     public var ingest: IngestSpec?
     public var validate: ValidateSpec?
     public var transform: TransformSpec?
@@ -30,16 +35,29 @@ public struct StepSpec: Manifest {
             .optional("timeout", \.timeout, "Longest time; its whole process tree is then ended."),
             .optional("variables", \.variables, "Environment variables."),
             .optional("continue_on_error", \.continue_on_error, "Its failure does not fail the job."),
+            .optional("shell", \.shell, "What reads the script of `run`."),
+            .optional("working_directory", \.working_directory, "Folder of the workspace in which `run` begins."),
+            .optional("env", \.env, "Another name for `variables`; where both name one, this counts."),
+            .optional("retry", \.retry, "When the step is tried again, whatever its verb."),
         ] + StepVerbs.fields(\StepSpec.self, skipping: [])
+
+    public static func check(_ value: Self) -> [ManifestError] {
+        if let folder = value.working_directory, !isInsideWorkspace(folder) {
+            return [.outside(folder, at: ["working_directory"])]
+        }
+        return []
+    }
 }
 
 /// The verbs a step may have; the one list.
 public enum StepVerbs {
     public static let names = [
-        "run", "checkout", "ingest", "validate", "transform", "train", "evaluate", "register", "deploy", "watch",
+        "run", "checkout", "fetch", "ingest", "validate", "transform", "train", "evaluate", "register", "deploy", "watch",
     ]
     /// Verbs that the server carries out itself, through operations; the others go to a runner.
     public static let serverSide: Set<String> = ["register", "deploy", "watch"]
+    /// Verbs that make sense only among other steps, never as a stage of their own.
+    public static let withinJobs: Set<String> = ["run", "checkout", "fetch"]
     /// Verbs that a runner hands to `vagus work`, a process of its own.
     public static let workers: Set<String> = ["ingest", "validate", "transform", "train", "evaluate"]
 
@@ -56,8 +74,9 @@ public enum StepVerbs {
             return .optional(name, sendable, help)
         }
         let all: [Field<Root>] = [
-            field("run", \.run, "Shell script, run by bash with -euo pipefail."),
-            field("checkout", \.checkout, "Puts the run's commit into the workspace."),
+            field("run", \.run, "Script, run by bash with -euo pipefail, or by what `shell` says."),
+            field("checkout", \.checkout, "Puts the run's commit, or another, into the workspace."),
+            field("fetch", \.fetch, "Puts an artifact of an earlier stage into the workspace."),
             field("ingest", \.ingest, "Reads a dataset; outputs `rows`."),
             field(
                 "validate", \.validate, "Holds rows against the dataset's expectations; outputs `rows`, `quarantine`."),
@@ -100,6 +119,7 @@ extension StepSpec {
         if let evaluate { return [("model", evaluate.model), ("data", evaluate.data)] }
         if let register { return [("model", register.from)] }
         if let artifact = deploy?.artifact { return [("artifact", artifact)] }
+        if let fetch { return [("artifact", fetch.artifact)] }
         return []
     }
 
@@ -123,13 +143,125 @@ extension StepSpec {
     }
 }
 
-public struct CheckoutSpec: Manifest {
-    public var depth = 1
+/// What reads the script of a `run` step.
+public enum StepShell: String, WireEnum { case bash, sh, python }
+
+/// When a step is tried again within its job.
+public struct StepRetrySpec: Manifest {
+    public enum Cause: String, WireEnum { case failure, timeout, exit_codes }
+    public var max = 0
+    public var delay = TimeSpan.seconds(0)
+    public var `for`: [Cause] = [.failure, .timeout]
+    public var exit_codes: [Int] = []
     public init() {}
     public static let fields: [Field<Self>] = [
-        .optional("depth", \.depth, "How many commits of history; 0 for all.", in: 0...1_000_000)
+        .optional("max", \.max, "How often it is tried again.", in: 0...10),
+        .optional("delay", \.delay, "How long to wait before each further try."),
+        .optional(
+            "for", \.for, "Causes for which it is tried again: any failure, its time limit, or one of `exit_codes`."),
+        .optional("exit_codes", \.exit_codes, "Exit codes that `for: [exit_codes]` means."),
+    ]
+    /// `retry: 2`.
+    public static func shorthand(_ json: JSONValue) -> Self? {
+        guard let count = json.int, (0...10).contains(count) else { return nil }
+        var spec = Self()
+        spec.max = count
+        return spec
+    }
+    public static func check(_ value: Self) -> [ManifestError] {
+        guard value.for.contains(.exit_codes) == value.exit_codes.isEmpty else { return [] }
+        return [
+            ManifestError(
+                at: [value.exit_codes.isEmpty ? "for" : "exit_codes"],
+                message: "\"for: [exit_codes]\" and \"exit_codes\" are written together, or not at all",
+                hint: "Write both: for: [exit_codes], exit_codes: [75].")
+        ]
+    }
+}
+
+public struct CheckoutSpec: Manifest {
+    public var depth = 1
+    public var repository: String?
+    public var ref: String?
+    public var path: String?
+    public var submodules = Submodules.no
+    public var lfs = false
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("depth", \.depth, "How many commits of history; 0 for all.", in: 0...1_000_000),
+        .optional("repository", \.repository, "Another repository of the project; absent: the run's own."),
+        .optional(
+            "ref", \.ref, "Branch, tag or commit; absent: the run's commit, or the default branch of another repository."
+        ),
+        .optional("path", \.path, "Folder of the workspace to put it into; absent: the workspace itself."),
+        .optional("submodules", \.submodules, "true, or \"recursive\" for those of submodules too."),
+        .optional("lfs", \.lfs, "Fetches the files that Git LFS keeps; the runner must have git-lfs."),
     ]
     public static func shorthand(_ json: JSONValue) -> Self? { json == .bool(true) || json == .null ? Self() : nil }
+    public static func check(_ value: Self) -> [ManifestError] {
+        guard let path = value.path, !isInsideWorkspace(path) else { return [] }
+        return [.outside(path, at: ["path"])]
+    }
+
+    /// false, true or "recursive".
+    public enum Submodules: WireValue {
+        case no, direct, recursive
+        public static var schema: Schema {
+            var schema = Schema(type: "boolean")
+            schema.alternatives = [Schema(type: "boolean"), Schema(type: "string")]
+            return schema
+        }
+        public init(json: JSONValue, at path: [String]) throws(ManifestError) {
+            switch json {
+            case .bool(let isWanted): self = isWanted ? .direct : .no
+            case .string("recursive"): self = .recursive
+            default: throw .expected("true, false or \"recursive\"", at: path, found: json)
+            }
+        }
+        public var json: JSONValue {
+            switch self {
+            case .no: .bool(false)
+            case .direct: .bool(true)
+            case .recursive: .string("recursive")
+            }
+        }
+    }
+}
+
+/// An artifact of an earlier stage, put into the workspace.
+public struct FetchSpec: Manifest {
+    public var artifact = ""
+    public var to = "."
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("artifact", \.artifact, "What an earlier stage has left behind: `stage.name`."),
+        .optional("to", \.to, "Folder of the workspace to put it into."),
+    ]
+    /// `fetch: build.app`.
+    public static func shorthand(_ json: JSONValue) -> Self? {
+        guard let name = json.string else { return nil }
+        var spec = Self()
+        spec.artifact = name
+        return spec
+    }
+    public static func check(_ value: Self) -> [ManifestError] {
+        isInsideWorkspace(value.to) ? [] : [.outside(value.to, at: ["to"])]
+    }
+}
+
+/// Whether a path leads to the workspace or beneath it; one with an expression is looked at when that has its value.
+public func isInsideWorkspace(_ path: String) -> Bool {
+    path.contains("${{")
+        || !path.isEmpty && !path.hasPrefix("/") && !path.utf8.contains(0)
+            && !path.split(separator: "/").contains("..")
+}
+
+extension ManifestError {
+    /// A path that leads out of the workspace.
+    public static func outside(_ path: String, at place: [String]) -> ManifestError {
+        ManifestError(
+            at: place, message: "\"\(path)\" leads out of the workspace", hint: "Write a path beneath the workspace.")
+    }
 }
 
 public struct RegisterSpec: Manifest {

@@ -73,7 +73,7 @@ package struct BlobStore: Sendable {
             guard bytes.count < Files.pieceBytes else { return nil }
             let digest = Digest(of: bytes)
             var status = stat()
-            if lstat(self.path(of: digest), &status) == 0, Int(status.st_size) == bytes.count {
+            if lstat(self.path(of: digest), &status) == 0, Int(status.st_size) == bytes.count, try claimNow(digest) {
                 return (digest, Int64(bytes.count))
             }
             let writer = writer()

@@ -71,6 +71,37 @@ package struct Tree: Sendable, Codable, Equatable {
                     hint: "Pack fewer files, for instance without dependencies, or make an archive of them first.")
             }
         }
+        return try await keep(entries, of: folder, in: store)
+    }
+
+    /// Stores some files and links of a folder, given by their paths, with the folders that they lie in.
+    ///
+    /// - Throws: As for a whole folder.
+    package static func pack(
+        paths: [String], of folder: String, into store: BlobStore
+    ) async throws -> (digest: Digest, tree: Tree) {
+        var wanted = Set(paths)
+        for path in paths {
+            var parts = path.split(separator: "/")
+            while parts.count > 1 {
+                parts.removeLast()
+                guard wanted.insert(parts.joined(separator: "/")).inserted else { break }
+            }
+        }
+        guard wanted.count <= entryLimit else {
+            throw BlobError(
+                .tooLarge, "\"\(folder)\" holds more than \(entryLimit) paths",
+                hint: "Pack fewer files, for instance without dependencies, or make an archive of them first.")
+        }
+        let all = wanted
+        let entries = try await store.threads.run { try all.map { try entry($0, of: folder) } }
+        return try await keep(entries, of: folder, in: store)
+    }
+
+    private static func keep(
+        _ found: [Entry], of folder: String, in store: BlobStore
+    ) async throws -> (digest: Digest, tree: Tree) {
+        var entries = found
         for index in entries.indices where entries[index].kind == .file {
             let entry = entries[index]
             let (digest, size) = try await store.put(entry: "\(folder)/\(entry.path)")
@@ -93,24 +124,32 @@ package struct Tree: Sendable, Codable, Equatable {
                     .invalid, "a name in \"\(path)\" is not UTF-8",
                     hint: "Rename it: \(String(decoding: bytes, as: UTF8.self))")
             }
-            let below = path.isEmpty ? name : "\(path)/\(name)"
-            let status = try Files.status("\(root)/\(below)")
-            let mode = UInt32(status.st_mode & 0o777)
-            switch status.st_mode & S_IFMT {
-            case S_IFREG:
-                entries.append(Entry(path: below, kind: .file, mode: mode, digest: nil, size: nil, target: nil))
-            case S_IFDIR:
-                entries.append(Entry(path: below, kind: .folder, mode: mode, digest: nil, size: nil, target: nil))
-            case S_IFLNK:
-                let target = try readLink("\(root)/\(below)")
-                entries.append(Entry(path: below, kind: .link, mode: 0, digest: nil, size: nil, target: target))
-            default:
-                throw BlobError(
-                    .invalid, "\"\(below)\" is neither a file, a folder nor a link",
-                    hint: "Leave sockets, pipes and devices out.")
-            }
+            entries.append(try entry(path.isEmpty ? name : "\(path)/\(name)", of: root))
         }
         return entries
+    }
+
+    /// One path as it is; a file still without digest.
+    private static func entry(_ path: String, of root: String) throws(BlobError) -> Entry {
+        let status = try Files.status("\(root)/\(path)")
+        let mode = UInt32(status.st_mode & 0o777)
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: return Entry(path: path, kind: .file, mode: mode, digest: nil, size: nil, target: nil)
+        case S_IFDIR: return Entry(path: path, kind: .folder, mode: mode, digest: nil, size: nil, target: nil)
+        case S_IFLNK:
+            let target = try readLink("\(root)/\(path)")
+            return Entry(path: path, kind: .link, mode: 0, digest: nil, size: nil, target: target)
+        default:
+            throw BlobError(
+                .invalid, "\"\(path)\" is neither a file, a folder nor a link",
+                hint: "Leave sockets, pipes and devices out.")
+        }
+    }
+
+    /// Where a link at a path points; nil when that leads out of the folder, so that no tree may hold it.
+    package static func innerTarget(ofLink path: String, in root: String) -> String? {
+        guard let target = try? readLink("\(root)/\(path)") else { return nil }  // gone meanwhile: no link
+        return TreeCheck.staysInside(target, from: path) ? target : nil
     }
 
     private static func trimmed(_ folder: String) -> String {

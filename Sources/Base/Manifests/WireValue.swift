@@ -139,7 +139,7 @@ extension WireEnum {
 }
 
 extension ManifestError {
-    static func expected(_ what: String, at path: [String], found json: JSONValue) -> ManifestError {
+    public static func expected(_ what: String, at path: [String], found json: JSONValue) -> ManifestError {
         let text = json.text
         let shown = text.count > 40 ? String(text.prefix(40)) + "…" : text
         return ManifestError(

@@ -53,6 +53,7 @@ package struct DeliveryDomain: Domain {
     }
 
     package var migrations: [Migration] { Tables.migrations }
+    package func namesOfContent(in sql: Connection) throws -> [String] { try sql.workloadTexts() }
 
     package func routes(_ routes: inout Routes) {
         addRoutes(&routes, verbs, ProxyDesk(store: context.store, watch: watch))

@@ -318,3 +318,10 @@ struct CopyRow: Sendable, Equatable {
         try sql.run("DELETE FROM delivery_copy WHERE id = \(id.text)")
     }
 }
+
+extension Connection {
+    /// What every revision runs, as it is stored.
+    func workloadTexts() throws -> [String] {
+        try rows("SELECT workload FROM delivery_revision").map { try $0.get(0) }
+    }
+}

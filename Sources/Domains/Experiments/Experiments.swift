@@ -19,4 +19,5 @@ package struct ExperimentsDomain: Domain {
     }
 
     package var migrations: [Migration] { Tables.migrations }
+    package func namesOfContent(in sql: Connection) throws -> [String] { try sql.versionDigests() }
 }

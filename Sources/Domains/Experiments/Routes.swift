@@ -23,7 +23,7 @@ extension ExperimentsDomain {
         }
         routes.on(Models.register) { input, call in
             // The content first: a version never points at what is not there.
-            guard let digest = Digest(input.digest), try await blobs.exists(digest) else {
+            guard let digest = Digest(input.digest), try await Self.claim(digest, in: blobs) else {
                 throw Problem(
                     "model.no-content", status: 422, "there is no blob \"\(input.digest)\"",
                     hint: "Upload the model's files first: POST /api/v1/blobs.")
@@ -33,5 +33,11 @@ extension ExperimentsDomain {
         routes.on(Models.setAlias) { input, call in
             try await store.change(call) { try Registry.setAlias(input, in: $0) }
         }
+    }
+
+    /// Whether the content is here, with all its files; sweeps then spare it until its row is written.
+    private static func claim(_ digest: Digest, in blobs: BlobStore) async throws -> Bool {
+        let files = try await Tree.files(namedBy: digest, in: blobs)
+        return try await blobs.absent([digest] + files).isEmpty
     }
 }

@@ -53,6 +53,11 @@ extension Connection {
             """) ?? 0
     }
 
+    /// Content of every version of every model.
+    func versionDigests() throws -> [String] {
+        try rows("SELECT digest FROM experiments_version").map { try $0.get(0) }
+    }
+
     func version(madeBy run: String, digest: String, of model: Reference<ModelKind>) throws -> Int? {
         try value(
             """

@@ -58,7 +58,7 @@ extension Change {
         lease.steps = job.orders ?? []
         (lease.execution, lease.retry) = (job.execution ?? ExecutionSpec(), job.retries)
         lease.token = try giveToken(to: job.key)
-        if let spec = job.spec(in: stored.spec) { (lease.artifacts, lease.reports) = (spec.artifacts, spec.reports) }
+        try addParts(of: job, in: stored, to: &lease)
         return lease
     }
 
@@ -93,7 +93,8 @@ extension Change {
         var done = report
         (done.index, done.id, done.name, done.verb) = (step.index, step.id, step.name, step.verb)
         done.status = report.status.hasEnded ? report.status : .failed
-        done.attempts = step.attempts
+        // The server counts beginnings, the runner the tries within one.
+        done.attempts = step.attempts + max(0, report.attempts - 1)
         done.started_at = step.started_at ?? (report.status == .skipped ? nil : now)
         done.finished_at = now
         try sql.update(done, of: job.key, epoch: job.epoch)
@@ -126,6 +127,7 @@ extension Change {
         (step.started_at, step.finished_at) = (nil, nil)
         (step.outputs, step.metrics) = ([:], [:])
         try sql.update(step, of: job.key, epoch: job.epoch)
+        try sql.dropWords(of: step.index, of: job.key)
     }
 
     // MARK: Ending

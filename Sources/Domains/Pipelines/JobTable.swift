@@ -213,5 +213,6 @@ extension Step {
         outputs = try row.json("outputs").object ?? [:]
         metrics = try row.value("metrics")
         report = try row.maybeJSON("report")
+        conclusion = try row.get("conclusion", as: String?.self).flatMap(RunStatus.init(rawValue:))
     }
 }

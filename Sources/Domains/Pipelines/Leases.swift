@@ -35,6 +35,7 @@ struct Leases: Sendable {
                 try change.tell("runner.joined", about: Subject(kind: "Runner", project: "", name: input.name))
             }
             try change.sql.keep(input, at: change.now)
+            try change.sql.undrain(input.name)
             change.ring("Runner")
             return try change.sql.jobs(heldBy: input.name).filter { $0.incarnation != input.incarnation }
         }
@@ -58,9 +59,14 @@ struct Leases: Sendable {
         try await store.change(call) { try $0.sql.sawRunner(input.name, at: $0.now) }
         let deadline = store.time.now.advanced(by: PipelineLimits.leaseWait)
         let taken = try await store.bells.poll([Self.readyTopic], until: deadline, by: store.time) {
-            try await take(input, call)
+            () -> LeaseOutcome? in
+            var found = LeaseOutcome()
+            found.lease = try await take(input, call)
+            // One that drains is answered at once, so that it may end.
+            if found.lease != nil { return found }
+            return try await store.read { try $0.isDraining(input.name) } ? found : nil
         }
-        guard var lease = taken else { return outcome }
+        guard var lease = taken?.lease else { return outcome }
         let key = JobKey(run: lease.run, stage: lease.stage, job: lease.job)
         lease.output_offset = try logs.fence(key, epoch: lease.epoch)
         urls.place(&lease)
@@ -75,11 +81,12 @@ struct Leases: Sendable {
                     "runner.unknown", status: 409, "runner \"\(input.name)\" is not known by this incarnation",
                     hint: "It must say hello first; another process of the same name may have done so since.")
             }
-            return try sql.placeable(sql.readyJobs(), on: input.name)
+            return try sql.isDraining(input.name) ? [] : sql.placeable(sql.readyJobs(), on: input.name)
         }
         for candidate in candidates {
             let lease = try await store.change(runnerCall(input.name, run: candidate.run)) { change -> Lease? in
                 guard try change.sql.runner(input.name)?.incarnation == input.incarnation,
+                    try !change.sql.isDraining(input.name),
                     let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
                     job.job.status == .queued, job.readyAt != nil,
                     stored.stopping == nil || stored.outlivesCancelling(job),
@@ -157,6 +164,7 @@ struct Leases: Sendable {
             guard let job, let step = job.job.steps.first(where: { $0.index == input.step.index }) else { return state }
             if step.status.hasEnded { return state }
             try change.finish(step, as: input.step, of: job, artifacts: input.artifacts)
+            try change.sql.keepWords(of: input.step, input.annotations, of: key)
             return state
         }
     }
@@ -167,7 +175,11 @@ struct Leases: Sendable {
         let state = try await store.change(speaking(call, input.run)) { change in
             let (job, state) = try change.sql.reporting(key, epoch: input.epoch)
             guard let job, let stored = try change.sql.run(id: key.run) else { return state }
-            for artifact in input.artifacts { try change.keep(artifact, of: key) }
+            for artifact in input.artifacts {
+                try change.keep(artifact, of: key)
+                try change.expire(artifact, of: job, in: stored)
+            }
+            try change.sql.keepEnd(input, of: key)
             if let tests = input.tests { try change.sql.keepTests(tests, of: key) }
             try change.end(job, of: stored, by: input)
             return state
@@ -184,7 +196,9 @@ struct Leases: Sendable {
     /// An artifact counts only when its content is here.
     private func check(_ artifacts: [Artifact]) async throws {
         for artifact in artifacts {
-            guard let digest = Digest(artifact.digest), try await blobs.exists(digest) else {
+            guard let digest = Digest(artifact.digest),
+                try await artifact.form == .tree ? Tree.claim(digest, in: blobs) : blobs.claim(digest)
+            else {
                 throw Problem(
                     "artifact.absent", status: 422, "the content of artifact \"\(artifact.name)\" is not here",
                     hint: "Send it to /api/v1/blobs first.")

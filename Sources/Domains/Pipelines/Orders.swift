@@ -35,6 +35,10 @@ struct OrderMaker: Sendable {
             var order = try order(step, index, shelf, stored)
             order.environment = Self.environment(of: stored, variables, step)
             try order.addContext(from: resolver)
+            if let checkout = step.checkout {
+                try await addCheckout(
+                    checkout, to: &order, own: shelf.repository, of: stored.run, repositories: repositories)
+            }
             if let champion = step.evaluate?.champion {
                 try await addChampion(champion, to: &order, project: stored.run.project)
             }
@@ -74,6 +78,8 @@ struct OrderMaker: Sendable {
         order.timeout_seconds = step.timeout?.seconds
         order.if = step.if.map(Resolver.bareCondition)
         order.continue_on_error = step.continue_on_error
+        (order.shell, order.working_directory, order.retry) = (step.shell, step.working_directory, step.retry)
+        order.own_variables = step.variables.keys + step.env.keys
         for (name, reference) in step.artifactInputs {
             guard let artifact = Self.find(reference, in: shelf.artifacts) else {
                 throw Problem(
@@ -88,15 +94,6 @@ struct OrderMaker: Sendable {
                     kind, name, project: stored.run.project, list: "get \(try Kinds.named(kind).plural)")
             }
             order.resources[kind] = spec
-        }
-        if step.checkout != nil {
-            guard let repository = shelf.repository, let commit = stored.run.commit else {
-                throw Problem(
-                    "checkout.nothing", status: 422, "this run has no commit to check out",
-                    hint: "Give the pipeline a repository: `repository: NAME`.")
-            }
-            (order.repository, order.commit) = (repository, commit)
-            order.repository_name = stored.run.repository
         }
         return order
     }
@@ -142,6 +139,7 @@ struct OrderMaker: Sendable {
         }
         for (name, value) in variables { environment[name] = value }
         for (name, value) in step.variables { environment[name] = value }
+        for (name, value) in step.env { environment[name] = value }
         return environment
     }
 

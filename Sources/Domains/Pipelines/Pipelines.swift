@@ -73,7 +73,9 @@ package enum PipelineLimits {
     /// Leases that one job may lose in a row without having finished a step in between.
     package static let losses = 3
     /// Time beyond a job's own limit after which the server ends it without its runner's word.
-    package static let timeoutGrace: Duration = .seconds(30)
+    ///
+    /// Longer than a runner may take for steps that clean up.
+    package static let timeoutGrace: Duration = .seconds(60)
     /// Time that a runner has to give a cancelled job back.
     package static let cancelGrace: Duration = .seconds(60)
     /// Runs of one pipeline that may be open at once.
@@ -96,6 +98,16 @@ package enum PipelineLimits {
     /// How often a rollout or a monitor is looked at.
     package static let rolloutInterval: Duration = .milliseconds(500)
     package static let watchInterval: Duration = .seconds(2)
+    /// Bytes of one cache, and of all caches of a project together.
+    package static let cacheEntryBytes: Int64 = 10 << 30
+    package static let cacheProjectBytes: Int64 = 20 << 30
+    /// Caches that nobody has begun with for so long are forgotten.
+    package static let cacheIdle: Duration = .seconds(7 * 86_400)
+    /// How often expired artifacts and caches are looked for, and how many go at once.
+    package static let keepingInterval: Duration = .seconds(60)
+    package static let keepingBatch = 500
+    /// Blobs of which a runner may ask at once whether they are here.
+    package static let absentAtOnce = 2000
 }
 
 /// The room of pipelines, repositories and runners.
@@ -112,11 +124,13 @@ package struct PipelinesDomain: Domain {
     }
 
     package var migrations: [Migration] { Tables.migrations }
+    package func namesOfContent(in sql: Connection) throws -> [String] { try sql.pipelineDigests() }
 
     package func routes(_ routes: inout Routes) {
         RunRoutes(context: context, logs: logs, git: git, repositories: settings.repositories).add(to: &routes)
         PullRoutes(context: context, git: git, repositories: settings.repositories).add(to: &routes)
         RunnerRoutes(leases: Leases(context: context, blobs: blobs, logs: logs, urls: settings.urls)).add(to: &routes)
+        CacheBook(context: context, blobs: blobs).add(to: &routes)
     }
 
     package var loops: [any RunnableLoop] {
@@ -132,6 +146,7 @@ package struct PipelinesDomain: Domain {
                 store: context.store, logger: logger),
             FollowLoop(StatusFollower(), store: context.store, logger: logger),
             FollowLoop(TriggerFollower(ids: context.ids), store: context.store, logger: logger),
+            ReconcileLoop(KeepingReconciler(context: context), store: context.store, logger: logger),
         ]
     }
 

@@ -132,7 +132,10 @@ enum Contexts {
         var steps = Ordered<Value>()
         for step in job.job.steps {
             guard let id = step.id else { continue }
-            steps[id] = Value(["outputs": .object(step.outputs), "outcome": step.status.json])
+            steps[id] = Value([
+                "outputs": .object(step.outputs), "outcome": step.status.json,
+                "conclusion": (step.conclusion ?? step.status).json,
+            ])
         }
         let known = steps
         let outer = run(state, needs: job.job.needs)

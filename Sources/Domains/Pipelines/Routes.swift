@@ -17,6 +17,7 @@ struct RunnerRoutes: Sendable {
         routes.on(Runners.stepStarted) { input, call in try await leases.stepStarted(input, call) }
         routes.on(Runners.stepFinished) { input, call in try await leases.stepFinished(input, call) }
         routes.on(Runners.jobFinished) { input, call in try await leases.jobFinished(input, call) }
+        leases.addMore(to: &routes)
         routes.on(Runners.list) { _, _ in ItemList(try await leases.context.store.read { try $0.runners() }) }
     }
 }
@@ -109,6 +110,7 @@ struct RunRoutes: Sendable {
         return try await store.read { sql in
             guard var run = try sql.run(id: id)?.run else { return stored.run }
             run.jobs = try sql.jobs(run: id).map(\.job)
+            try sql.addWords(to: &run.jobs, run: id)
             return run
         }
     }

@@ -193,6 +193,7 @@ extension Connection {
             info.seen_at = try row.time("seen_at")
             info.jobs = jobs[info.name] ?? []
             (info.executors, info.cpu, info.memory) = try row.offer()
+            info.is_draining = try row.get("is_draining", as: Bool?.self) ?? false
             return info
         }
     }
@@ -258,5 +259,6 @@ extension Artifact {
         form = try row.word("form")
         file_name = try row.get("file_name")
         created_at = try row.time("created_at")
+        expires_at = try row.maybeTime("expires_at")
     }
 }

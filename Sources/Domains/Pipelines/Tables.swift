@@ -63,6 +63,7 @@ enum Tables {
                 "ALTER TABLE pipelines_runner ADD COLUMN cpu DOUBLE PRECISION",
                 "ALTER TABLE pipelines_runner ADD COLUMN memory BIGINT",
             ]),
+        CacheTables.migration,
     ]
 }
 

@@ -73,8 +73,25 @@ struct RunView {
             out += "  \(padded)\(Words.status(job.status))  \(took)"
             if let reason = job.reason { out += "  \(Terminal.styled(reason, .dim))" }
             out += "\n"
+            out += words(job)
         }
         return out
+    }
+
+    /// What a job has to say of itself: tests, coverage, annotations, where its workspace was kept.
+    private static func words(_ job: Job) -> String {
+        var lines: [String] = []
+        if let tests = job.tests {
+            lines.append("tests: \(tests.tests), failed \(tests.failures + tests.errors), skipped \(tests.skipped)")
+        }
+        if let coverage = job.coverage {
+            let tenths = Int((coverage.percent * 10).rounded())
+            lines.append("coverage: \(tenths / 10).\(tenths % 10) % of \(coverage.lines) lines")
+        }
+        lines += job.annotations.prefix(10).map { "\($0.level.rawValue): \($0.text)" }
+        if job.annotations.count > 10 { lines.append("and \(job.annotations.count - 10) more annotations: -o json") }
+        if let workspace = job.workspace { lines.append("workspace kept on \(job.runner ?? "?"): \(workspace)") }
+        return lines.map { "      \($0)\n" }.joined()
     }
 
     /// Prints a job's output; with `follow` until it ends.

@@ -130,9 +130,15 @@ struct RunnerCommand: AsyncParsableCommand {
     @Option(help: "Labels it offers, by commas; --label takes them one by one.") var labels = ""
     @OptionGroup(title: "Runner") var executors: ExecutorFlags
     @Option(help: "Folder where relative dataset paths begin. (default: DATA/datasets)") var datasets: String?
+    @Flag(help: "Takes one job, and ends with it.") var once = false
+    @Option(help: "After SIGTERM, how long jobs may go on before they are given back; a second SIGTERM ends at once.")
+    var drainTimeout = "10m"
 
     func run() async throws {
         var config = try flags.read()
+        var life = RunnerLife()
+        life.isOnce = once
+        life.drainTimeout = try TimeSpan(json: .string(drainTimeout), at: ["drain-timeout"]).duration
         config.run_capacity = capacity
         try executors.apply(to: &config.runner)
         if let datasets { config.datasets = datasets }
@@ -141,7 +147,7 @@ struct RunnerCommand: AsyncParsableCommand {
         try await Agents.runner(
             client: client, name: agent.agentName, data: flags.data,
             labels: labels.split(separator: ",").map(String.init),
-            config: config, executable: executablePath(), logger: try flags.logger(config))
+            config: config, executable: executablePath(), life: life, logger: try flags.logger(config))
     }
 }
 

@@ -33,6 +33,7 @@ package struct Vagus: AsyncParsableCommand {
                 subcommands: [
                     RunCommand.self, RunsCommand.self, LogsCommand.self, CancelCommand.self, ShellCommand.self,
                     ArtifactsCommand.self, TriggersCommand.self, PullsCommand.self, StatusesCommand.self,
+                    CachesCommand.self, SweepCommand.self,
                 ]),
             CommandGroup(
                 name: "Deliver:",

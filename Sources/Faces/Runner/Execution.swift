@@ -7,11 +7,14 @@ import Manifests
 extension StepWork {
     /// Runs a program to its end, its output on the way up; true when it ended with 0.
     ///
-    /// - Parameter isUser: It is what the step's author wrote, and runs where the job says; else it is ours (git, `vagus
-    ///   work`), and runs as a process beside us.
+    /// - Parameters:
+    ///   - isUser: It is what the step's author wrote, and runs where the job says; else it is ours (git, `vagus work`),
+    ///     and runs as a process beside us.
+    ///   - quietly: Its output is dropped.
+    ///   - filter: What its output becomes on the way.
     mutating func execute(
         _ executable: String, _ arguments: [String], environment: [String: String], in directory: String,
-        isUser: Bool = false
+        isUser: Bool = false, quietly: Bool = false, filter: (@Sendable ([UInt8]) -> [UInt8])? = nil
     ) async throws -> Bool {
         let spec = isUser ? lease.execution : ExecutionSpec()
         let executor = try shared.executor(spec.executor)
@@ -25,7 +28,11 @@ extension StepWork {
         let output = output
         let result: ExecutionResult
         do throws(ExecutionFailure) {
-            result = try await executor.run(execution) { try await output.write($0) }
+            result = try await executor.run(execution) { bytes in
+                if quietly { return }
+                let told = filter?(bytes) ?? bytes
+                if !told.isEmpty { try await output.write(told) }
+            }
         } catch {
             if error.code == .cancelled, Task.isCancelled { throw CancellationError() }
             throw Problem("execution.\(error.code.rawValue)", status: 422, error.message, hint: error.hint)
@@ -54,7 +61,8 @@ extension StepWork {
     /// Stable over a restart of ours where the execution outlives it, new with each lease where it does not.
     private func executionID(_ executor: any Executor) -> String {
         let life = executor.traits.contains(.survives) ? "r\(lease.retry)" : "e\(lease.epoch)"
-        return "\(lease.executionJob)/\(life)/\(order.index)/\(executions)"
+        let tries = attempt == 1 ? "" : "try\(attempt)/"
+        return "\(lease.executionJob)/\(life)/\(order.index)/\(tries)\(executions)"
     }
 
     /// Without what only means something on this machine, unless the step itself sets it.

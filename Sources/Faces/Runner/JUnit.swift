@@ -1,225 +1,152 @@
 import API
 import Foundation
 
+/// What JUnit reports say: sums, and the test cases one by one.
+struct JUnitFindings: Sendable {
+    var summary = TestSummary()
+    var cases: [TestCase] = []
+
+    mutating func add(_ other: JUnitFindings) {
+        summary.tests += other.summary.tests
+        summary.failures += other.summary.failures
+        summary.errors += other.summary.errors
+        summary.skipped += other.summary.skipped
+        let names = summary.failed_names + other.summary.failed_names
+        summary.failed_names = Array(names.prefix(JUnitReader.namesLimit))
+        cases += other.cases.prefix(TestCase.jobLimit - cases.count)
+    }
+}
+
 /// Reads JUnit XML, counting the test cases themselves; the totals that a file claims count only when it has no cases.
 struct JUnitReader: Sendable {
     let workspace: String
     /// Names of failed tests that are told.
     static let namesLimit = 50
+    /// Bytes of a name.
+    private static let nameBytes = 300
 
     /// Reads every file that the pattern names, a broken one left out with a word.
-    func read(_ pattern: String, say: (String) async throws -> Void) async throws -> TestSummary? {
+    func read(_ pattern: String, say: (String) async throws -> Void) async throws -> JUnitFindings? {
         let files = try GlobWalk.files(matching: [pattern], in: workspace)
         guard !files.isEmpty else {
             try await say("! no test report matches \(pattern)")
             return nil
         }
-        var sum = TestSummary()
+        var sum = JUnitFindings()
         for file in files {
-            guard let data = FileManager.default.contents(atPath: "\(workspace)/\(file)"),
-                data.count <= RunnerLimits.reportBytes
-            else {
+            guard let bytes = Self.bytes(of: "\(workspace)/\(file)") else {
                 try await say("! test report \(file) is larger than \(RunnerLimits.reportBytes >> 20) MiB")
                 continue
             }
             do {
-                Self.add(try Self.parse(Array(data)), to: &sum)
+                sum.add(try Self.parse(bytes))
             } catch {
                 try await say("! test report \(file) cannot be read: \(error.message)")
             }
         }
-        try await say("tests: \(sum.tests), failed \(sum.failures), broken \(sum.errors), skipped \(sum.skipped)")
+        let all = sum.summary
+        try await say("tests: \(all.tests), failed \(all.failures), broken \(all.errors), skipped \(all.skipped)")
+        if all.tests > sum.cases.count, sum.cases.count == TestCase.jobLimit {
+            try await say("! only the first \(TestCase.jobLimit) test cases are told one by one")
+        }
         return sum
     }
 
-    private static func add(_ part: TestSummary, to sum: inout TestSummary) {
-        sum.tests += part.tests
-        sum.failures += part.failures
-        sum.errors += part.errors
-        sum.skipped += part.skipped
-        sum.failed_names = Array((sum.failed_names + part.failed_names).prefix(namesLimit))
+    /// The content of a report; nil when it is too large.
+    static func bytes(of path: String) -> [UInt8]? {
+        let facts = try? FileManager.default.attributesOfItem(atPath: path)  // gone meanwhile: nil
+        guard let size = facts?[.size] as? Int, size <= RunnerLimits.reportBytes else { return nil }
+        return FileManager.default.contents(atPath: path).map(Array.init)
     }
 
-    static func parse(_ bytes: [UInt8]) throws(Problem) -> TestSummary {
+    static func parse(_ bytes: [UInt8]) throws(Problem) -> JUnitFindings {
         var scanner = XMLScanner(bytes)
-        var sum = TestSummary()
+        var found = JUnitFindings()
         var claimed = TestSummary()
-        var open: (name: String, verdict: Verdict)?
+        var suites: [String] = []
+        var open: TestCase?
         var hasRoot = false
         while let tag = try scanner.next() {
             hasRoot = true
             switch (tag.name, tag.isEnd) {
             case ("testcase", false):
-                let name = [tag.attributes["classname"], tag.attributes["name"]].compactMap { $0 }.joined(
-                    separator: ".")
-                open = (name, .passed)
-                if tag.isEmpty { close(&open, &sum) }
-            case ("testcase", true): close(&open, &sum)
-            case ("failure", false): open?.verdict.worsen(to: .failed)
-            case ("error", false): open?.verdict.worsen(to: .broken)
-            case ("skipped", false): open?.verdict.worsen(to: .skipped)
+                open = begin(tag, suite: suites.last ?? "")
+                if tag.isEmpty { close(&open, &found) }
+            case ("testcase", true): close(&open, &found)
+            case ("failure", false): worsen(&open, to: .failed, tag, &scanner)
+            case ("error", false): worsen(&open, to: .broken, tag, &scanner)
+            case ("skipped", false): worsen(&open, to: .skipped, tag, &scanner)
+            case ("failure", true), ("error", true), ("skipped", true): read(&scanner, into: &open)
             case ("testsuite", false):
+                if !tag.isEmpty { suites.append(tag.attributes["name"] ?? "") }
                 claimed.tests += Int(tag.attributes["tests"] ?? "") ?? 0
                 claimed.failures += Int(tag.attributes["failures"] ?? "") ?? 0
                 claimed.errors += Int(tag.attributes["errors"] ?? "") ?? 0
                 claimed.skipped += Int(tag.attributes["skipped"] ?? "") ?? 0
+            case ("testsuite", true): _ = suites.popLast()
             default: break
             }
         }
         guard hasRoot else { throw Problem("junit.empty", status: 422, "it holds no element") }
-        return sum.tests == 0 ? claimed : sum
+        if found.summary.tests == 0 { found.summary = claimed }
+        return found
     }
 
-    /// What a test case says; the worst of what it says counts.
-    private enum Verdict: Int {
-        case passed, skipped, failed, broken
-        mutating func worsen(to other: Verdict) { if other.rawValue > rawValue { self = other } }
+    private static func begin(_ tag: XMLScanner.Tag, suite: String) -> TestCase {
+        var test = TestCase()
+        test.suite = String((tag.attributes["classname"] ?? suite).prefix(nameBytes))
+        test.name = String((tag.attributes["name"] ?? "").prefix(nameBytes))
+        test.file = tag.attributes["file"].map { String($0.prefix(nameBytes)) }
+        // Some write 1,234.5 for a long test.
+        let seconds = tag.attributes["time"].flatMap { Double($0.replacing(",", with: "")) } ?? 0
+        test.seconds = seconds.isFinite ? max(0, seconds) : 0
+        return test
     }
 
-    private static func close(_ open: inout (name: String, verdict: Verdict)?, _ sum: inout TestSummary) {
+    /// A test case says one thing or several; the worst counts, with its message.
+    private static func worsen(
+        _ open: inout TestCase?, to verdict: TestCase.Verdict, _ tag: XMLScanner.Tag, _ scanner: inout XMLScanner
+    ) {
+        guard let test = open, rank(verdict) > rank(test.verdict) else { return }
+        open?.verdict = verdict
+        open?.message = tag.attributes["message"].map { String($0.prefix(TestCase.messageBytes)) }
+        scanner.text = []
+        scanner.isCapturing = !tag.isEmpty && open?.message == nil
+    }
+
+    private static func read(_ scanner: inout XMLScanner, into open: inout TestCase?) {
+        guard scanner.isCapturing else { return }
+        scanner.isCapturing = false
+        let text = XMLScanner.plain(String(decoding: scanner.text, as: UTF8.self))
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        if !text.isEmpty { open?.message = text }
+    }
+
+    private static func rank(_ verdict: TestCase.Verdict) -> Int {
+        switch verdict {
+        case .passed: 0
+        case .skipped: 1
+        case .failed: 2
+        case .broken: 3
+        }
+    }
+
+    private static func close(_ open: inout TestCase?, _ found: inout JUnitFindings) {
         guard let test = open else { return }
         open = nil
-        sum.tests += 1
+        found.summary.tests += 1
+        if found.cases.count < TestCase.jobLimit { found.cases.append(test) }
         switch test.verdict {
         case .passed: return
         case .skipped:
-            sum.skipped += 1
+            found.summary.skipped += 1
             return
-        case .failed: sum.failures += 1
-        case .broken: sum.errors += 1
+        case .failed: found.summary.failures += 1
+        case .broken: found.summary.errors += 1
         }
-        if sum.failed_names.count < namesLimit { sum.failed_names.append(String(test.name.prefix(300))) }
-    }
-}
-
-/// The tags of an XML text, one after another; text, comments, CDATA and instructions are passed over.
-///
-/// Knows no entities but the five of XML and numbers, loads nothing, expands nothing.
-struct XMLScanner {
-    struct Tag {
-        var name: String
-        var attributes: [String: String] = [:]
-        var isEnd = false
-        var isEmpty = false
-    }
-
-    private let bytes: [UInt8]
-    private var index = 0
-
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
-
-    mutating func next() throws(Problem) -> Tag? {
-        while index < bytes.count {
-            guard bytes[index] == UInt8(ascii: "<") else {
-                index += 1
-                continue
-            }
-            if starts("<!--") {
-                try skip(past: "-->")
-            } else if starts("<![CDATA[") {
-                try skip(past: "]]>")
-            } else if starts("<?") {
-                try skip(past: "?>")
-            } else if starts("<!") {
-                throw Problem("xml.doctype", status: 422, "it declares a document type, which is not read")
-            } else {
-                return try tag()
-            }
+        if found.summary.failed_names.count < namesLimit {
+            let name = [test.suite, test.name].filter { !$0.isEmpty }.joined(separator: ".")
+            found.summary.failed_names.append(String(name.prefix(nameBytes)))
         }
-        return nil
-    }
-
-    private func starts(_ text: StaticString) -> Bool {
-        text.withUTF8Buffer { bytes[index...].starts(with: $0) }
-    }
-
-    private mutating func skip(past end: StaticString) throws(Problem) {
-        while index < bytes.count {
-            if starts(end) {
-                index += end.utf8CodeUnitCount
-                return
-            }
-            index += 1
-        }
-        throw broken
-    }
-
-    private var broken: Problem { Problem("xml.broken", status: 422, "it ends in the middle of a tag") }
-
-    private mutating func tag() throws(Problem) -> Tag {
-        index += 1
-        var tag = Tag(name: "")
-        if index < bytes.count, bytes[index] == UInt8(ascii: "/") {
-            tag.isEnd = true
-            index += 1
-        }
-        tag.name = word()
-        guard !tag.name.isEmpty else { throw Problem("xml.broken", status: 422, "it is not XML") }
-        while true {
-            space()
-            guard index < bytes.count else { throw broken }
-            switch bytes[index] {
-            case UInt8(ascii: ">"):
-                index += 1
-                return tag
-            case UInt8(ascii: "/"):
-                tag.isEmpty = true
-                index += 1
-            default:
-                let name = word()
-                guard !name.isEmpty else { throw Problem("xml.broken", status: 422, "it is not XML") }
-                tag.attributes[name] = try value()
-            }
-        }
-    }
-
-    private mutating func space() {
-        while index < bytes.count, bytes[index] <= 0x20 { index += 1 }
-    }
-
-    private mutating func word() -> String {
-        let start = index
-        let ends: [UInt8] = [UInt8(ascii: ">"), UInt8(ascii: "/"), UInt8(ascii: "="), UInt8(ascii: "<")]
-        while index < bytes.count, bytes[index] > 0x20, !ends.contains(bytes[index]) { index += 1 }
-        return String(decoding: bytes[start..<index], as: UTF8.self)
-    }
-
-    private mutating func value() throws(Problem) -> String {
-        space()
-        guard index < bytes.count, bytes[index] == UInt8(ascii: "=") else { throw broken }
-        index += 1
-        space()
-        guard index < bytes.count, bytes[index] == UInt8(ascii: "\"") || bytes[index] == UInt8(ascii: "'") else {
-            throw broken
-        }
-        let quote = bytes[index]
-        let start = index + 1
-        guard let end = bytes[start...].firstIndex(of: quote) else { throw broken }
-        index = end + 1
-        return Self.plain(String(decoding: bytes[start..<end], as: UTF8.self))
-    }
-
-    /// The text with its entities replaced.
-    private static func plain(_ text: String) -> String {
-        guard text.contains("&") else { return text }
-        let known = ["lt": "<", "gt": ">", "amp": "&", "quot": "\"", "apos": "'"]
-        var out = ""
-        var rest = text[...]
-        while let mark = rest.firstIndex(of: "&") {
-            out += rest[..<mark]
-            rest = rest[rest.index(after: mark)...]
-            guard let end = rest.prefix(12).firstIndex(of: ";") else {
-                out += "&"
-                continue
-            }
-            let name = rest[..<end]
-            let number =
-                name.hasPrefix("#x")
-                ? UInt32(name.dropFirst(2), radix: 16) : name.hasPrefix("#") ? UInt32(name.dropFirst()) : nil
-            out +=
-                known[String(name)] ?? number.flatMap(Unicode.Scalar.init).map { String(Character($0)) } ?? "&\(name);"
-            rest = rest[rest.index(after: end)...]
-        }
-        return out + rest
     }
 }

@@ -7,12 +7,10 @@ import Manifests
 
 /// Why a job ends before its steps do.
 enum JobStop: Error, Sendable {
-    /// The server said so.
-    case asked(String)
     /// The lease belongs to somebody else.
     case lost
-    /// The job's own time limit.
-    case timedOut
+    /// The disk is too full to begin.
+    case noRoom(String)
 }
 
 /// How the steps of a job ended.
@@ -22,6 +20,7 @@ struct JobResult: Sendable {
     var reason: String?
     var artifacts: [Artifact] = []
     var tests: TestSummary?
+    var coverage: Coverage?
 }
 
 /// One job: its steps, its output on the way up, its lease, its time limit.
@@ -46,23 +45,36 @@ struct JobWork: Sendable {
     func run() async throws {
         let folder = JobFolder(shared.place, lease)
         let output = JobOutput(offset: lease.output_offset)
+        let stop = StopSignal()
+        shared.disk.add(folder.folder, stop)
+        defer { shared.disk.remove(folder.folder) }
         do {
+            try checkDisk()
             let result = try await withThrowingTaskGroup(of: Part.self) { group in
-                group.addTask { .stopped(try await renew()) }
+                group.addTask { .stopped(try await renew(asking: stop)) }
                 group.addTask {
                     try await send(output)
                     return .output
                 }
-                group.addTask { .steps(try await steps(folder, output)) }
+                group.addTask { .steps(try await steps(folder, output, stop)) }
                 defer { group.cancelAll() }
                 return try await heed(&group, output)
             }
-            if let result { try await report(result) }
-            // A failed job's workspace stays for `vagus shell`, until the sweep.
-            if result?.status != .failed { folder.remove() }
+            if let result {
+                let isKept = lease.workspace.isKept(result.status) && (stop.asked?.isCancelled ?? true)
+                try await report(result, workspace: isKept ? folder.workspace : nil)
+                if isKept { try folder.leave() } else { folder.remove() }
+            } else {
+                folder.remove()
+            }
         } catch is CancellationError {
             try await handBack()
             throw CancellationError()
+        } catch JobStop.noRoom(let reason) {
+            shared.logger.error("a job was given back", metadata: ["job": "\(lease.run)", "reason": "\(reason)"])
+            try await handBack(because: reason)
+            // Time for another runner to take it.
+            try await time.sleep(for: RunnerLimits.noRoomPause)
         } catch JobStop.lost {
             shared.logger.warning("a lease was lost", metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)"])
         } catch {
@@ -87,10 +99,6 @@ struct JobWork: Sendable {
             case .output:
                 isOutputHeard = true
                 if result != nil { return result }
-            case .stopped(.asked(let reason)):
-                var stopped = JobResult()
-                (stopped.status, stopped.reason) = (.cancelled, reason)
-                return stopped
             case .stopped: throw JobStop.lost
             }
         }
@@ -99,13 +107,14 @@ struct JobWork: Sendable {
 
     // MARK: The lease
 
-    /// Keeps the lease until the server says stop.
-    private func renew() async throws -> JobStop {
+    /// Keeps the lease until it is lost; word that the job must end is passed on, and the lease kept while it does so.
+    private func renew(asking stop: StopSignal? = nil) async throws -> JobStop {
         while true {
             try await time.sleep(for: pace.renewal)
             do {
                 let state = try await patient.call(Runners.renew, lease.key)
-                if state.stop { return Self.stop(state) }
+                if Self.isLost(state) { return .lost }
+                if state.stop { stop?.ask(.init(isCancelled: true, reason: state.reason ?? "it was cancelled")) }
             } catch let problem as Problem {
                 if problem.status == 409 || problem.status == 404 { return .lost }
                 throw problem
@@ -113,8 +122,14 @@ struct JobWork: Sendable {
         }
     }
 
-    private static func stop(_ state: LeaseState) -> JobStop {
-        state.reason == "the lease was lost" ? .lost : .asked(state.reason ?? "it was cancelled")
+    private static func isLost(_ state: LeaseState) -> Bool { state.stop && state.reason == "the lease was lost" }
+
+    private func checkDisk() throws {
+        let free = Disk.free(at: shared.place.folder)
+        guard free < RunnerLimits.freeBytes else { return }
+        throw JobStop.noRoom(
+            "the disk of runner \"\(shared.settings.name)\" has \(Disk.words(free)) left, less than "
+                + Disk.words(RunnerLimits.freeBytes))
     }
 
     private func send(_ output: JobOutput) async throws {
@@ -123,19 +138,21 @@ struct JobWork: Sendable {
             (input.run, input.stage, input.job, input.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
             (input.offset, input.bytes) = (offset, Data(bytes).base64EncodedString())
             let state = try await patient.call(Runners.append, input)
-            return state.stop ? nil : state.output_offset
+            // A job that must end still has words to say while it does so.
+            return Self.isLost(state) ? nil : state.output_offset
         }
     }
 
     // MARK: The steps
 
-    private func steps(_ folder: JobFolder, _ output: JobOutput) async throws -> JobResult {
+    private func steps(_ folder: JobFolder, _ output: JobOutput, _ stop: StopSignal) async throws -> JobResult {
         let limit = max(1, lease.timeout_seconds)
         let deadline = time.now.advanced(by: .milliseconds(Int64(limit * 1000)))
         do {
             return try await JobServices(lease: lease, shared: shared, folder: folder, output: output).during {
                 try await StepsWork(
-                    lease: $0, shared: shared, folder: folder, output: output, patient: patient, deadline: deadline
+                    lease: $0, shared: shared, folder: folder, output: output, patient: patient, deadline: deadline,
+                    stop: stop
                 ).run()
             }
         } catch let error as CancellationError {
@@ -152,11 +169,12 @@ struct JobWork: Sendable {
 
     // MARK: Giving back
 
-    private func report(_ result: JobResult) async throws {
+    private func report(_ result: JobResult, workspace: String?) async throws {
         var report = JobReport()
         (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
         (report.status, report.cause, report.reason) = (result.status, result.cause, result.reason)
-        (report.artifacts, report.tests) = (result.artifacts, result.tests)
+        (report.artifacts, report.tests, report.coverage) = (result.artifacts, result.tests, result.coverage)
+        report.workspace = workspace
         let final = report
         do {
             try await keepingLease { _ = try await patient.call(Runners.jobFinished, final) }
@@ -182,10 +200,10 @@ struct JobWork: Sendable {
     }
 
     /// The runner stops: somebody else, or its next life, shall go on; tried once, as time is short.
-    private func handBack() async throws {
+    private func handBack(because reason: String = "its runner was stopped") async throws {
         var report = JobReport()
         (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
-        (report.status, report.cause, report.reason) = (.failed, .runner_lost, "its runner was stopped")
+        (report.status, report.cause, report.reason) = (.failed, .runner_lost, reason)
         let (door, final) = (shared.door, report)
         do {
             _ = try await despiteCancellation { try await door.call(Runners.jobFinished, final) }
@@ -193,6 +211,17 @@ struct JobWork: Sendable {
             // Nobody to tell: the lease runs out, or the next hello frees it.
             shared.logger.info(
                 "a job was left to its lease", metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)"])
+        }
+    }
+}
+
+extension WorkspaceSpec {
+    /// Whether the workspace of a job that ended so is kept.
+    func isKept(_ status: RunStatus) -> Bool {
+        switch keep {
+        case .always: true
+        case .never: false
+        case .on_failure: status == .failed
         }
     }
 }

@@ -20,9 +20,12 @@ import Manifests
 //
 //   RunnerAgent      slots that lease, work, and lease again     ServerDoor   calls repeated until heard
 //   JobWork          one job: steps, output, lease, time limit   JobFolder    its files and its memory
-//   StepWork         one step: condition, verb, outcome          ShellVerb, CheckoutVerb, WorkerVerb
-//   Execution        which executor runs a command     JobServices            programs beside the steps
-//   JobOutput        bytes on their way up, bounded              Artifacts, Globs, JUnit   what is kept and read
+//   StepsWork        one step after another, conditions          StepAttempts  one step, as often as its retry allows
+//   StepWork         one try: verb, outcome                      ShellVerb, CheckoutVerb, WorkerVerb
+//   StepFiles, StepCommands   what a script says of itself       StopSignal, DrainSignal   word that it must end
+//   Execution        which executor runs a command               JobServices   programs beside the steps
+//   JobOutput        bytes on their way up, bounded              Artifacts, Globs, JobCaches   what is kept
+//   Disk             room, and who takes too much of it          JUnit, CoverageReport, XMLScanner   what is read
 
 /// How a runner works.
 package struct RunnerSettings: Sendable {
@@ -46,6 +49,10 @@ package struct RunnerSettings: Sendable {
     /// Processors and bytes of memory for jobs, all together.
     package var cpu: Double?
     package var memory: Int64?
+    /// Takes one job, and ends with it.
+    package var isOnce = false
+    /// How long jobs may go on once it shall end; then they are given back.
+    package var drainTimeout: Duration = .seconds(600)
 
     package init(
         name: String, folder: String, capacity: Int = 2, labels: [String] = [], datasets: String, vagus: String,
@@ -71,8 +78,6 @@ package enum RunnerLimits {
     package static let patience: Duration = .seconds(600)
     /// Time between SIGTERM and SIGKILL for a step.
     package static let stopGrace: Duration = .seconds(5)
-    /// Bytes of what a step writes to $VAGUS_OUTPUT.
-    package static let outputsFile = 1 << 20
     /// Bytes of a JUnit report, and of the result of a worker.
     package static let reportBytes = 32 << 20
     /// Workspaces that nobody has touched for so long are removed at start.
@@ -81,6 +86,23 @@ package enum RunnerLimits {
     package static let cacheBytes: Int64 = 20 << 30
     /// Files that one artifact may take.
     package static let artifactFiles = 100_000
+    /// Bytes that an artifact or a cache may take when unpacked.
+    package static let unpackBytes: Int64 = 50 << 30
+    /// Blobs of which the server is asked at once whether it has them.
+    package static let absentAtOnce = 1000
+    /// Time that steps which clean up have, all together, once their job must end.
+    ///
+    /// With `stopGrace` less than the server waits for a cancelled or late job.
+    package static let cleaningTime: Duration = .seconds(30)
+    /// Bytes that must be free for a job to begin; at half of it the largest job is ended.
+    package static let freeBytes: Int64 = 512 << 20
+    /// How often the disk is looked at.
+    package static let diskInterval: Duration = .seconds(2)
+    /// How long a runner whose disk is full waits before it asks for a job again.
+    package static let noRoomPause: Duration = .seconds(10)
+    /// How long a workspace is kept for people to look at, and how often that is looked at.
+    package static let keptAge: Duration = .seconds(86_400)
+    package static let keptInterval: Duration = .seconds(600)
 }
 
 /// Takes jobs until cancelled.
@@ -89,16 +111,21 @@ package struct RunnerAgent: Sendable {
     let settings: RunnerSettings
     let logger: Logger
     let time: any TimeSource
+    let drain: DrainSignal
 
-    package init(client: VagusClient, settings: RunnerSettings, logger: Logger) {
-        self.init(door: client, settings: settings, logger: logger, time: SystemTime())
+    package init(client: VagusClient, settings: RunnerSettings, logger: Logger, drain: DrainSignal = DrainSignal()) {
+        self.init(door: client, settings: settings, logger: logger, time: SystemTime(), drain: drain)
     }
 
-    init(door: any ServerDoor, settings: RunnerSettings, logger: Logger, time: any TimeSource) {
+    init(
+        door: any ServerDoor, settings: RunnerSettings, logger: Logger, time: any TimeSource,
+        drain: DrainSignal = DrainSignal()
+    ) {
         (self.door, self.settings, self.logger, self.time) = (door, settings, logger, time)
+        self.drain = drain
     }
 
-    /// Ends what an earlier life has left, then works until cancelled.
+    /// Ends what an earlier life has left, then works until cancelled, or until it has drained.
     ///
     /// When cancelled, steps under way are ended and their jobs given back; finished steps stay finished.
     package func run() async throws {
@@ -111,7 +138,7 @@ package struct RunnerAgent: Sendable {
         while true {
             let welcome = try await hello(incarnation, shared)
             do {
-                try await work(incarnation, shared, Pace(welcome))
+                return try await work(incarnation, shared, Pace(welcome))
             } catch let problem as Problem where problem.code == "runner.unknown" {
                 // The server has lost its memory, or another process has taken our name: say hello again.
                 logger.warning(
@@ -133,19 +160,71 @@ package struct RunnerAgent: Sendable {
         return welcome
     }
 
-    /// One task for each job that may be worked on at once.
+    private enum Part { case slot, drainTimeout, watch }
+
+    /// One task for each job that may be worked on at once; returns when all have ended, which they do once it drains.
     private func work(_ incarnation: String, _ shared: JobContext, _ pace: Pace) async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<max(1, settings.capacity) {
+        let slots = settings.isOnce ? 1 : max(1, settings.capacity)
+        try await withThrowingTaskGroup(of: Part.self) { group in
+            for _ in 0..<slots {
                 group.addTask {
-                    while true {
-                        try Task.checkCancellation()
-                        guard let lease = try await self.lease(incarnation) else { continue }
-                        try await JobWork(lease: lease, shared: shared, pace: pace).run()
-                    }
+                    try await slot(incarnation, shared, pace)
+                    return .slot
                 }
             }
-            try await group.waitForAll()
+            group.addTask {
+                try await drainWhenAsked(incarnation)
+                return .drainTimeout
+            }
+            group.addTask {
+                try await shared.disk.run(at: shared.place.folder, by: time)
+                return .watch
+            }
+            group.addTask {
+                try await sweepKept(shared.place)
+                return .watch
+            }
+            var working = slots
+            while working > 0, let part = try await group.next() {
+                if part == .slot { working -= 1 }
+                if part == .drainTimeout {
+                    logger.warning("the time to drain is over; jobs are given back", metadata: ["name": "\(settings.name)"])
+                    working = 0
+                }
+            }
+            group.cancelAll()
+        }
+    }
+
+    /// Leases, works, and leases again.
+    private func slot(_ incarnation: String, _ shared: JobContext, _ pace: Pace) async throws {
+        while !drain.isAsked {
+            try Task.checkCancellation()
+            guard let lease = try await self.lease(incarnation) else { continue }
+            try await JobWork(lease: lease, shared: shared, pace: pace).run()
+            if settings.isOnce { return }
+        }
+    }
+
+    /// Waits until it shall drain, has the server give it nothing more, and waits for as long as jobs may go on.
+    private func drainWhenAsked(_ incarnation: String) async throws {
+        try await drain.wait()
+        logger.notice("runner drains: it takes no more jobs", metadata: ["name": "\(settings.name)"])
+        var input = LeaseInput()
+        (input.name, input.incarnation) = (settings.name, incarnation)
+        do {
+            _ = try await door.call(Runners.drain, input)
+        } catch let error where Patient.isPassing(error) {
+            // Without the server's word the open question for work takes longer to end; it ends all the same.
+            logger.info("could not tell the server of draining", metadata: ["error": "\(error)"])
+        }
+        try await time.sleep(for: settings.drainTimeout)
+    }
+
+    private func sweepKept(_ place: RunnerPlace) async throws {
+        while true {
+            place.sweepKept(before: time.now.advanced(by: .zero - RunnerLimits.keptAge))
+            try await time.sleep(for: RunnerLimits.keptInterval)
         }
     }
 
@@ -177,6 +256,7 @@ struct JobContext: Sendable {
     let settings: RunnerSettings
     let place: RunnerPlace
     let cache: ArtifactCache
+    let disk = DiskWatch()
     let logger: Logger
     let time: any TimeSource
     let executors: [any Executor]

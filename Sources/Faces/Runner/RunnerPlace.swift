@@ -19,6 +19,22 @@ struct RunnerPlace: Sendable {
 
     // MARK: Workspaces
 
+    /// Removes workspaces that were kept for people and have been looked at long enough.
+    func sweepKept(before: Timestamp) {
+        for run in (try? FileManager.default.contentsOfDirectory(atPath: workspaces)) ?? [] {  // none: nothing to sweep
+            let jobs = (try? FileManager.default.contentsOfDirectory(atPath: "\(workspaces)/\(run)")) ?? []  // gone
+            for job in jobs {
+                let path = "\(workspaces)/\(run)/\(job)"
+                let facts = try? FileManager.default.attributesOfItem(atPath: "\(path)/\(JobFolder.leftName)")  // not left
+                guard let left = facts?[.modificationDate] as? Date,
+                    Int64(left.timeIntervalSince1970 * 1e6) < before.microseconds
+                else { continue }
+                JobFolder.remove(path)
+            }
+            rmdir("\(workspaces)/\(run)")
+        }
+    }
+
     /// Removes workspaces that nobody has touched for long.
     func sweep(before: Timestamp) {
         let runs = (try? FileManager.default.contentsOfDirectory(atPath: workspaces)) ?? []  // none: nothing to sweep
@@ -40,6 +56,9 @@ struct JobFolder: Sendable {
     /// `runner.temp`: gone with the job.
     var temporary: String { "\(folder)/tmp" }
     private var memory: String { "\(folder)/done.json" }
+    private var laterMemory: String { "\(folder)/later.json" }
+    /// Marks a folder whose job has ended, and which is kept for people to look at.
+    static let leftName = "left"
 
     init(_ place: RunnerPlace, _ lease: Lease) {
         folder = "\(place.workspaces)/\(lease.run)/\(lease.stage).\(lease.job)"
@@ -67,6 +86,19 @@ struct JobFolder: Sendable {
     func keep(_ done: [StepReport]) throws {
         try Data(done.json.bytes).write(to: URL(fileURLWithPath: memory), options: .atomic)
     }
+
+    /// What the finished steps have set for those behind them.
+    func keep(_ later: LaterSteps) throws {
+        try Data(later.json.bytes).write(to: URL(fileURLWithPath: laterMemory), options: .atomic)
+    }
+
+    var keptLater: LaterSteps {
+        let data = FileManager.default.contents(atPath: laterMemory) ?? Data("{}".utf8)
+        return (try? LaterSteps(json: JSONParser.parse(Array(data)), at: [])) ?? LaterSteps()  // torn: nothing was set
+    }
+
+    /// Leaves the folder for people to look at, until the next sweep of those.
+    func leave() throws { try Data().write(to: URL(fileURLWithPath: "\(folder)/\(Self.leftName)")) }
 
     /// A folder for a step: empty, unless an execution of an earlier life may still be at work in it.
     func makeStep(_ index: Int, keeping: Bool = false) throws -> String {

@@ -21,13 +21,15 @@ extension StepsWork {
                 "conclusion": (isForgiven ? RunStatus.succeeded : report.step.status).json,
             ]
         }
+        let isCancelled = stop.asked?.isCancelled == true
         var values: [String: Value] = [:]
         for (name, value) in order?.context ?? [:] { values[name] = Value(value) }
         func known(_ name: String) -> Value { environment[name].map { .string($0) } ?? .null }
         values["steps"] = Value(.object(steps))
         values["env"] = Value(environment.json)
         values["job"] = Value([
-            "status": .string(isFailure ? "failure" : "success"), "workspace": .string(folder.workspace),
+            "status": .string(isCancelled ? "cancelled" : isFailure ? "failure" : "success"),
+            "workspace": .string(folder.workspace),
         ])
         values["runner"] = Value(Self.runner(named: shared.settings.name, folder: folder))
         // Known without the server's word, for runs that were laid before it sent any.
@@ -39,7 +41,9 @@ extension StepsWork {
         if values["variables"] == nil { values["variables"] = Value(environment.json) }
         let workspace = folder.workspace
         return Context(
-            values: values, status: Context.Status(isSuccess: !isFailure, isFailure: isFailure),
+            values: values,
+            status: Context.Status(
+                isSuccess: !isFailure && !isCancelled, isFailure: isFailure, isCancelled: isCancelled),
             hashFiles: { try FileHash.hash(of: $0, in: workspace) })
     }
 

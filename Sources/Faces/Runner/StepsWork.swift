@@ -12,12 +12,14 @@ struct StepsWork: Sendable {
     let output: JobOutput
     let patient: Patient
     let deadline: Timestamp
+    let stop: StopSignal
 
     func run() async throws -> JobResult {
         var done: [StepReport] = []
+        var later = LaterSteps()
         var first = lease.first_step
         if first > 0 || shared.survives(lease.execution), let kept = folder.kept(lease) {
-            done = kept
+            (done, later) = (kept, folder.keptLater)
             if first > 0 {
                 try await output.say(
                     "── goes on behind step \(first) of \(lease.steps.count), in the workspace that was kept")
@@ -29,18 +31,42 @@ struct StepsWork: Sendable {
             try folder.begin()
             try folder.keep([])
         }
+        var isCacheRestored = first > 0
+        var cleaning: StepLimit?
         for order in lease.steps where order.index >= first {
             if let known = done.first(where: { $0.step.index == order.index }) {
                 // Finished in an earlier life, which ended before it could tell.
                 try await tell(known)
                 continue
             }
-            let report = try await self.report(on: order, after: done)
-            done.append(report)
+            if !isCacheRestored, order.verb != "checkout", !lease.cache.isEmpty, stop.asked == nil, !hasFailed(done) {
+                later.cache_keys = try await caches.restore(context(for: order, after: done, later))
+                isCacheRestored = true
+            }
+            cleaning = cleaning ?? cleaningLimit
+            let limit = cleaning ?? StepLimit(deadline: deadline, words: jobLimitWords)
+            let (report, set) = try await self.report(on: order, after: done, later, limit)
+            (later, done) = (set, done + [report])
+            // In this order: what is kept twice does no harm, what is missing would.
+            try folder.keep(later)
             try folder.keep(done)
             try await tell(report)
         }
-        return try await end(done)
+        return try await end(done, later)
+    }
+
+    private var caches: JobCaches {
+        JobCaches(lease: lease, shared: shared, folder: folder, output: output, patient: patient)
+    }
+
+    private var jobLimitWords: String { "\(TimeSpan(seconds: lease.timeout_seconds)), the time limit of the job" }
+
+    /// Once the job must end, its steps that clean up have so long, all together.
+    private var cleaningLimit: StepLimit? {
+        guard stop.asked != nil || shared.time.now >= deadline else { return nil }
+        return StepLimit(
+            deadline: shared.time.now.advanced(by: RunnerLimits.cleaningTime),
+            words: "\(TimeSpan(seconds: RunnerLimits.cleaningTime / .seconds(1))), the time to clean up")
     }
 
     private func tell(_ report: StepReport) async throws {
@@ -50,38 +76,36 @@ struct StepsWork: Sendable {
     }
 
     /// Does one step; whatever goes wrong with it is its outcome.
-    private func report(on order: StepOrder, after done: [StepReport]) async throws -> StepReport {
+    private func report(
+        on order: StepOrder, after done: [StepReport], _ later: LaterSteps, _ limit: StepLimit
+    ) async throws -> (StepReport, LaterSteps) {
         var report = StepReport()
         (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
         (report.step.index, report.step.id) = (order.index, order.id)
         (report.step.name, report.step.verb) = (order.name, order.verb)
-        if let reason = whyNot(order, after: done) {
+        let title = "── step \(order.index + 1)/\(lease.steps.count): \(order.name)"
+        if let reason = whyNot(order, after: done, later) {
             (report.step.status, report.step.reason) = (.skipped, reason)
-            try await output.say("── step \(order.index + 1)/\(lease.steps.count): \(order.name) · skipped: \(reason)")
-            return report
+            try await output.say("\(title) · skipped: \(reason)")
+            return (report, later)
         }
-        try await output.say("── step \(order.index + 1)/\(lease.steps.count): \(order.name)")
+        try await output.say(title)
         report.step.status = .running
         _ = try await patient.call(Runners.stepStarted, report)
+        let resolvedOrder: StepOrder
         do {
-            var work = StepWork(
-                order: try resolved(order, after: done), lease: lease, shared: shared, folder: folder, output: output,
-                patient: patient, deadline: deadline)
-            try await work.run()
-            (report.step.status, report.step.reason) = (work.outcome.status, work.outcome.reason)
-            report.step.exit_code = work.outcome.exitCode
-            (report.step.outputs, report.step.metrics) = (work.outcome.outputs, work.outcome.metrics)
-            (report.step.report, report.artifacts) = (work.outcome.report, work.outcome.artifacts)
-        } catch let error as CancellationError {
-            throw error
-        } catch let problem as Problem where problem.status == 409 {
-            throw problem
+            resolvedOrder = try resolved(order, after: done, later)
         } catch {
-            report.step.status = .failed
-            report.step.reason = Self.words(error)
+            (report.step.status, report.step.reason) = (.failed, Self.words(error))
+            try await output.say("✘ \(Self.words(error))")
+            return (report, later)
         }
-        if report.step.status == .failed { try await output.say("✘ \(report.step.reason ?? "failed")") }
-        return report
+        let (outcome, attempts) = try await StepAttempts(
+            order: resolvedOrder, title: title, steps: self, later: later, limit: limit
+        ).run()
+        report.take(outcome, attempts)
+        if outcome.status == .failed, order.continue_on_error { report.step.conclusion = .succeeded }
+        return (report, outcome.later)
     }
 
     static func words(_ error: any Error) -> String {
@@ -92,13 +116,14 @@ struct StepsWork: Sendable {
     // MARK: Conditions
 
     /// Why the step does not run; nil when it does.
-    private func whyNot(_ order: StepOrder, after done: [StepReport]) -> String? {
-        let failed = done.first { isFailure($0) }
-        guard let text = order.if else { return failed.map { "step \"\($0.step.name)\" failed" } }
+    private func whyNot(_ order: StepOrder, after done: [StepReport], _ later: LaterSteps) -> String? {
+        let failed = done.first { isFailure($0) }.map { "step \"\($0.step.name)\" failed" }
+        let hindrance = stop.asked?.reason ?? failed
+        guard let text = order.if else { return hindrance }
         do {
             let condition = try Expression(parsing: text)
-            if !condition.usesStatus, let failed { return "step \"\(failed.step.name)\" failed" }
-            return try condition.evaluate(in: context(for: order, after: done)).isTruthy
+            if !condition.usesStatus, let hindrance { return hindrance }
+            return try condition.evaluate(in: context(for: order, after: done, later)).isTruthy
                 ? nil : "if: \(text) was false"
         } catch {
             return "if: \(text): \(error)"
@@ -110,25 +135,42 @@ struct StepsWork: Sendable {
             && !(lease.steps.first { $0.index == report.step.index }?.continue_on_error ?? false)
     }
 
+    private func hasFailed(_ done: [StepReport]) -> Bool {
+        done.contains(where: isFailure) || stop.asked?.isCancelled == false
+    }
+
     /// What the condition of a step sees.
-    private func context(for order: StepOrder, after done: [StepReport]) throws -> Context {
-        let isFailure = done.contains { self.isFailure($0) }
-        let environment = try resolvedEnvironment(order) { known in
-            context(for: order, after: done, environment: known, isFailure: isFailure)
+    private func context(for order: StepOrder, after done: [StepReport], _ later: LaterSteps) throws -> Context {
+        let environment = try environment(of: order, after: done, later)
+        return context(for: order, after: done, environment: environment, isFailure: hasFailed(done))
+    }
+
+    /// The variables of a step. What steps before have set counts more than the pipeline's, and less than the step's own;
+    /// it is text, never an expression.
+    private func environment(
+        of order: StepOrder, after done: [StepReport], _ later: LaterSteps
+    ) throws -> Ordered<String> {
+        func whole(_ known: Ordered<String>) -> Ordered<String> {
+            var whole = known
+            for (name, value) in later.variables where !order.own_variables.contains(name) { whole[name] = value }
+            return whole
         }
-        return context(for: order, after: done, environment: environment, isFailure: isFailure)
+        return whole(
+            try resolvedEnvironment(order) { known in
+                context(for: order, after: done, environment: whole(known), isFailure: hasFailed(done))
+            })
     }
 
     /// The order with what the server has left of its expressions replaced.
-    private func resolved(_ order: StepOrder, after done: [StepReport]) throws -> StepOrder {
-        let isFailure = done.contains { self.isFailure($0) }
+    private func resolved(_ order: StepOrder, after done: [StepReport], _ later: LaterSteps) throws -> StepOrder {
         var resolved = order
-        resolved.environment = try resolvedEnvironment(order) { known in
-            context(for: order, after: done, environment: known, isFailure: isFailure)
+        resolved.environment = try environment(of: order, after: done, later)
+        let context = context(
+            for: order, after: done, environment: resolved.environment, isFailure: hasFailed(done))
+        resolved.settings = try Self.resolve(order.settings, context)
+        if let folder = order.working_directory {
+            resolved.working_directory = try Self.resolve(.string(folder), context).string
         }
-        resolved.settings = try Self.resolve(
-            order.settings,
-            context(for: order, after: done, environment: resolved.environment, isFailure: isFailure))
         return resolved
     }
 
@@ -144,8 +186,9 @@ struct StepsWork: Sendable {
 
     // MARK: The end
 
-    /// How the job ended, with its artifacts and test reports, which are kept of a failed job too.
-    private func end(_ done: [StepReport]) async throws -> JobResult {
+    /// How the job ended, with its artifacts, caches and reports, which are kept of a failed job too; of a cancelled one
+    /// nothing is.
+    private func end(_ done: [StepReport], _ later: LaterSteps) async throws -> JobResult {
         var result = JobResult()
         if let failed = done.first(where: isFailure) {
             result.status = .failed
@@ -153,10 +196,14 @@ struct StepsWork: Sendable {
             result.reason = lease.steps.count == 1 ? reason : "step \"\(failed.step.name)\": \(reason)"
             result.cause = reason.hasPrefix(StepWork.timeoutWords) ? .timeout : .failure
         }
-        if let pattern = lease.reports.junit {
-            result.tests = try await JUnitReader(workspace: folder.workspace).read(pattern) { try await output.say($0) }
+        if let stop = stop.asked {
+            (result.status, result.reason) = (stop.isCancelled ? .cancelled : .failed, stop.reason)
+            result.cause = stop.isCancelled ? nil : .failure
+            return result
         }
-        for spec in lease.artifacts {
+        try await readReports(into: &result)
+        let isSuccess = result.status == .succeeded
+        for spec in lease.artifacts where spec.when.holds(isSuccess) {
             do {
                 result.artifacts += try await collect(spec)
             } catch let error as CancellationError {
@@ -169,19 +216,59 @@ struct StepsWork: Sendable {
                 }
             }
         }
+        try await caches.save(later.cache_keys, isSuccess: isSuccess)
         return result
     }
 
+    private func readReports(into result: inout JobResult) async throws {
+        if let pattern = lease.reports.junit {
+            let found = try await JUnitReader(workspace: folder.workspace).read(pattern) { try await output.say($0) }
+            result.tests = found?.summary
+            try await tell(found?.cases ?? [])
+        }
+        if let pattern = lease.reports.coverage {
+            result.coverage = try await CoverageReader(workspace: folder.workspace).read(pattern) {
+                try await output.say($0)
+            }
+        }
+    }
+
+    /// Tells the test cases one by one, in pieces.
+    private func tell(_ cases: [TestCase]) async throws {
+        for start in stride(from: 0, to: cases.count, by: TestCase.batchLimit) {
+            var input = TestCasesInput()
+            (input.run, input.stage, input.job, input.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
+            input.attempt = lease.attempt
+            input.cases = Array(cases[start..<min(start + TestCase.batchLimit, cases.count)])
+            _ = try await patient.call(Runners.testCases, input)
+        }
+    }
+
     private func collect(_ spec: ArtifactSpec) async throws -> [Artifact] {
-        let files = try GlobWalk.files(matching: spec.paths, in: folder.workspace)
+        if let error = ArtifactSpec.check(spec).first { throw Problem(error) }
+        let files = try GlobWalk.files(matching: spec.paths, excluding: spec.exclude, in: folder.workspace)
         guard !files.isEmpty else {
-            try await output.say("! artifact \(spec.name): nothing matches \(spec.paths.joined(separator: ", "))")
+            let words = "nothing matches \(spec.paths.joined(separator: ", "))"
+            switch spec.if_missing {
+            case .error: throw Problem("artifact.missing", status: 422, words)
+            case .warn: try await output.say("! artifact \(spec.name): \(words)")
+            case .ignore: break
+            }
             return []
         }
-        let staging = "\(folder.folder)/artifact-\(spec.name)"
-        let artifact = try await shared.cache.keep(files: files, of: folder.workspace, as: spec.name, staging: staging)
+        let artifact = try await shared.cache.keep(files: files, of: folder.workspace, as: spec.name)
         try await output.say(
             "artifact \(spec.name): \(files.count) file\(files.count == 1 ? "" : "s"), \(artifact.size_bytes) bytes")
         return [artifact]
+    }
+}
+
+extension StepReport {
+    /// Takes over how a step has ended.
+    mutating func take(_ outcome: StepOutcome, _ attempts: Int) {
+        (step.status, step.reason, step.exit_code) = (outcome.status, outcome.reason, outcome.exitCode)
+        (step.outputs, step.metrics, step.report) = (outcome.outputs, outcome.metrics, outcome.report)
+        (step.summary, step.attempts) = (outcome.summary, attempts)
+        (self.artifacts, annotations) = (outcome.artifacts, outcome.annotations)
     }
 }

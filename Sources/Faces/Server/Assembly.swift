@@ -74,9 +74,11 @@ package struct House: Sendable {
         var routes = Routes()
         for domain in all { domain.routes(&routes) }
         place.route(&routes, hasAuth: options.hasAuth, store: store)
+        let sweep = BlobSweep(store: store, blobs: blobs, rooms: all, logger: logger)
+        sweep.route(&routes)
         switchboard = Switchboard(routes)
         caller.connect(switchboard)
-        loops = all.flatMap(\.loops)
+        loops = all.flatMap(\.loops) + [sweep]
     }
 
     private static func database(_ path: String) throws -> Database {

@@ -49,7 +49,8 @@ struct BlobRoutes: Sendable {
                 "blob.digest", status: 400, "\"\(name.prefix(80))\" is not a digest",
                 hint: "Write sha256: and 64 hexadecimal digits.")
         }
-        guard try await blobs.exists(digest) else {
+        // Who asks whether it is here may be about to name it: a sweep shall not come in between.
+        guard try await (head ? blobs.claim(digest) : blobs.exists(digest)) else {
             throw Problem(
                 "blob.not-found", status: 404, "no blob \(digest)", hint: "List a run's with: vagus artifacts RUN")
         }

@@ -92,7 +92,7 @@ enum Rooms {
     /// Takes jobs until cancelled.
     static func runner(
         client: VagusClient, name: String, labels: [String], folder: DataFolder, config: ServerConfig,
-        executable: String, logger: Logger
+        executable: String, life: RunnerLife = RunnerLife(), logger: Logger
     ) async throws {
         let place = folder.file("runner/\(name)")
         var settings = RunnerSettings(
@@ -103,6 +103,7 @@ enum Rooms {
             config.runner, runner: name, folder: place, root: folder.path)
         settings.cpu = config.runner.cpu?.cpus ?? ExecutorChoice.processors
         settings.memory = config.runner.memory?.bytes ?? ExecutorChoice.memory
-        try await RunnerAgent(client: client, settings: settings, logger: logger).run()
+        (settings.isOnce, settings.drainTimeout) = (life.isOnce, life.drainTimeout)
+        try await RunnerAgent(client: client, settings: settings, logger: logger, drain: life.drain).run()
     }
 }

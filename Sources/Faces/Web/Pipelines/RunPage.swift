@@ -7,7 +7,7 @@ struct RunPage: PageBody {
     static let section = Section.runs
 
     /// The parts of the page, one at a time.
-    enum View: String, CaseIterable, Sendable { case log, timeline, artifacts, tests, quality, metrics }
+    enum View: String, CaseIterable, Sendable { case log, timeline, artifacts, tests, quality, metrics, summary }
 
     struct Bench: Sendable {
         struct StageJobs: Sendable {
@@ -62,6 +62,7 @@ struct RunPage: PageBody {
     let tests: TestsView?
     let quality: QualityView?
     let metrics: MetricsView?
+    let summary: SummaryView?
 
     init(
         _ run: Run, artifacts all: [Artifact], view: View, job key: String?, log: LogPanel?, icons: String,
@@ -88,6 +89,7 @@ struct RunPage: PageBody {
         tests = view == .tests ? TestsView(run) : nil
         quality = view == .quality ? QualityView(run) : nil
         metrics = view == .metrics ? MetricsView(run) : nil
+        summary = view == .summary ? SummaryView(run) : nil
     }
 
     /// The job asked for, or else the one that a person would open: what failed, what runs, what ended last.
@@ -183,6 +185,8 @@ struct RunPage: PageBody {
         }
         return [
             tab("Jobs and logs", .log, count: run.jobs.count, alarming: run.jobs.contains { $0.status == .failed }),
+            tab(
+                "Summary", .summary, count: SummaryView.count(run).words, alarming: SummaryView.count(run).hasErrors),
             tab("Timeline", .timeline),
             tab("Artifacts", .artifacts, count: artifacts),
             tab(

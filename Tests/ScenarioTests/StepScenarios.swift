@@ -1,0 +1,221 @@
+import API
+import Blobs
+import Foundation
+import Kernel
+import KernelTesting
+import Logging
+import Manifests
+import SQL
+import Testing
+
+@testable import Server
+
+/// What a step can do, row by row, in a whole server with its runner.
+@Suite struct StepScenarios {
+    /// A server with a runner in it, for as long as `body` runs.
+    private static func withHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws -> T) async throws -> T {
+        let folder = NSTemporaryDirectory() + "vagus-steps-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
+        (options.port, options.hasAuth, options.proxy) = (0, false, ("127.0.0.1", 0))
+        let house = try await House(options, logger: logger)
+        return try await withThrowingTaskGroup(of: T?.self) { group in
+            group.addTask {
+                do { try await house.run() } catch is CancellationError {}
+                return nil
+            }
+            group.addTask { try await body(house) }
+            defer { group.cancelAll() }
+            while let result = try await group.next() { if let result { return result } }
+            throw Problem("test", status: 500, "the server ended early")
+        }
+    }
+
+    private static func apply(_ text: String, to house: House) async throws {
+        var input = ApplyInput()
+        input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
+        _ = try await house.switchboard.call(Resources.apply, input, as: .system("test"))
+    }
+
+    /// Starts the pipeline and waits until the run has ended.
+    private static func run(_ name: String, in house: House) async throws -> (run: Run, log: String) {
+        var input = RunInput()
+        input.pipeline = name
+        var run = try await house.switchboard.call(Runs.start, input, as: .system("test"))
+        let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(90)))
+        while !run.status.hasEnded {
+            try #require(time.now < end, "the run does not end: \(run.json.text)")
+            try await time.sleep(for: .milliseconds(20))
+            run = try await house.switchboard.call(Runs.get, RunName(project: "default", run: run.id), as: .system("test"))
+        }
+        var log = ""
+        for job in run.jobs {
+            var query = LogQuery()
+            (query.run, query.job) = (run.id, job.key)
+            log += try await house.switchboard.call(Runs.log, query, as: .system("test")).text
+        }
+        return (run, log)
+    }
+
+    @Test func `Caches (key, prefix, when)`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                """
+                kind: Pipeline
+                name: cached
+                stages:
+                  - name: build
+                    jobs:
+                      image:
+                        cache: [{ key: "deps-${{ run.number }}", restore: ["deps-"], paths: [deps], when: always }]
+                        steps:
+                          - run: mkdir -p deps; echo x >> deps/lines; echo "lines $(wc -l < deps/lines)"
+                """, to: house)
+            let first = try await Self.run("cached", in: house)
+            #expect(first.log.contains("cache deps-1: nothing kept yet\n") && first.log.contains("\nlines 1\n"), "\(first.log)")
+            let second = try await Self.run("cached", in: house)
+            #expect(second.log.contains("cache deps-2: restored from deps-1, 2 bytes in "), "\(second.log)")
+            #expect(second.log.contains("\nlines 2\n") && second.log.contains("cache deps-2: kept, 1 file, 4 bytes in "))
+            let list = try await house.switchboard.call(Caches.list, CacheListQuery(), as: .system("test"))
+            #expect(list.items.map(\.key) == ["deps-2", "deps-1"])
+        }
+    }
+
+    @Test func `Artifacts (expiry, when), fetched by a later stage`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                """
+                kind: Pipeline
+                name: files
+                stages:
+                  - name: build
+                    jobs:
+                      app:
+                        steps: [{ run: "mkdir -p out/sub; echo one > out/a; echo two > out/sub/b; echo tmp > out/t.tmp" }]
+                        artifacts:
+                          - { name: app, paths: [out], exclude: ["out/*.tmp"], expire: 7d, when: success }
+                          - { name: core, paths: [out], when: failure }
+                  - name: test
+                    jobs:
+                      look:
+                        steps:
+                          - fetch: { artifact: build.app, to: app }
+                          - run: cat app/out/a app/out/sub/b; ls app/out
+                """, to: house)
+            let (run, log) = try await Self.run("files", in: house)
+            #expect(run.status == .succeeded && log.contains("\none\ntwo\na\nsub\n"), "\(log)")
+            let name = RunName(project: "default", run: run.id)
+            let kept = try await house.switchboard.call(Runs.artifacts, name, as: .system("test")).items
+            #expect(kept.map(\.name) == ["app"])
+            let left = try #require(kept.first?.expires_at).since(try #require(kept.first?.created_at))
+            #expect(left == .seconds(7 * 86_400))
+        }
+    }
+
+    @Test func `Outputs between steps and jobs, variables of later steps`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                """
+                kind: Pipeline
+                name: values
+                stages:
+                  - name: build
+                    jobs:
+                      image:
+                        steps:
+                          - { id: img, run: 'echo digest=abc >> "$VAGUS_OUTPUT"; echo COLOUR=blue >> "$VAGUS_ENV"' }
+                          - { run: "echo ${{ steps.img.outputs.digest }} $COLOUR ${{ steps.img.conclusion }}" }
+                        outputs: { digest: "${{ steps.img.outputs.digest }}" }
+                  - name: deploy
+                    jobs: { to: { steps: [{ run: "echo got ${{ needs.build.image.outputs.digest }}" }] } }
+                """, to: house)
+            let (run, log) = try await Self.run("values", in: house)
+            #expect(run.status == .succeeded && log.contains("\nabc blue succeeded\n") && log.contains("\ngot abc\n"), "\(log)")
+        }
+    }
+
+    @Test func `Step-level retry`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                """
+                kind: Pipeline
+                name: again
+                stages:
+                  - name: test
+                    jobs:
+                      flaky:
+                        steps:
+                          - name: try
+                            run: echo x >> tries; [ $(wc -l < tries) = 3 ]
+                            retry: { max: 2, delay: 10ms, for: [failure] }
+                          - { run: exit 7, continue_on_error: true }
+                """, to: house)
+            let (run, log) = try await Self.run("again", in: house)
+            #expect(run.status == .succeeded && log.contains("── step 1/2: try · attempt 3 of 3\n"), "\(log)")
+            let steps = try #require(run.jobs.first?.steps)
+            #expect(steps.map(\.attempts) == [3, 1] && steps[1].status == .failed && steps[1].conclusion == .succeeded)
+        }
+    }
+
+    @Test func `JUnit and coverage reports, annotations, summaries`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                """
+                kind: Pipeline
+                name: told
+                stages:
+                  - name: test
+                    jobs:
+                      unit:
+                        steps:
+                          - run: |
+                              echo '<testsuite><testcase name="a"/><testcase name="b"><failure/></testcase></testsuite>' > r.xml
+                              printf 'SF:a.c\\nDA:1,1\\nDA:2,0\\nend_of_record\\n' > lcov.info
+                              echo '::warning file=a.c,line=2::never run'
+                              echo '# Half done' >> "$VAGUS_SUMMARY"
+                        reports: { junit: r.xml, coverage: lcov.info }
+                """, to: house)
+            let job = try #require(try await Self.run("told", in: house).run.jobs.first)
+            #expect(job.tests?.tests == 2 && job.tests?.failed_names == ["b"] && job.coverage?.percent == 50)
+            #expect(job.annotations.map(\.text) == ["a.c:2: never run"] && job.steps[0].summary == "# Half done\n")
+        }
+    }
+
+    // MARK: Sweeping
+
+    @Test func `content that nothing names is swept, and nothing else`() async throws {
+        let folder = NSTemporaryDirectory() + "vagus-sweep-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
+        let house = try TestHouse(folder: folder, time: ManualTime(SystemTime().now))
+        let blobs = try BlobStore(folder: "\(folder)/blobs")
+        let source = "\(folder)/source"
+        try FileManager.default.createDirectory(atPath: source, withIntermediateDirectories: true)
+        try Data("held".utf8).write(to: URL(fileURLWithPath: "\(source)/f"))
+        let held = try await Tree.pack(folder: source, into: blobs)
+        let (stray, _) = try await blobs.put(bytes: Array("stray".utf8))
+        let room = NamingRoom(texts: ["{\"digest\":\"\(held.digest.text)\"}", "sha256:short"])
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let sweep = BlobSweep(store: house.store, blobs: blobs, rooms: [room], logger: logger)
+        let young = try await sweep.sweep(isDry: false)
+        #expect(young.held == 2 && young.young == 1 && young.deleted == 0)
+        house.time.advance(by: BlobSweep.grace + .seconds(2))
+        let dry = try await sweep.sweep(isDry: true)
+        #expect(dry.deleted == 1 && dry.deleted_bytes == 5 && dry.dry_run)
+        #expect(try await blobs.exists(stray))
+        let outcome = try await sweep.sweep(isDry: false)
+        #expect(outcome.deleted == 1 && outcome.held == 2)
+        #expect(try await !blobs.exists(stray))
+        try await Tree.unpack(held.digest, from: blobs, to: "\(folder)/laid")
+    }
+}
+
+/// A room whose rows name some content.
+private struct NamingRoom: Domain {
+    static let name = "naming"
+    let texts: [String]
+    func routes(_ routes: inout Routes) {}
+    func namesOfContent(in sql: Connection) throws -> [String] { texts }
+}
