@@ -25,7 +25,9 @@ import Testing
         #expect(topic.reads == ["ref:refs/heads/topic", "ref:refs/heads/main"])
         let main = Self.scope { $0.trigger.ref = "refs/heads/main" }
         #expect(main.reads == ["ref:refs/heads/main"])
-        let request = Self.scope { ($0.trigger.number, $0.trigger.is_trusted, $0.trigger.base_ref) = (7, false, "next") }
+        let request = Self.scope {
+            ($0.trigger.number, $0.trigger.is_trusted, $0.trigger.base_ref) = (7, false, "next")
+        }
         #expect(request.writes == "pr:7")
         #expect(request.reads == ["pr:7", "ref:refs/heads/next", "ref:refs/heads/main"])
         // Trusted or not, what a pull request has made never reaches a branch.

@@ -76,7 +76,9 @@ final class FakeServer: ServerDoor {
         routes.on(Runners.lease) { _, _ in
             var outcome = LeaseOutcome()
             outcome.lease = self.state.withLock { $0.waiting.isEmpty ? nil : $0.waiting.removeFirst() }
-            if outcome.lease == nil, !self.state.withLock({ $0.isDraining }) { try await SystemTime().sleep(for: .milliseconds(20)) }
+            if outcome.lease == nil, !self.state.withLock({ $0.isDraining }) {
+                try await SystemTime().sleep(for: .milliseconds(20))
+            }
             return outcome
         }
         routes.on(Runners.renew) { _, _ in self.leaseState }

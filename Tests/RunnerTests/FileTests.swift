@@ -57,7 +57,8 @@ import Testing
         let order = Self.checkout(
             ["submodules": "recursive", "path": "src/app"], "\(server.folder)/git/outer", commit)
         var lease = Self.lease(
-            [order], ["cat src/app/lib/d; grep -rc 'Basic\\|canary' src/app/.git/config || true; env | grep -c GIT_ || true"])
+            [order],
+            ["cat src/app/lib/d; grep -rc 'Basic\\|canary' src/app/.git/config || true; env | grep -c GIT_ || true"])
         lease.token = "canary"
         try await server.work([lease])
         #expect(server.text.hasSuffix("checked out \(commit)\n── step 2/2: step 1\ndeep\n0\n0\n"), "\(server.text)")
@@ -81,7 +82,8 @@ import Testing
         lease.steps.swapAt(1, 2)
         for index in lease.steps.indices { lease.steps[index].index = index }
         try await server.work([lease])
-        #expect(server.text.hasSuffix("── step 4/4: step 3\ntwo\nf\n") && !server.text.contains("HOOK"), "\(server.text)")
+        #expect(
+            server.text.hasSuffix("── step 4/4: step 3\ntwo\nf\n") && !server.text.contains("HOOK"), "\(server.text)")
     }
 
     @Test func `a commit that is not there fails the step with git's own words`() async throws {
@@ -120,7 +122,8 @@ import Testing
     @Test func `a cache is kept once by its key and begun with by key or prefix`() async throws {
         let server = try FakeServer()
         try await server.work([
-            Self.cacheLease(1, "deps-1", "mkdir -p deps/bin; echo one > deps/x; ln -s ../x deps/bin/x; ln -s /etc deps/out"),
+            Self.cacheLease(
+                1, "deps-1", "mkdir -p deps/bin; echo one > deps/x; ln -s ../x deps/bin/x; ln -s /etc deps/out")
         ])
         #expect(server.text.contains("cache deps-1: nothing kept yet\n"))
         #expect(server.text.contains("cache deps-1: kept, 2 files, 4 bytes in "))
@@ -203,8 +206,12 @@ import Testing
         let source = "\(server.folder)/source"
         _ = try await Self.bash("mkdir -p bin; echo hi > bin/app; chmod +x bin/app; echo r > readme", in: source)
         let cache = try ArtifactCache(folder: "\(server.folder)/other", door: Patient(door: server, time: SystemTime()))
-        let (tree, file) = (try await cache.keep(source, as: "app"), try await cache.keep("\(source)/readme", as: "doc"))
-        let lease = FakeServer.lease(["mkdir -p dist/bin; echo old > dist/bin/other", "", "", "ls dist/bin; [ -x dist/bin/app ]; cat docs/readme"]) {
+        let (tree, file) = (
+            try await cache.keep(source, as: "app"), try await cache.keep("\(source)/readme", as: "doc")
+        )
+        let lease = FakeServer.lease([
+            "mkdir -p dist/bin; echo old > dist/bin/other", "", "", "ls dist/bin; [ -x dist/bin/app ]; cat docs/readme",
+        ]) {
             for (index, (artifact, to)) in [(tree, "dist"), (file, "docs")].enumerated() {
                 $0.steps[index + 1].verb = "fetch"
                 $0.steps[index + 1].settings = ["artifact": "build.x", "to": .string(to)]

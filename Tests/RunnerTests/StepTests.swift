@@ -159,7 +159,8 @@ import Testing
 
     @Test func `a workspace is kept for people as its job says`() async throws {
         let server = try FakeServer()
-        let jobs = [("failed", "exit 1"), ("well", "true"), ("never", "exit 1"), ("always", "true")].map { name, script in
+        let jobs = [("failed", "exit 1"), ("well", "true"), ("never", "exit 1"), ("always", "true")].map {
+            name, script in
             FakeServer.lease([script]) {
                 ($0.run, $0.job) = ("run_\(name)", name)
                 $0.workspace.keep = name == "never" ? .never : name == "always" ? .always : .on_failure

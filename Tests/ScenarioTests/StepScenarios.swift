@@ -13,7 +13,8 @@ import Testing
 /// What a step can do, row by row, in a whole server with its runner.
 @Suite struct StepScenarios {
     /// A server with a runner in it, for as long as `body` runs.
-    private static func withHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws -> T) async throws -> T {
+    private static func withHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws -> T) async throws -> T
+    {
         let folder = NSTemporaryDirectory() + "vagus-steps-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
         var logger = Logger(label: "test")
@@ -48,7 +49,8 @@ import Testing
         while !run.status.hasEnded {
             try #require(time.now < end, "the run does not end: \(run.json.text)")
             try await time.sleep(for: .milliseconds(20))
-            run = try await house.switchboard.call(Runs.get, RunName(project: "default", run: run.id), as: .system("test"))
+            run = try await house.switchboard.call(
+                Runs.get, RunName(project: "default", run: run.id), as: .system("test"))
         }
         var log = ""
         for job in run.jobs {
@@ -74,10 +76,13 @@ import Testing
                           - run: mkdir -p deps; echo x >> deps/lines; echo "lines $(wc -l < deps/lines)"
                 """, to: house)
             let first = try await Self.run("cached", in: house)
-            #expect(first.log.contains("cache deps-1: nothing kept yet\n") && first.log.contains("\nlines 1\n"), "\(first.log)")
+            #expect(
+                first.log.contains("cache deps-1: nothing kept yet\n") && first.log.contains("\nlines 1\n"),
+                "\(first.log)")
             let second = try await Self.run("cached", in: house)
             #expect(second.log.contains("cache deps-2: restored from deps-1, 2 bytes in "), "\(second.log)")
-            #expect(second.log.contains("\nlines 2\n") && second.log.contains("cache deps-2: kept, 1 file, 4 bytes in "))
+            #expect(
+                second.log.contains("\nlines 2\n") && second.log.contains("cache deps-2: kept, 1 file, 4 bytes in "))
             let list = try await house.switchboard.call(Caches.list, CacheListQuery(), as: .system("test"))
             #expect(list.items.map(\.key) == ["deps-2", "deps-1"])
         }
@@ -132,7 +137,9 @@ import Testing
                     jobs: { to: { steps: [{ run: "echo got ${{ needs.build.image.outputs.digest }}" }] } }
                 """, to: house)
             let (run, log) = try await Self.run("values", in: house)
-            #expect(run.status == .succeeded && log.contains("\nabc blue succeeded\n") && log.contains("\ngot abc\n"), "\(log)")
+            #expect(
+                run.status == .succeeded && log.contains("\nabc blue succeeded\n") && log.contains("\ngot abc\n"),
+                "\(log)")
         }
     }
 

@@ -31,7 +31,8 @@ public struct ArtifactSpec: Manifest {
             errors.append(
                 ManifestError(
                     at: ["name"], message: "\"\(value.name)\" cannot be the name of an artifact",
-                    hint: "Use letters, digits, \"-\", \"_\" and \".\", beginning with a letter or digit, at most 100."))
+                    hint: "Use letters, digits, \"-\", \"_\" and \".\", beginning with a letter or digit, at most 100.")
+            )
         }
         return errors + outside(value.paths, "paths") + outside(value.exclude, "exclude")
     }

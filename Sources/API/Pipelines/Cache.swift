@@ -141,6 +141,7 @@ public struct CacheDeleted: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("count", \.count, "Entries that were forgotten."),
-        .told("size_bytes", \.size_bytes, "Bytes of their files; those that nothing else names go with the next sweep."),
+        .told(
+            "size_bytes", \.size_bytes, "Bytes of their files; those that nothing else names go with the next sweep."),
     ]
 }

@@ -52,7 +52,8 @@ public struct StepSpec: Manifest {
 /// The verbs a step may have; the one list.
 public enum StepVerbs {
     public static let names = [
-        "run", "checkout", "fetch", "ingest", "validate", "transform", "train", "evaluate", "register", "deploy", "watch",
+        "run", "checkout", "fetch", "ingest", "validate", "transform", "train", "evaluate", "register", "deploy",
+        "watch",
     ]
     /// Verbs that the server carries out itself, through operations; the others go to a runner.
     public static let serverSide: Set<String> = ["register", "deploy", "watch"]
@@ -191,7 +192,8 @@ public struct CheckoutSpec: Manifest {
         .optional("depth", \.depth, "How many commits of history; 0 for all.", in: 0...1_000_000),
         .optional("repository", \.repository, "Another repository of the project; absent: the run's own."),
         .optional(
-            "ref", \.ref, "Branch, tag or commit; absent: the run's commit, or the default branch of another repository."
+            "ref", \.ref,
+            "Branch, tag or commit; absent: the run's commit, or the default branch of another repository."
         ),
         .optional("path", \.path, "Folder of the workspace to put it into; absent: the workspace itself."),
         .optional("submodules", \.submodules, "true, or \"recursive\" for those of submodules too."),

@@ -250,7 +250,9 @@ extension Connection {
 
     // MARK: Runners
 
-    func drain(_ runner: String) throws { try run("UPDATE pipelines_runner SET is_draining = 1 WHERE name = \(runner)") }
+    func drain(_ runner: String) throws {
+        try run("UPDATE pipelines_runner SET is_draining = 1 WHERE name = \(runner)")
+    }
 
     func undrain(_ runner: String) throws {
         try run("UPDATE pipelines_runner SET is_draining = NULL WHERE name = \(runner)")

@@ -143,7 +143,8 @@ struct KeepingReconciler: Reconciler {
                 try change.tell(
                     "cache.evicted", about: Subject(kind: "Cache", project: cache.project, name: cache.id),
                     [
-                        "key": .string(cache.key), "scope": .string(cache.scope), "size_bytes": .integer(cache.size_bytes),
+                        "key": .string(cache.key), "scope": .string(cache.scope),
+                        "size_bytes": .integer(cache.size_bytes),
                     ])
             }
         }

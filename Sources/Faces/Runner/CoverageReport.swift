@@ -43,7 +43,11 @@ struct CoverageReader: Sendable {
 
         mutating func add(_ bytes: [UInt8]) throws(Problem) {
             let start = bytes.first { !($0 == 0x20 || (0x09...0x0D).contains($0) || [0xEF, 0xBB, 0xBF].contains($0)) }
-            if start == UInt8(ascii: "<") { try addXML(bytes) } else { try addLCOV(String(decoding: bytes, as: UTF8.self)) }
+            if start == UInt8(ascii: "<") {
+                try addXML(bytes)
+            } else {
+                try addLCOV(String(decoding: bytes, as: UTF8.self))
+            }
         }
 
         private mutating func note(_ line: Int, of file: String, isRun: Bool) {

@@ -92,6 +92,7 @@ struct JobCaches: Sendable {
         let saved = try await patient.call(Caches.save, input)
         let words = saved.is_exact ? "was kept by another job meanwhile" : "kept"
         try await output.say(
-            "cache \(key): \(words), \(files.count) file\(files.count == 1 ? "" : "s"), \(Disk.words(size)) in \(took(began))")
+            "cache \(key): \(words), \(files.count) file\(files.count == 1 ? "" : "s"), \(Disk.words(size)) in \(took(began))"
+        )
     }
 }

@@ -188,7 +188,8 @@ package struct RunnerAgent: Sendable {
             while working > 0, let part = try await group.next() {
                 if part == .slot { working -= 1 }
                 if part == .drainTimeout {
-                    logger.warning("the time to drain is over; jobs are given back", metadata: ["name": "\(settings.name)"])
+                    logger.warning(
+                        "the time to drain is over; jobs are given back", metadata: ["name": "\(settings.name)"])
                     working = 0
                 }
             }

@@ -92,6 +92,7 @@ extension StepWork {
         }
         let seconds = shared.time.now.since(began) / .seconds(1)
         try await output.say(
-            "fetched \(artifact.stage).\(artifact.name): \(Disk.words(artifact.size_bytes)) in \(TimeSpan.seconds(seconds))")
+            "fetched \(artifact.stage).\(artifact.name): \(Disk.words(artifact.size_bytes)) in \(TimeSpan.seconds(seconds))"
+        )
     }
 }

@@ -30,7 +30,8 @@ enum StepFile: String, CaseIterable, Sendable {
         guard lstat(place(in: folder), &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return "" }
         guard status.st_size <= limit else {
             throw Problem(
-                "\(rawValue.dropFirst(6).lowercased()).size", status: 413, "$\(rawValue) is larger than \(limit >> 10) KiB",
+                "\(rawValue.dropFirst(6).lowercased()).size", status: 413,
+                "$\(rawValue) is larger than \(limit >> 10) KiB",
                 hint: "Keep large things as artifacts.")
         }
         return String(decoding: FileManager.default.contents(atPath: place(in: folder)) ?? Data(), as: UTF8.self)
@@ -103,7 +104,8 @@ enum KeyValues {
                     value.append(next)
                 }
                 guard isClosed, !end.isEmpty else {
-                    throw Problem("outputs.open", status: 422, "$\(file.rawValue) has no line \"\(end)\" that ends a value")
+                    throw Problem(
+                        "outputs.open", status: 422, "$\(file.rawValue) has no line \"\(end)\" that ends a value")
                 }
                 try set(line[..<mark.lowerBound], value.joined(separator: "\n"), in: &values, file)
             } else if let sign {

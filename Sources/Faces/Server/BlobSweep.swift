@@ -66,7 +66,8 @@ struct BlobSweep: RunnableLoop {
                     continue
                 }
                 let isOld = try await blobs.claimedAt(entry.digest).map { $0 < moment } ?? false
-                let isGone = isDry ? isOld : isOld ? try await blobs.deleteUnclaimed(entry.digest, since: moment) : false
+                let isGone =
+                    isDry ? isOld : isOld ? try await blobs.deleteUnclaimed(entry.digest, since: moment) : false
                 if isGone {
                     outcome.deleted += 1
                     outcome.deleted_bytes += entry.size

@@ -99,7 +99,8 @@ struct Markdown {
 
     /// A row of cells, and beneath it a row of dashes.
     private var isTable: Bool {
-        guard let head = lines.first, head.contains("|"), let under = lines.dropFirst().first, under.contains("-") else {
+        guard let head = lines.first, head.contains("|"), let under = lines.dropFirst().first, under.contains("-")
+        else {
             return false
         }
         return under.allSatisfy { "|-: ".contains($0) }

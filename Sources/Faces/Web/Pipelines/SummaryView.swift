@@ -34,7 +34,8 @@ struct SummaryView: Sendable {
             ? nil
             : EmptyState(
                 icon: "ok", title: "Nothing to say",
-                text: "What steps write to $VAGUS_SUMMARY in Markdown, and ::error::, ::warning:: and ::notice:: lines of "
+                text:
+                    "What steps write to $VAGUS_SUMMARY in Markdown, and ::error::, ::warning:: and ::notice:: lines of "
                     + "their output, stand here.",
                 commands: ["echo '# Built' >> \"$VAGUS_SUMMARY\""])
     }
