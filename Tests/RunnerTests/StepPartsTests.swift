@@ -175,7 +175,9 @@ import Testing
             try Data(text.utf8).write(to: URL(fileURLWithPath: "\(root)/\(name)"))
         }
         let all = try FileHash.hash(of: ["*.lock"], in: "\(root)/a")
-        let (same, other) = (try FileHash.hash(of: ["*"], in: "\(root)/a"), try FileHash.hash(of: ["*.lock"], in: "\(root)/b"))
+        let (same, other) = (
+            try FileHash.hash(of: ["*"], in: "\(root)/a"), try FileHash.hash(of: ["*.lock"], in: "\(root)/b")
+        )
         #expect(all.count == 64 && all == same && all != other)
         let first = try FileHash.hash(of: ["*.lock", "!y*"], in: "\(root)/a")
         let second = try FileHash.hash(of: ["x.lock"], in: "\(root)/b")

@@ -26,7 +26,7 @@ extension StepWork {
         let directory = try workingDirectory()
         let commands = Mutex(StepCommands(step: order.index))
         _ = try await execute(
-            "sh", ["-c", start, script], environment: environment, in: directory, isUser: true,
+            "sh", ["-c", pathSetting + start, script], environment: environment, in: directory, isUser: true,
             filter: { bytes in commands.withLock { $0.feed(bytes) } })
         let rest = commands.withLock { $0.flush() }
         if !rest.isEmpty { try await output.write(rest) }
@@ -40,6 +40,13 @@ extension StepWork {
         } catch let problem as Problem where outcome.status == .succeeded {
             fail(StepsWork.words(problem))
         }
+    }
+
+    /// Puts the folders that steps before have named before those of PATH, whatever PATH is where the script runs. Only
+    /// scripts see them: our own git is found where it always was.
+    private var pathSetting: String {
+        let folders = outcome.later.path.map { "'\($0.replacing("'", with: "'\\''"))'" }
+        return folders.isEmpty ? "" : "PATH=\(folders.joined(separator: ":")):\"$PATH\"; export PATH; "
     }
 
     private func workingDirectory() throws -> String {

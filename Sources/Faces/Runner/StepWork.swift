@@ -74,9 +74,6 @@ struct StepWork: Sendable {
     var environment: [String: String] {
         var all = shared.settings.environment
         for (name, value) in order.environment { all[name] = value }
-        if !outcome.later.path.isEmpty {
-            all["PATH"] = (outcome.later.path + [all["PATH"] ?? ""]).joined(separator: ":")
-        }
         all["VAGUS_RUN_ID"] = lease.run
         all["VAGUS_PROJECT"] = lease.project
         all["VAGUS_STAGE"] = lease.stage
