@@ -37,8 +37,9 @@ extension StepWork {
         }
         do {
             try readFiles(in: place)
-        } catch let problem as Problem where outcome.status == .succeeded {
-            fail(StepsWork.words(problem))
+        } catch let problem as Problem {
+            // What ended the script counts more than what it had left unfinished.
+            if outcome.status == .succeeded { fail(StepsWork.words(problem)) }
         }
     }
 
