@@ -190,6 +190,20 @@ import Testing
         }
     }
 
+    @Test(arguments: ["steps.md", "caches-and-artifacts.md"])
+    func `the examples of the pages are accepted`(page: String) async throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let text = try String(contentsOf: root.appending(path: "docs/how-to/\(page)"), encoding: .utf8)
+        let examples = text.components(separatedBy: "```yaml\n").dropFirst().compactMap {
+            $0.components(separatedBy: "```").first
+        }
+        #expect(!examples.isEmpty)
+        try await Self.withHouse { house in
+            for example in examples { try await Self.apply(example, to: house) }
+        }
+    }
+
     // MARK: Sweeping
 
     @Test func `content that nothing names is swept, and nothing else`() async throws {
