@@ -79,6 +79,7 @@ targets += base("Learners", ["Frames", "Stats", "Manifests"])
 targets += base("Expressions", ["Manifests"])
 targets += base("Conversion", ["Manifests"])
 targets += base("Proxy", nio + [logging])
+targets += base("Masking")
 targets += base("Outbound", [asyncHTTPClient] + nio)
 targets += room("API", "API", ["Manifests"])
 targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
@@ -97,7 +98,8 @@ targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
 targets += face("Client", ["Outbound"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
 targets += face(
-    "Runner", ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", logging],
+    "Runner",
+    ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", "Masking", logging],
     tests: ["KernelTesting"])
 targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(

@@ -47,11 +47,13 @@ import Testing
 
     // MARK: Log
 
-    private func withLogs(_ body: (LogBook, JobKey) throws -> Void) throws {
+    private func withLogs(
+        limit: Int64 = PipelineLimits.logBytes, _ body: (LogBook, JobKey) throws -> Void
+    ) throws {
         let folder = NSTemporaryDirectory() + "vagus-logs-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
-        try body(LogBook(folder: folder), JobKey(run: "r", stage: "s", job: "j"))
+        try body(LogBook(folder: folder, limit: limit), JobKey(run: "r", stage: "s", job: "j"))
     }
 
     @Test func `output that is there already is left alone`() throws {
@@ -75,13 +77,14 @@ import Testing
     }
 
     @Test func `output beyond the limit is cut with a notice, and what is sent still counts`() throws {
-        try withLogs { (logs, key) throws in
+        try withLogs(limit: 4 << 20) { (logs, key) throws in
             let piece = [UInt8](repeating: 0x61, count: 1 << 20)
             var offset: Int64 = 0
-            for _ in 0..<66 { offset = try logs.append(piece, at: offset, to: key, epoch: 1).offset }
-            #expect(offset == 66 << 20)
+            for _ in 0..<6 { offset = try logs.append(piece, at: offset, to: key, epoch: 1).offset }
+            #expect(offset == 6 << 20)
             let size = try logs.size(key)
-            #expect(size == PipelineLimits.logBytes + Int64(LogBook.notice.utf8.count))
+            #expect(size == 4 << 20 + Int64(logs.notice.utf8.count))
+            #expect(logs.notice.contains("larger than 4 MiB"))
         }
     }
 
@@ -121,6 +124,6 @@ import Testing
 
 extension LogBook {
     fileprivate func text(_ key: JobKey) throws -> String {
-        String(decoding: try read(key, from: 0, limit: 1000), as: UTF8.self)
+        String(decoding: try bytes(key, from: 0, limit: 1000), as: UTF8.self)
     }
 }

@@ -125,8 +125,8 @@ struct PipelineHouse: Sendable {
     func append(_ text: String, at offset: Int64, _ lease: Lease) async throws -> LeaseState {
         var input = OutputInput()
         (input.run, input.stage, input.job, input.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
-        (input.offset, input.bytes) = (offset, Data(text.utf8).base64EncodedString())
-        return try await house.call(Runners.append, input)
+        input.offset = offset
+        return try await domain.append(Array(text.utf8), input, .system("test"))
     }
 
     func log(_ run: Run, _ job: String, offset: Int64 = 0) async throws -> LogChunk {

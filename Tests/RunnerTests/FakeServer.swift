@@ -103,7 +103,6 @@ final class FakeServer: ServerDoor {
             self.state.withLock { $0.caches.append(entry) }
             return found
         }
-        routes.on(Runners.append) { input, _ in self.append(input) }
         routes.on(Runners.stepStarted) { input, _ in
             self.state.withLock { $0.started.append(input.step.index) }
             return self.leaseState
@@ -141,8 +140,8 @@ final class FakeServer: ServerDoor {
         }
     }
 
-    private func append(_ input: OutputInput) -> LeaseState {
-        let bytes = Data(base64Encoded: input.bytes).map(Array.init) ?? []
+    func append(_ bytes: [UInt8], _ input: OutputInput) async throws -> LeaseState {
+        try answer()
         state.withLock { state in
             let known = state.output.count - Int(input.offset)
             if known >= 0 { state.output += bytes.dropFirst(known) }

@@ -58,14 +58,14 @@ import Testing
     @Test func `a line that never ends is cut once`() {
         var limiter = LineLimiter()
         var out: [UInt8] = []
-        for _ in 0..<100 { limiter.feed([UInt8](repeating: 0x61, count: 10_000), into: &out) }
+        for _ in 0..<200 { limiter.feed([UInt8](repeating: 0x61, count: 10_000), into: &out) }
         limiter.feed(Array("\nnext\n".utf8), into: &out)
         #expect(out.count < RunnerLimits.lineBytes + 100)
         #expect(String(decoding: out, as: UTF8.self).hasSuffix("(the rest of this line is cut)\nnext\n"))
     }
 
     @Test func `output that nobody takes holds its writer back`() async throws {
-        let output = JobOutput(offset: 0)
+        let output = JobOutput(offset: 0, mask: JobMask(secrets: []))
         let written = Tally()
         let line = [UInt8](repeating: 0x61, count: 9999) + [0x0A]
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -95,7 +95,7 @@ import Testing
     }
 
     @Test func `a server that stands elsewhere is believed`() async throws {
-        let output = JobOutput(offset: 10)
+        let output = JobOutput(offset: 10, mask: JobMask(secrets: []))
         try await output.write(Array("abcdef\n".utf8))
         output.close()
         let sent = Mutex<[Int64]>([])

@@ -189,10 +189,12 @@ public struct RetrySpec: Manifest {
 public struct ReportsSpec: Manifest {
     public var junit: String?
     public var coverage: String?
+    public var flaky: FlakySpec?
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("junit", \.junit, "JUnit XML files written by the steps: a path, with * and ** as wildcards."),
         .optional("coverage", \.coverage, "Coverage report written by the steps: Cobertura or JaCoCo XML, or lcov."),
+        .optional("flaky", \.flaky, "What is done about tests that now pass and now fail."),
     ]
 }
 

@@ -93,12 +93,14 @@ public struct TestCasesInput: Manifest {
     public var job = ""
     public var epoch = 0
     public var attempt = 1
+    public var round = 0
     public var cases: [TestCase] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
         .required("epoch", \.epoch, "Epoch of the lease."),
         .optional("attempt", \.attempt, "Attempt of the job."),
+        .optional("round", \.round, "Rerun of failed tests within the attempt; 0 is the first."),
         .required("cases", \.cases, "Test cases, at most 1000 at once."),
     ]
 }

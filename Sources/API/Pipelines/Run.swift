@@ -185,7 +185,10 @@ public enum Runs {
         "Lists what a run left behind.")
     public static let log = Operation<LogQuery, LogChunk>(
         "runs.log", .get, "/api/v1/projects/{project}/runs/{run}/log", needs: .read, wait: .seconds(25),
-        "Reads a job's output from a byte offset on; waits for more when asked to.")
+        "Reads a job's output from a byte, a line, or so many lines before its end; waits for more when asked to.")
+    public static let searchLog = Operation<LogSearch, LogMatches>(
+        "runs.search-log", .get, "/api/v1/projects/{project}/runs/{run}/log/search", needs: .read,
+        "Finds lines of a job's output, for at most 2 s; `next_line` tells where to go on.")
 }
 
 public struct RunInput: Manifest {
@@ -237,6 +240,10 @@ public struct LogQuery: Manifest {
     public var offset: Int64 = 0
     public var limit = 262_144
     public var wait = false
+    public var line: Int?
+    public var tail: Int?
+    public var lines: Int?
+    public var attempt: Int?
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
@@ -245,6 +252,10 @@ public struct LogQuery: Manifest {
         .optional("offset", \.offset, "First byte wanted."),
         .optional("limit", \.limit, "At most this many bytes.", in: 1...1_048_576),
         .optional("wait", \.wait, "Waits for output that is not there yet."),
+        .optional("line", \.line, "First line wanted, from 1; instead of an offset.", in: 1...1_000_000_000_000),
+        .optional("tail", \.tail, "The last so many lines; instead of an offset.", in: 0...1_000_000_000),
+        .optional("lines", \.lines, "At most this many lines.", in: 1...1_000_000_000),
+        .optional("attempt", \.attempt, "Only what this try of the job has written.", in: 1...1_000_000),
     ]
 }
 
@@ -253,10 +264,60 @@ public struct LogChunk: Manifest {
     public var next_offset: Int64 = 0
     /// No more will come.
     public var ended = false
+    public var first_line = 1
+    public var total_lines = 0
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("text", \.text, "Output; whole UTF-8 characters."),
         .told("next_offset", \.next_offset, "Where to go on."),
         .told("ended", \.ended, "No more will come."),
+        .told("first_line", \.first_line, "Number of the line in which the text begins, from 1."),
+        .told("total_lines", \.total_lines, "Lines that the output has by now."),
+    ]
+}
+
+public struct LogSearch: Manifest {
+    public var project = "default"
+    public var run = ""
+    public var job = ""
+    public var pattern = ""
+    public var regex = false
+    public var ignore_case = false
+    public var line = 1
+    public var limit = 100
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Its project."),
+        .required("run", \.run, "The run."),
+        .required("job", \.job, "The job: `stage/job`, or the stage alone when it has one."),
+        .required("pattern", \.pattern, "What a line must hold."),
+        .optional(
+            "regex", \.regex,
+            "Whether it is a regular expression: . [] () | * + ? {m,n} ^ $ and \\d \\w \\s, byte by byte."),
+        .optional("ignore_case", \.ignore_case, "Takes a-z and A-Z as the same."),
+        .optional("line", \.line, "First line to look at, from 1.", in: 1...1_000_000_000_000),
+        .optional("limit", \.limit, "At most this many lines.", in: 1...1000),
+    ]
+}
+
+public struct LogMatches: Manifest {
+    public var matches: [LogMatch] = []
+    public var next_line: Int?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("matches", \.matches, "Lines that were found."),
+        .optional("next_line", \.next_line, "Where to go on; absent when all of it has been looked at."),
+    ]
+}
+
+public struct LogMatch: Manifest {
+    public var line = 1
+    public var offset: Int64 = 0
+    public var text = ""
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("line", \.line, "Its number, from 1."),
+        .told("offset", \.offset, "Where it begins, in bytes."),
+        .told("text", \.text, "The line, at most its first 4096 bytes."),
     ]
 }

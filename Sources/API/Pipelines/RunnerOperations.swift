@@ -12,8 +12,9 @@ public enum Runners {
     /// Keeps a lease; tells whether the job has been cancelled meanwhile.
     public static let renew = Operation<LeaseKey, LeaseState>(
         "runners.renew", .post, "/api/v1/leases/{run}/renew", needs: .agent, "Keeps a lease.")
+    /// Its input is in path and query, its body the bytes themselves: it is not called like the others, nor among them.
     public static let append = Operation<OutputInput, LeaseState>(
-        "runners.append", .post, "/api/v1/leases/{run}/output", needs: .agent,
+        "runners.append", .put, "/api/v1/leases/{run}/output", needs: .agent,
         "Appends output at its offset; what is there already is left alone, so a repeat is harmless.")
     public static let stepStarted = Operation<StepReport, LeaseState>(
         "runners.step-started", .post, "/api/v1/leases/{run}/step-started", needs: .agent, "Tells that a step begins.")
@@ -135,6 +136,10 @@ public struct Lease: Manifest {
     public var workspace = WorkspaceSpec()
     /// Secret that reads the run's project over git and dies with the lease.
     public var token: String?
+    /// Name → value of what its steps may use and its output must not show; never stored, never logged.
+    public var secrets: Ordered<String> = [:]
+    /// Tests whose failures do not fail the job: "suite.name".
+    public var quarantined: [String] = []
     public init() {}
     public var key: LeaseKey {
         var key = LeaseKey()
@@ -159,6 +164,8 @@ public struct Lease: Manifest {
         .optional("token", \.token, "Secret that reads the run's project over git and dies with the lease."),
         .optional("cache", \.cache, "Folders to begin with, and to keep for later runs."),
         .optional("workspace", \.workspace, "What becomes of its files."),
+        .optional("secrets", \.secrets, "Secrets of this job: name → value."),
+        .optional("quarantined", \.quarantined, "Tests whose failures do not fail it."),
     ]
 }
 
@@ -242,20 +249,18 @@ public struct LeaseState: Manifest {
     ]
 }
 
+/// Where a piece of output belongs.
 public struct OutputInput: Manifest {
     public var run = ""
     public var stage = ""
     public var job = ""
     public var epoch = 0
     public var offset: Int64 = 0
-    /// Base64 of the bytes.
-    public var bytes = ""
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
         .required("epoch", \.epoch, "Epoch of the lease."),
         .required("offset", \.offset, "Offset of the first byte in the job's output."),
-        .required("bytes", \.bytes, "The bytes, in base64."),
     ]
 }
 
@@ -311,10 +316,12 @@ public struct TestSummary: Manifest {
     public var errors = 0
     public var skipped = 0
     public var failed_names: [String] = []
+    public var flaky = 0
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("tests", \.tests, "Test cases."), .told("failures", \.failures, "Failed."),
         .told("errors", \.errors, "Broken."), .told("skipped", \.skipped, "Skipped."),
         .told("failed_names", \.failed_names, "Names of those that failed, at most 50."),
+        .optional("flaky", \.flaky, "Passed only when they were run again."),
     ]
 }

@@ -59,6 +59,7 @@ extension Change {
         (lease.execution, lease.retry) = (job.execution ?? ExecutionSpec(), job.retries)
         lease.token = try giveToken(to: job.key)
         try addParts(of: job, in: stored, to: &lease)
+        try addQuarantine(of: job, in: stored, to: &lease)
         return lease
     }
 

@@ -54,20 +54,6 @@ extension Leases {
         routes.on(Runners.drain) { input, call in try await me.drain(input, call) }
     }
 
-    private func testCases(_ input: TestCasesInput, _ call: Call) async throws -> LeaseState {
-        guard input.cases.count <= TestCase.batchLimit else {
-            throw Problem(
-                "tests.count", status: 413, "at most \(TestCase.batchLimit) test cases are told at once",
-                hint: "Send them in smaller pieces.")
-        }
-        let key = JobKey(run: input.run, stage: input.stage, job: input.job)
-        return try await context.store.change(call) { change in
-            let (job, state) = try change.sql.held(key, epoch: input.epoch)
-            guard job != nil else { return state }
-            return state
-        }
-    }
-
     /// From here on the runner is given nothing; what it was given before this, it has in hand.
     private func drain(_ input: LeaseInput, _ call: Call) async throws -> Nothing {
         try await context.store.change(call) { change in

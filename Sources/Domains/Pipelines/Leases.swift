@@ -1,6 +1,5 @@
 import API
 import Blobs
-import Foundation
 import Kernel
 import Manifests
 import SQL
@@ -115,20 +114,22 @@ struct Leases: Sendable {
         return state
     }
 
-    func append(_ input: OutputInput, _ call: Call) async throws -> LeaseState {
-        guard let bytes = Data(base64Encoded: input.bytes).map(Array.init), bytes.count <= PipelineLimits.chunkBytes
-        else {
+    func append(_ bytes: [UInt8], _ input: OutputInput) async throws -> LeaseState {
+        guard bytes.count <= PipelineLimits.chunkBytes else {
             throw Problem(
-                "output.invalid", status: 422,
-                "a piece of output is base64 of at most \(PipelineLimits.chunkBytes) bytes",
+                "output.invalid", status: 413, "a piece of output has at most \(PipelineLimits.chunkBytes) bytes",
                 hint: "Send smaller pieces.")
         }
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
-        let (job, held) = try await store.read { try $0.held(key, epoch: input.epoch) }
-        var state = held
-        guard job != nil else {
-            state.output_offset = try logs.size(key)
-            return state
+        var state = LeaseState()
+        if !logs.trusts(key, epoch: input.epoch, at: store.time.now) {
+            let (job, held) = try await store.read { try $0.held(key, epoch: input.epoch) }
+            state = held
+            guard job != nil else {
+                state.output_offset = try logs.size(key)
+                return state
+            }
+            if !held.stop { logs.trust(key, epoch: input.epoch, at: store.time.now) }
         }
         let written = try logs.append(bytes, at: input.offset, to: key, epoch: input.epoch)
         state.output_offset = written.offset

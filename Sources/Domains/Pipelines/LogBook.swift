@@ -3,7 +3,7 @@ import Glibc
 import Kernel
 import Synchronization
 
-/// Output of jobs, a file each: FOLDER/<run>/<stage>.<job>.log.
+/// Output of jobs, a file each: FOLDER/<run>/<stage>.<job>.log, and beside it where its lines are (see ``LogIndex``).
 ///
 /// Pieces are small (see `PipelineLimits.chunkBytes`), so that a write takes microseconds and needs no thread of its own.
 /// Written bytes survive our death; they are not synced, as losing a log's tail to a power cut is no harm.
@@ -14,18 +14,26 @@ final class LogBook: Sendable {
         /// The caller's lease is an old one; nothing was written.
         var isFenced = false
     }
+    private struct Fence {
+        /// Epoch of the newest lease.
+        var epoch: Int
+        /// Until when its holder may write without the store being asked.
+        var trusted = Timestamp.zero
+    }
 
-    static let notice = "\n── output is cut here: it is larger than \(PipelineLimits.logBytes >> 20) MiB ──\n"
     private let folder: String
-    /// Epoch of the newest lease of each open job; also the lock under which files are written.
-    private let fences = Mutex<[JobKey: Int]>([:])
+    private let limit: Int64
+    /// Fences of open jobs; also the lock under which files are written.
+    private let fences = Mutex<[JobKey: Fence]>([:])
 
-    init(folder: String) { self.folder = folder }
+    init(folder: String, limit: Int64 = PipelineLimits.logBytes) { (self.folder, self.limit) = (folder, limit) }
+
+    var notice: String { "\n── output is cut here: it is larger than \(limit >> 20) MiB ──\n" }
 
     /// Lets only leases of this epoch write from now on; tells where the output stands.
     func fence(_ key: JobKey, epoch: Int) throws -> Int64 {
         try fences.withLock { fences in
-            fences[key] = max(epoch, fences[key] ?? 0)
+            fences[key] = Fence(epoch: max(epoch, fences[key]?.epoch ?? 0))
             return try size(key)
         }
     }
@@ -33,22 +41,34 @@ final class LogBook: Sendable {
     /// Forgets a job that has ended.
     func release(_ key: JobKey) { fences.withLock { $0[key] = nil } }
 
+    /// Whether this lease was found valid a moment ago.
+    func trusts(_ key: JobKey, epoch: Int, at now: Timestamp) -> Bool {
+        fences.withLock { $0[key].map { $0.epoch == epoch && now < $0.trusted } ?? false }
+    }
+
+    func trust(_ key: JobKey, epoch: Int, at now: Timestamp) {
+        fences.withLock { fences in
+            guard epoch >= fences[key]?.epoch ?? 0 else { return }
+            fences[key] = Fence(epoch: epoch, trusted: now.advanced(by: PipelineLimits.leaseTrust))
+        }
+    }
+
     /// Writes what is not there yet of bytes that begin at `offset`.
     func append(_ bytes: [UInt8], at offset: Int64, to key: JobKey, epoch: Int) throws -> Written {
         try fences.withLock { fences in
-            if let newest = fences[key], newest > epoch { return Written(offset: try size(key), isFenced: true) }
+            if let newest = fences[key], newest.epoch > epoch { return Written(offset: try size(key), isFenced: true) }
             let size = try size(key)
             // Behind the cut the offsets only count what was said.
-            if size > PipelineLimits.logBytes { return Written(offset: max(size, offset + Int64(bytes.count))) }
+            if size > limit { return Written(offset: max(size, offset + Int64(bytes.count))) }
             guard offset >= 0, offset <= size else { return Written(offset: size) }
             let fresh = bytes.dropFirst(Int(size - offset))
             if fresh.isEmpty { return Written(offset: size) }
-            let room = PipelineLimits.logBytes - size
+            let room = limit - size
             if Int64(fresh.count) <= room {
-                try write(Array(fresh), at: size, to: key)
+                try write(fresh, at: size, to: key)
                 return Written(offset: size + Int64(fresh.count))
             }
-            try write(Array(fresh.prefix(Int(room))) + Array(Self.notice.utf8), at: size, to: key)
+            try write(fresh.prefix(Int(room)) + notice.utf8, at: size, to: key)
             return Written(offset: max(try self.size(key), offset + Int64(bytes.count)))
         }
     }
@@ -57,31 +77,43 @@ final class LogBook: Sendable {
     func say(_ line: String, to key: JobKey) throws {
         try fences.withLock { _ in
             let size = try size(key)
-            guard size <= PipelineLimits.logBytes else { return }
-            try write(Array((line + "\n").utf8), at: size, to: key)
+            guard size <= limit else { return }
+            try write(Array((line + "\n").utf8)[...], at: size, to: key)
         }
     }
+
+    // MARK: Reading
 
     func size(_ key: JobKey) throws -> Int64 {
         var status = stat()
         if stat(path(key), &status) == 0 { return Int64(status.st_size) }
-        guard errno == ENOENT else { throw Self.problem("look at") }
+        guard errno == ENOENT else { throw LogFile.problem("look at") }
         return 0
     }
 
-    /// Bytes from `offset` on, cut so that no UTF-8 character is torn.
-    func read(_ key: JobKey, from offset: Int64, limit: Int) throws -> [UInt8] {
-        let file = open(path(key), O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else {
-            guard errno == ENOENT else { throw Self.problem("open") }
-            return []
+    /// Bytes from `offset` on, as they are.
+    func bytes(_ key: JobKey, from offset: Int64, limit: Int) throws -> [UInt8] {
+        guard let file = try LogFile(reading: path(key)) else { return [] }
+        return try file.read(from: offset, limit: limit)
+    }
+
+    /// Looks at the lines of a job's output as it stands; nil when there is none.
+    func lines<T>(_ key: JobKey, _ look: (borrowing LogLines) throws -> T) throws -> T? {
+        guard let log = try LogFile(reading: path(key)) else { return nil }
+        let size = try log.size()
+        var index = LogIndex(try LogFile(reading: path(key) + LogIndex.suffix)?.words() ?? [], of: size)
+        if index.isShort(for: size) {
+            // Torn by a crash, or of an older version; nobody writes meanwhile.
+            index = try fences.withLock { _ in
+                var index = LogIndex(try LogFile(reading: path(key) + LogIndex.suffix)?.words() ?? [], of: size)
+                if index.isShort(for: size) {
+                    try index.extend(over: log, size: size)
+                    try LogFile(writing: path(key) + LogIndex.suffix).put(index.words[...], behind: 0)
+                }
+                return index
+            }
         }
-        defer { close(file) }
-        var bytes = [UInt8](repeating: 0, count: limit)
-        let count = bytes.withUnsafeMutableBytes { pread(file, $0.baseAddress, limit, off_t(offset)) }
-        guard count >= 0 else { throw Self.problem("read") }
-        bytes.removeLast(limit - count)
-        return Self.whole(bytes)
+        return try look(LogLines(file: log, index: index, size: size))
     }
 
     /// The bytes without a UTF-8 character at their end that is not whole yet.
@@ -96,31 +128,20 @@ final class LogBook: Sendable {
 
     private func path(_ key: JobKey) -> String { "\(folder)/\(key.run)/\(key.stage).\(key.job).log" }
 
-    private func write(_ bytes: [UInt8], at offset: Int64, to key: JobKey) throws {
+    private func write(_ bytes: ArraySlice<UInt8>, at offset: Int64, to key: JobKey) throws {
         let path = path(key)
-        var file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
-        if file < 0, errno == ENOENT {
+        if offset == 0 {
             mkdir(folder, 0o750)
             mkdir("\(folder)/\(key.run)", 0o750)
-            file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
         }
-        guard file >= 0 else { throw Self.problem("open") }
-        defer { close(file) }
-        var done = 0
-        while done < bytes.count {
-            let count = bytes.withUnsafeBytes { buffer in
-                pwrite(file, buffer.baseAddress?.advanced(by: done), bytes.count - done, off_t(offset) + off_t(done))
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Self.problem("write") }
-            done += count
-        }
-    }
-
-    private static func problem(_ verb: String) -> Problem {
-        let text = String(cString: strerror(errno)).lowercased()
-        return Problem(
-            "log.failed", status: 503, "could not \(verb) the output of a job: \(text)",
-            hint: "Look at the disk of the data folder.")
+        let log = try LogFile(writing: path)
+        try log.write(bytes, at: offset)
+        // The bytes first: what is missing of the index can be made again from them.
+        guard LogIndex.entries(of: offset) < LogIndex.entries(of: offset + Int64(bytes.count)) else { return }
+        let file = try LogFile(writing: path + LogIndex.suffix)
+        var index = LogIndex(try file.words(), of: offset)
+        let known = index.words.count
+        try index.extend(over: log, size: offset + Int64(bytes.count))
+        try file.put(index.words[known...], behind: known)
     }
 }

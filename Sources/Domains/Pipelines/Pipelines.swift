@@ -19,18 +19,20 @@ package import SQL
 // by digest. A runner holds it by a lease; the lease's epoch fences off those who were thought lost. Steps that a runner
 // has finished stay finished when the same runner comes back to its kept workspace.
 //
-// Tables owned: pipelines_ref, pipelines_run, pipelines_job, pipelines_step, pipelines_artifact, pipelines_runner.
+// Tables owned: pipelines_ref, pipelines_run, pipelines_job, pipelines_step, pipelines_artifact, pipelines_runner,
+// pipelines_test, pipelines_test_result, pipelines_quarantine.
 // Events told: run.queued, run.started, run.cancel-requested, run.finished; job.leased, job.started (server's own),
 // job.skipped, job.finished, job.lost, job.retried; step.started, step.finished; repository.pushed,
-// repository.ref-deleted, repository.manifests-applied, repository.manifests-refused.
-// Loops run: pipelines-repositories, pipelines-runs.
+// repository.ref-deleted, repository.manifests-applied, repository.manifests-refused; test.flaky, test.quarantined,
+// test.quarantine-expired, test.released.
+// Loops run: pipelines-repositories, pipelines-runs, pipelines-quarantine.
 //
 //   Routes, RunRoutes     handlers                     RunDecision     pure: which jobs do what next
 //   Tables, RunTable, JobTable   the only SQL          RunLoop         does it
 //   Laying                a run laid down whole        Orders, Resolver   expressions → values, references → digests
-//   Leases, Reports       what runners ask and tell    LogBook         output of jobs, a file each
+//   Leases, Reports       what runners ask and tell    LogBook, LogIndex   output of jobs, a file each
 //   ServerSteps           register, deploy, watch      RepositoryLoop, Git, Push   refs → runs
-//   Admission             what a pipeline must keep
+//   Admission             what a pipeline must keep      TestTable, TestChanges, TestRoutes   tests, flaky, quarantine
 
 /// Where pipelines keep what does not fit into the store.
 package struct PipelinesSettings: Sendable {
@@ -38,6 +40,8 @@ package struct PipelinesSettings: Sendable {
     package var repositories: String
     /// Output of jobs: FOLDER/<run>/<stage>.<job>.log.
     package var logs: String
+    /// Bytes of output kept of one job.
+    package var logBytes: Int64
     /// The git program: a path, or a name to find in the PATH of `environment`.
     package var git: String
     /// All that git sees of our environment.
@@ -50,13 +54,14 @@ package struct PipelinesSettings: Sendable {
     package var readSecret: @Sendable (_ project: String, _ name: String) async throws -> String?
 
     package init(
-        repositories: String, logs: String, git: String = "git",
+        repositories: String, logs: String, logBytes: Int64 = PipelineLimits.logBytes, git: String = "git",
         environment: [String: String] = ["PATH": "/usr/local/bin:/usr/bin:/bin"],
         urls: RepositoryURLs = RepositoryURLs(), outbound: OutboundClient = OutboundClient(),
         readSecret: @escaping @Sendable (_ project: String, _ name: String) async throws -> String? = { _, _ in nil }
     ) {
         (self.repositories, self.logs, self.git, self.environment) = (repositories, logs, git, environment)
         (self.urls, self.outbound, self.readSecret) = (urls, outbound, readSecret)
+        self.logBytes = logBytes
     }
 }
 
@@ -80,10 +85,12 @@ package enum PipelineLimits {
     package static let cancelGrace: Duration = .seconds(60)
     /// Runs of one pipeline that may be open at once.
     package static let openRuns = 1000
-    /// Bytes of output kept of one job.
-    package static let logBytes: Int64 = 64 << 20
+    /// Bytes of output kept of one job, unless it is set otherwise.
+    package static let logBytes: Int64 = 1 << 30
     /// Bytes of one piece of output.
-    package static let chunkBytes = 256 << 10
+    package static let chunkBytes = 1 << 20
+    /// How long a holder of a lease may write without the store being asked whether it still holds it.
+    package static let leaseTrust: Duration = .seconds(1)
     /// How often refs are looked at.
     package static let refsInterval: Duration = .seconds(1)
     /// Refs of one repository.
@@ -120,7 +127,7 @@ package struct PipelinesDomain: Domain {
 
     package init(context: DomainContext, blobs: BlobStore, settings: PipelinesSettings) {
         (self.context, self.blobs, self.settings) = (context, blobs, settings)
-        logs = LogBook(folder: settings.logs)
+        logs = LogBook(folder: settings.logs, limit: settings.logBytes)
     }
 
     package var migrations: [Migration] { Tables.migrations }
@@ -129,6 +136,7 @@ package struct PipelinesDomain: Domain {
     package func routes(_ routes: inout Routes) {
         RunRoutes(context: context, logs: logs, git: git, repositories: settings.repositories).add(to: &routes)
         PullRoutes(context: context, git: git, repositories: settings.repositories).add(to: &routes)
+        TestRoutes(context: context).add(to: &routes)
         RunnerRoutes(leases: Leases(context: context, blobs: blobs, logs: logs, urls: settings.urls)).add(to: &routes)
         CacheBook(context: context, blobs: blobs).add(to: &routes)
     }
@@ -147,6 +155,7 @@ package struct PipelinesDomain: Domain {
             FollowLoop(StatusFollower(), store: context.store, logger: logger),
             FollowLoop(TriggerFollower(ids: context.ids), store: context.store, logger: logger),
             ReconcileLoop(KeepingReconciler(context: context), store: context.store, logger: logger),
+            ReconcileLoop(QuarantineReconciler(context: context), store: context.store, logger: logger),
         ]
     }
 
@@ -168,8 +177,15 @@ package struct PipelinesDomain: Domain {
             for run in try change.sql.openRuns(project: resource.project, pipeline: resource.name) {
                 try change.stop(run, as: .cancelled, because: "its pipeline was deleted")
             }
+            try change.sql.forgetTests(project: resource.project, pipeline: resource.name)
         default: break
         }
+    }
+
+    /// Takes a piece of a job's output from the runner that holds it; its bytes are no JSON, so it is no operation.
+    package func append(_ bytes: [UInt8], _ place: OutputInput, _ call: Call) async throws -> LeaseState {
+        try call.allow(Runners.append.permission, operation: Runners.append.name)
+        return try await Leases(context: context, blobs: blobs, logs: logs).append(bytes, place)
     }
 
     // MARK: -

@@ -13,7 +13,6 @@ struct RunnerRoutes: Sendable {
         routes.on(Runners.hello) { input, call in try await leases.hello(input, call) }
         routes.on(Runners.lease) { input, call in try await leases.lease(input, call) }
         routes.on(Runners.renew) { input, call in try await leases.renew(input, call) }
-        routes.on(Runners.append) { input, call in try await leases.append(input, call) }
         routes.on(Runners.stepStarted) { input, call in try await leases.stepStarted(input, call) }
         routes.on(Runners.stepFinished) { input, call in try await leases.stepFinished(input, call) }
         routes.on(Runners.jobFinished) { input, call in try await leases.jobFinished(input, call) }
@@ -44,6 +43,7 @@ struct RunRoutes: Sendable {
             return ItemList(try await me.store.read { try $0.artifacts(run: stored.run.id) })
         }
         routes.on(Runs.log) { input, _ in try await me.log(input) }
+        routes.on(Runs.searchLog) { input, _ in try await me.search(input) }
     }
 
     // MARK: Start
@@ -98,7 +98,7 @@ struct RunRoutes: Sendable {
 
     // MARK: Look
 
-    private func find(_ input: RunName) async throws -> StoredRun {
+    func find(_ input: RunName) async throws -> StoredRun {
         guard let found = try await store.read({ try $0.run(named: input.run, project: input.project) }) else {
             throw Problem.notFound("Run", input.run, project: input.project, list: "runs")
         }
@@ -135,43 +135,8 @@ struct RunRoutes: Sendable {
         return try await whole(found)
     }
 
-    // MARK: Log
-
-    private func log(_ input: LogQuery) async throws -> LogChunk {
-        var name = RunName()
-        (name.project, name.run) = (input.project, input.run)
-        let run = try await find(name).run.id
-        let key = try await store.read { try Self.job(input.job, of: run, in: $0) }
-        guard input.wait else { return try await chunk(key, input) }
-        let deadline = context.time.now.advanced(by: PipelineLimits.logWait)
-        let found = try await store.bells.poll([key.logTopic], until: deadline, by: context.time) { () -> LogChunk? in
-            let chunk = try await chunk(key, input)
-            return chunk.text.isEmpty && !chunk.ended ? nil : chunk
-        }
-        if let found { return found }
-        return try await chunk(key, input)
-    }
-
-    private func chunk(_ key: JobKey, _ input: LogQuery) async throws -> LogChunk {
-        let hasEnded = try await store.read { try $0.job(key)?.job.status.hasEnded ?? true }
-        let offset = max(0, input.offset)
-        var chunk = LogChunk()
-        var bytes = try logs.read(key, from: offset, limit: input.limit)
-        let size = try logs.size(key)
-        if bytes.isEmpty, hasEnded, offset < size {
-            // What is left is no whole character and never will be.
-            bytes = Array("\u{FFFD}".utf8)
-            chunk.next_offset = size
-        } else {
-            chunk.next_offset = offset + Int64(bytes.count)
-        }
-        chunk.text = String(decoding: bytes, as: UTF8.self)
-        chunk.ended = hasEnded && chunk.next_offset >= size
-        return chunk
-    }
-
     /// The job that "stage/job", or the stage alone, means.
-    private static func job(_ name: String, of run: String, in sql: Connection) throws -> JobKey {
+    static func job(_ name: String, of run: String, in sql: Connection) throws -> JobKey {
         let jobs = try sql.jobs(run: run)
         let found = jobs.filter { $0.job.key == name || $0.job.stage == name }
         guard let first = found.first else {

@@ -64,6 +64,7 @@ enum Tables {
                 "ALTER TABLE pipelines_runner ADD COLUMN memory BIGINT",
             ]),
         CacheTables.migration,
+        tests,
     ]
 }
 

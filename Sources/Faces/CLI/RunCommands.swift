@@ -84,27 +84,6 @@ struct RunsCommand: AsyncParsableCommand {
     }
 }
 
-struct LogsCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "logs", abstract: "Prints the output of a run's jobs.",
-        discussion: "Examples:\n  vagus logs train:latest\n  vagus logs train:12 build/image --follow")
-    @OptionGroup var connection: Connection
-    @Argument(help: "The run.") var run: String
-    @Argument(help: "stage/job; absent: all of them, one after another.") var job: String?
-    @Flag(name: .shortAndLong, help: "Stays until the output ends.") var follow = false
-
-    func run() async throws {
-        try await connection.connected { client in
-            let found = try await client.call(Runs.get, RunName(project: connection.projectName, run: run))
-            let jobs = job.map { [$0] } ?? found.jobs.map(\.key)
-            for job in jobs {
-                if jobs.count > 1 { Terminal.line(Terminal.styled("── \(job)", .bold)) }
-                try await RunView(client: client, connection: connection).log(of: found.id, job: job, follow: follow)
-            }
-        }
-    }
-}
-
 struct CancelCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cancel", abstract: "Stops a run.", discussion: "Example:\n  vagus cancel train:latest")

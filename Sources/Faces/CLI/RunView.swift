@@ -93,17 +93,4 @@ struct RunView {
         if let workspace = job.workspace { lines.append("workspace kept on \(job.runner ?? "?"): \(workspace)") }
         return lines.map { "      \($0)\n" }.joined()
     }
-
-    /// Prints a job's output; with `follow` until it ends.
-    func log(of run: String, job: String, follow: Bool) async throws {
-        var query = LogQuery()
-        (query.project, query.run, query.job, query.wait) = (connection.projectName, run, job, follow)
-        while true {
-            let chunk = try await client.call(Runs.log, query)
-            Terminal.out(chunk.text)
-            let hasMore = chunk.next_offset > query.offset
-            query.offset = chunk.next_offset
-            if chunk.ended && !hasMore || !follow && !hasMore { return }
-        }
-    }
 }

@@ -34,6 +34,7 @@ package struct Vagus: AsyncParsableCommand {
                     RunCommand.self, RunsCommand.self, LogsCommand.self, CancelCommand.self, ShellCommand.self,
                     ArtifactsCommand.self, TriggersCommand.self, PullsCommand.self, StatusesCommand.self,
                     CachesCommand.self, SweepCommand.self,
+                    TestsCommand.self,
                 ]),
             CommandGroup(
                 name: "Deliver:",

@@ -44,6 +44,21 @@ package struct VagusClient: Sendable {
         return response.body.isEmpty ? [:] : try JSONParser.parse(response.body)
     }
 
+    /// Appends a piece of a job's output, as it is.
+    package func append(_ bytes: [UInt8], _ place: OutputInput) async throws -> LeaseState {
+        let query = [
+            ("stage", place.stage), ("job", place.job), ("epoch", "\(place.epoch)"), ("offset", "\(place.offset)"),
+        ]
+        .map { "\($0)=\(Wire.encode($1))" }.joined(separator: "&")
+        let request = HTTPRequest(
+            "PUT", url: "\(server)/api/v1/leases/\(Wire.encode(place.run))/output?\(query)",
+            headers: headers + [("Content-Type", "application/octet-stream")], body: .bytes(bytes))
+        let response: HTTPResponse
+        do { response = try await outbound.send(request, deadline: Self.patience) } catch { throw unreachable(error) }
+        guard response.isSuccess else { throw Self.problem(response) }
+        return try LeaseState(json: JSONParser.parse(response.body), at: [])
+    }
+
     /// Whether the server has the blob.
     package func hasBlob(_ digest: String) async throws -> Bool {
         let request = HTTPRequest("HEAD", url: "\(server)/api/v1/blobs/\(digest)", headers: headers)

@@ -1,35 +1,45 @@
 import API
 import Foundation
 import Kernel
+import Masking
 import Synchronization
 
-/// Output of a job on its way up: bounded, in order, sent again from where the server stands until it is heard.
+/// Output of a job on its way up: masked, bounded, in order, sent again from where the server stands until it is heard.
 ///
 /// One task writes, one task sends. A writer waits while too much is waiting, and with it the program that writes.
 final class JobOutput: Sendable {
     private struct State {
+        /// What waits to be sent, from `head` on.
         var bytes: [UInt8] = []
-        /// Offset of `bytes[0]` in the job's output.
+        var head = 0
+        /// Offset of `bytes[head]` in the job's output.
         var offset: Int64
         var isClosed = false
         /// The server wants no more.
         var isRefused = false
+        var commands = MaskCommands()
+        var masker: Masker
         var line = LineLimiter()
+        var waiting: Int { bytes.count - head }
     }
 
     private let state: Mutex<State>
     private let filled = Bell()
     private let drained = Bell()
+    let mask: JobMask
 
-    init(offset: Int64) { state = Mutex(State(offset: offset)) }
+    init(offset: Int64, mask: JobMask) {
+        self.mask = mask
+        state = Mutex(State(offset: offset, masker: Masker(mask.set)))
+    }
 
     /// Takes bytes in; waits while `RunnerLimits.waitingOutput` are waiting.
     func write(_ bytes: [UInt8]) async throws {
         while true {
             let isTaken = state.withLock { state in
                 if state.isRefused { return true }
-                guard state.bytes.count < RunnerLimits.waitingOutput else { return false }
-                state.line.feed(bytes, into: &state.bytes)
+                guard state.waiting < RunnerLimits.waitingOutput else { return false }
+                take(bytes, &state)
                 return true
             }
             if isTaken { break }
@@ -38,39 +48,74 @@ final class JobOutput: Sendable {
         filled.ring()
     }
 
+    /// Every byte goes this way: commands taken out, secrets masked, lines cut.
+    private func take(_ bytes: [UInt8], _ state: inout State) {
+        var (masker, clean) = (state.masker, [UInt8]())
+        clean.reserveCapacity(bytes.count)
+        state.commands.feed(
+            bytes, bytes: { masker.feed($0, into: &clean) }, secret: { learn($0, &masker, &clean) })
+        state.masker = masker
+        state.line.feed(clean, into: &state.bytes)
+    }
+
+    private func learn(_ secret: String, _ masker: inout Masker, _ out: inout [UInt8]) {
+        masker.know(mask.add(secret))
+        masker.feed(Array("::add-mask::\(Masking.mask)\n".utf8)[...], into: &out)
+    }
+
     /// A line of the runner's own.
-    func say(_ line: String) async throws { try await write(Array((line + "\n").utf8)) }
+    func say(_ line: String) async throws {
+        // What a program has left open ends before: it is not the beginning of our line.
+        state.withLock { flush(&$0) }
+        try await write(Array((line + "\n").utf8))
+    }
 
     /// No more will come.
     func close() {
-        state.withLock { $0.isClosed = true }
+        state.withLock { state in
+            flush(&state)
+            state.isClosed = true
+        }
         filled.ring()
+    }
+
+    /// Lets go of what was held back as a possible beginning of a command or secret.
+    private func flush(_ state: inout State) {
+        var (masker, clean) = (state.masker, [UInt8]())
+        state.commands.flush(bytes: { masker.feed($0, into: &clean) }, secret: { learn($0, &masker, &clean) })
+        masker.flush(into: &clean)
+        state.masker = masker
+        state.line.feed(clean, into: &state.bytes)
     }
 
     /// Sends until closed and empty, or until the server refuses.
     ///
     /// `send` takes bytes and their offset; it tells where the server stands then, or nil when that wants no more.
     func pump(by time: any TimeSource, send: (Int64, [UInt8]) async throws -> Int64?) async throws {
+        var last: Timestamp?
         while true {
             let (chunk, offset, isClosed) = state.withLock { state in
-                (Array(state.bytes.prefix(RunnerLimits.chunkBytes)), state.offset, state.isClosed)
+                let end = min(state.bytes.count, state.head + RunnerLimits.chunkBytes)
+                return (Array(state.bytes[state.head..<end]), state.offset, state.isClosed)
             }
             if chunk.isEmpty {
                 if isClosed { return }
                 try await filled.wait()
-                // What comes in the next moment goes up with it.
-                if !state.withLock({ $0.isClosed || $0.bytes.count >= RunnerLimits.chunkBytes }) {
-                    try await time.sleep(for: RunnerLimits.gathering)
+                // The first word after a silence goes up at once; what follows it closely is gathered.
+                let due = last?.advanced(by: RunnerLimits.gathering) ?? time.now
+                if time.now < due, !state.withLock({ $0.isClosed || $0.waiting >= RunnerLimits.chunkBytes }) {
+                    try await time.sleep(until: due)
                 }
                 continue
             }
             guard let heard = try await send(offset, chunk) else {
-                state.withLock { state in (state.isRefused, state.bytes) = (true, []) }
+                state.withLock { state in (state.isRefused, state.bytes, state.head) = (true, [], 0) }
                 drained.ring()
                 return
             }
             acknowledge(heard)
             drained.ring()
+            last = time.now
         }
     }
 
@@ -80,8 +125,15 @@ final class JobOutput: Sendable {
     private func acknowledge(_ heard: Int64) {
         state.withLock { state in
             let count = heard - state.offset
-            if count > 0 { state.bytes.removeFirst(min(Int(count), state.bytes.count)) }
+            if count > 0 { state.head += min(Int(count), state.waiting) }
             state.offset = heard
+            if state.head == state.bytes.count {
+                state.bytes.removeAll(keepingCapacity: true)
+                state.head = 0
+            } else if state.head > state.bytes.count / 2 {
+                state.bytes.removeFirst(state.head)
+                state.head = 0
+            }
         }
     }
 }
@@ -92,20 +144,44 @@ struct LineLimiter: Sendable {
     private static let notice = Array(" … (the rest of this line is cut)".utf8)
 
     mutating func feed(_ bytes: [UInt8], into out: inout [UInt8]) {
+        // Nearly always nothing is to be cut.
+        if length + bytes.count <= RunnerLimits.lineBytes {
+            out += bytes
+            length = bytes[...].lastNewline.map { bytes.count - 1 - $0 } ?? length + bytes.count
+            return
+        }
         var rest = bytes[...]
         while !rest.isEmpty {
-            let end = rest.firstIndex(of: UInt8(ascii: "\n"))
+            let end = rest.newline
             let piece = rest[..<(end ?? rest.endIndex)]
             let room = RunnerLimits.lineBytes - length
-            if room > 0 {
+            if room >= 0 {
                 out += piece.prefix(room)
-                if piece.count > room { out += Self.notice }
+                if piece.count > room {
+                    out += Self.notice
+                    length = RunnerLimits.lineBytes + 1
+                } else {
+                    length += piece.count
+                }
             }
-            length += piece.count
             guard let end else { return }
             out.append(UInt8(ascii: "\n"))
             length = 0
             rest = rest[(end + 1)...]
         }
+    }
+}
+
+extension ArraySlice<UInt8> {
+    /// Index of the first line feed; memchr looks at many bytes at once.
+    var newline: Int? {
+        withUnsafeBytes { buffer in
+            guard let base = buffer.baseAddress, let found = memchr(base, 0x0A, buffer.count) else { return nil }
+            return startIndex + base.distance(to: UnsafeRawPointer(found))
+        }
+    }
+
+    var lastNewline: Int? {
+        withUnsafeBytes { buffer in buffer.lastIndex(of: 0x0A).map { startIndex + $0 } }
     }
 }

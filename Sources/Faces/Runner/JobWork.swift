@@ -28,11 +28,15 @@ struct JobWork: Sendable {
     let lease: Lease
     let shared: JobContext
     let pace: Pace
+    let mask: JobMask
     private var time: any TimeSource { shared.time }
-    private var patient: Patient { Patient(door: shared.door, time: time) }
+    private var patient: Patient { Patient(door: MaskedDoor(door: shared.door, mask: mask), time: time) }
 
     init(lease: Lease, shared: JobContext, pace: Pace) {
         (self.lease, self.shared, self.pace) = (lease, shared, pace)
+        let folder = JobFolder(shared.place, lease)
+        // A later life would not know it: it begins anew.
+        mask = JobMask(lease) { folder.forget() }
     }
 
     private enum Part: Sendable {
@@ -44,7 +48,7 @@ struct JobWork: Sendable {
     /// Works until the job has been given back, one way or another; throws only when cancelled.
     func run() async throws {
         let folder = JobFolder(shared.place, lease)
-        let output = JobOutput(offset: lease.output_offset)
+        let output = JobOutput(offset: lease.output_offset, mask: mask)
         let stop = StopSignal()
         shared.disk.add(folder.folder, stop)
         defer { shared.disk.remove(folder.folder) }
@@ -80,7 +84,7 @@ struct JobWork: Sendable {
         } catch {
             shared.logger.error(
                 "a job could not be given back",
-                metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)", "error": "\(error)"])
+                metadata: ["job": "\(lease.run)/\(lease.stage)/\(lease.job)", "error": "\(mask.mask("\(error)"))"])
         }
     }
 
@@ -136,8 +140,9 @@ struct JobWork: Sendable {
         try await output.pump(by: time) { offset, bytes in
             var input = OutputInput()
             (input.run, input.stage, input.job, input.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
-            (input.offset, input.bytes) = (offset, Data(bytes).base64EncodedString())
-            let state = try await patient.call(Runners.append, input)
+            input.offset = offset
+            let place = input
+            let state = try await patient.attempt { try await shared.door.append(bytes, place) }
             // A job that must end still has words to say while it does so.
             return Self.isLost(state) ? nil : state.output_offset
         }

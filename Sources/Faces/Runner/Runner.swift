@@ -69,11 +69,11 @@ package enum RunnerLimits {
     /// Output that waits for the server before a step is held back.
     package static let waitingOutput = 8 << 20
     /// Bytes of one piece of output.
-    package static let chunkBytes = 64 << 10
-    /// How long output is gathered before it goes up.
-    package static let gathering: Duration = .milliseconds(200)
+    package static let chunkBytes = 512 << 10
+    /// How long output is gathered before it goes up; the first after a silence goes at once.
+    package static let gathering: Duration = .milliseconds(50)
     /// Bytes of one line; the rest of it is dropped.
-    package static let lineBytes = 64 << 10
+    package static let lineBytes = 1 << 20
     /// How long reports are repeated once the lease can no longer be valid.
     package static let patience: Duration = .seconds(600)
     /// Time between SIGTERM and SIGKILL for a step.

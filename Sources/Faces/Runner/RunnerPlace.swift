@@ -99,6 +99,11 @@ struct JobFolder: Sendable {
 
     /// Leaves the folder for people to look at, until the next sweep of those.
     func leave() throws { try Data().write(to: URL(fileURLWithPath: "\(folder)/\(Self.leftName)")) }
+    /// What is done here is of no use to a later life: it will begin anew.
+    func forget() {
+        unlink(memory)
+        unlink(laterMemory)
+    }
 
     /// A folder for a step: empty, unless an execution of an earlier life may still be at work in it.
     func makeStep(_ index: Int, keeping: Bool = false) throws -> String {

@@ -7,6 +7,8 @@ import Manifests
 protocol ServerDoor: Sendable {
     func call<Input: Manifest, Output: Manifest>(_ operation: Operation<Input, Output>, _ input: Input) async throws
         -> Output
+    /// Appends a piece of a job's output.
+    func append(_ bytes: [UInt8], _ place: OutputInput) async throws -> LeaseState
     func hasBlob(_ digest: String) async throws -> Bool
     func upload(file: String) async throws -> (digest: String, size: Int64)
     func download(_ digest: String, to path: String) async throws

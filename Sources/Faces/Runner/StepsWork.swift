@@ -13,13 +13,18 @@ struct StepsWork: Sendable {
     let patient: Patient
     let deadline: Timestamp
     let stop: StopSignal
+    /// What its tests have said so far.
+    let ledger = TestLedger()
 
     func run() async throws -> JobResult {
         var done: [StepReport] = []
+        /// The same without secrets: what is kept on disk and told to the server.
+        var told: [StepReport] = []
+        var isSecretive = false
         var later = LaterSteps()
         var first = lease.first_step
         if first > 0 || shared.survives(lease.execution), let kept = folder.kept(lease) {
-            (done, later) = (kept, folder.keptLater)
+            (done, told, later) = (kept, kept, folder.keptLater)
             if first > 0 {
                 try await output.say(
                     "── goes on behind step \(first) of \(lease.steps.count), in the workspace that was kept")
@@ -47,10 +52,16 @@ struct StepsWork: Sendable {
             let limit = cleaning ?? StepLimit(deadline: deadline, words: jobLimitWords)
             let (report, set) = try await self.report(on: order, after: done, later, limit)
             (later, done) = (set, done + [report])
-            // In this order: what is kept twice does no harm, what is missing would.
-            try folder.keep(later)
-            try folder.keep(done)
-            try await tell(report)
+            told.append(try await tellable(report, later, &isSecretive))
+            if isSecretive {
+                // What only this process knows, a later life cannot go on with.
+                folder.forget()
+            } else {
+                // In this order: what is kept twice does no harm, what is missing would.
+                try folder.keep(later)
+                try folder.keep(told)
+            }
+            try await tell(told[told.count - 1])
         }
         return try await end(done, later)
     }
@@ -100,9 +111,17 @@ struct StepsWork: Sendable {
             try await output.say("✘ \(Self.words(error))")
             return (report, later)
         }
-        let (outcome, attempts) = try await StepAttempts(
-            order: resolvedOrder, title: title, steps: self, later: later, limit: limit
-        ).run()
+        func once(_ tests: [String]) async throws -> (StepOutcome, Int) {
+            var order = resolvedOrder
+            if !tests.isEmpty { order.environment[TestRounds.variable] = tests.joined(separator: "\n") }
+            return try await StepAttempts(order: order, title: title, steps: self, later: later, limit: limit).run()
+        }
+        let (outcome, attempts): (StepOutcome, Int)
+        if let rounds = TestRounds(resolvedOrder, in: self) {
+            (outcome, attempts) = try await rounds.run(once)
+        } else {
+            (outcome, attempts) = try await once([])
+        }
         report.take(outcome, attempts)
         if outcome.status == .failed, order.continue_on_error { report.step.conclusion = .succeeded }
         return (report, outcome.later)
@@ -223,8 +242,9 @@ struct StepsWork: Sendable {
     private func readReports(into result: inout JobResult) async throws {
         if let pattern = lease.reports.junit {
             let found = try await JUnitReader(workspace: folder.workspace).read(pattern) { try await output.say($0) }
-            result.tests = found?.summary
-            try await tell(found?.cases ?? [])
+            let cases = found?.cases ?? []
+            result.tests = ledger.summary(with: cases) ?? found?.summary
+            for (round, told) in ledger.told(with: cases).enumerated() { try await tell(told, round: round) }
         }
         if let pattern = lease.reports.coverage {
             result.coverage = try await CoverageReader(workspace: folder.workspace).read(pattern) {
@@ -234,11 +254,11 @@ struct StepsWork: Sendable {
     }
 
     /// Tells the test cases one by one, in pieces.
-    private func tell(_ cases: [TestCase]) async throws {
+    private func tell(_ cases: [TestCase], round: Int) async throws {
         for start in stride(from: 0, to: cases.count, by: TestCase.batchLimit) {
             var input = TestCasesInput()
             (input.run, input.stage, input.job, input.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
-            input.attempt = lease.attempt
+            (input.attempt, input.round) = (lease.attempt, round)
             input.cases = Array(cases[start..<min(start + TestCase.batchLimit, cases.count)])
             _ = try await patient.call(Runners.testCases, input)
         }

@@ -121,7 +121,7 @@ package struct House: Sendable {
         let web = try WebFace(caller: switchboard, isToken: { tokens.token(for: $0) != nil })
         let face = HTTPFace(
             switchboard: switchboard, table: OperationTable(Operations.all), doorman: doorman,
-            blobs: BlobRoutes(blobs: blobs), feed: EventFeed(store: store),
+            blobs: BlobRoutes(blobs: blobs), output: pipelines.map(OutputRoute.init), feed: EventFeed(store: store),
             web: WebPages(face: web, doorman: doorman, time: store.time),
             git: pipelines.map { GitRoutes(door: $0.gitDoor, doorman: doorman, logger: logger) },
             hooks: pipelines.map { HookRoutes(webhooks: $0.webhooks, doorman: doorman) }, ids: ids, logger: logger)

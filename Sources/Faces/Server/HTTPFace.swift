@@ -17,6 +17,7 @@ struct HTTPFace: HTTPResponder {
     let table: OperationTable
     let doorman: Doorman
     let blobs: BlobRoutes
+    let output: OutputRoute?
     let feed: EventFeed
     let web: WebPages
     let git: GitRoutes?
@@ -59,6 +60,9 @@ struct HTTPFace: HTTPResponder {
         if path == "/api/v1/events" { return try feed.respond(to: request, call: call) }
         if path == "/api/v1/blobs" || path.hasPrefix("/api/v1/blobs/") {
             return try await blobs.respond(to: request, path: path, call: call)
+        }
+        if let output, OutputRoute.isMeant(path) {
+            return try await output.respond(to: request, path: path, call: call)
         }
         let match = try table.match(method: request.method.rawValue, path: path[...])
         var body: JSONValue?

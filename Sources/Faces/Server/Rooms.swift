@@ -38,7 +38,8 @@ enum Rooms {
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(
-                    repositories: folder.file("repositories"), logs: folder.file("logs"), environment: environment,
+                    repositories: folder.file("repositories"), logs: folder.file("logs"),
+                    logBytes: Int64(options.config.log_megabytes) << 20, environment: environment,
                     urls: RepositoryURLs { options.config.url ?? place.known },
                     outbound: forges(options), readSecret: secret)),
         ]

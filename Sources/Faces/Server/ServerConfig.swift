@@ -8,6 +8,7 @@ package struct ServerConfig: Manifest {
     package var xgboost_library: String?
     package var datasets: String?
     package var run_capacity = 2
+    package var log_megabytes = 1024
     package var log_level = LogLevel.info
     package var runner = RunnerConfig()
     package init() {}
@@ -22,6 +23,7 @@ package struct ServerConfig: Manifest {
         .optional("xgboost_library", \.xgboost_library, "Path of libxgboost.so; absent: the usual places."),
         .optional("datasets", \.datasets, "Folder where relative dataset paths begin; absent: DATA/datasets."),
         .optional("run_capacity", \.run_capacity, "Jobs that the runner of `vagus dev` takes at once.", in: 1...64),
+        .optional("log_megabytes", \.log_megabytes, "MiB of output kept of one job.", in: 1...1_048_576),
         .optional("log_level", \.log_level, "How much is logged."),
         .optional("runner", \.runner, "What the runner executes steps with."),
     ]

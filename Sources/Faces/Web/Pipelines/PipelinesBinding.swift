@@ -25,7 +25,7 @@ extension Visitor {
             let job = RunPage.chosen(request.query["job"], in: run)
             // A page that refreshes itself keeps the log it has; log.js reads on.
             let wantsLog = view == .log && !request.wantsFragment
-            let log = wantsLog ? try await firstLog(run, job) : nil
+            let log = wantsLog ? try await firstLog(run, job, from: request.query["line"].flatMap { Int($0) }) : nil
             return RunPage(
                 run, artifacts: artifacts, view: view, job: request.query["job"], log: log, icons: icons, csrf: csrf,
                 now: now)
@@ -37,32 +37,43 @@ extension Visitor {
         guard part == "log" || part == "raw" else { return nil }
         let offset = max(0, Int64(request.query["after"] ?? "") ?? 0)
         let job = request.query["job"] ?? ""
-        if part == "raw" { return .text(try await output(id, job, from: offset, limit: 1_048_576)?.text ?? "") }
+        if part == "raw" {
+            return .text(try await output(id, job) { ($0.offset, $0.limit) = (offset, 1_048_576) }?.text ?? "")
+        }
         let line = max(1, Int(request.query["line"] ?? "") ?? 1)
-        let chunk = try await output(id, job, from: offset, limit: Self.logLimit)
-        let lines = LogLines(chunk?.text ?? "", first: line, ended: chunk?.ended ?? true)
+        let waits = request.query["wait"] == "1"
+        let chunk = try await output(id, job) { ($0.offset, $0.wait) = (offset, waits) }
+        let lines = LogLines(
+            chunk?.text ?? "", first: line, ended: chunk?.ended ?? true, group: request.query["group"] == "true")
         return .html(status: 200, face.site.logPart(LogPart(chunk: chunk, offset: offset, lines: lines)))
     }
 
     /// Bytes of a log that the page starts with, and that each further request brings.
     static let logLimit = 262_144
 
-    private func firstLog(_ run: Run, _ job: Job?) async throws -> RunPage.LogPanel? {
+    /// Lines before the end of a long log with which the page starts.
+    static let tailLines = 2000
+
+    private func firstLog(_ run: Run, _ job: Job?, from line: Int?) async throws -> RunPage.LogPanel? {
         guard let job, job.started_at != nil || job.status == .running else { return nil }
-        let chunk = try await output(run.id, job.key, from: 0, limit: Self.logLimit)
+        let chunk = try await output(run.id, job.key) { query in
+            if let line { query.line = max(1, line) } else { query.tail = Self.tailLines }
+        }
         let ended = chunk?.ended ?? job.status.hasEnded
-        let lines = LogLines(chunk?.text ?? "", first: 1, ended: ended)
+        let lines = LogLines(chunk?.text ?? "", first: chunk?.first_line ?? 1, ended: ended)
         let part = LogPart(chunk: chunk, offset: 0, lines: lines)
         return RunPage.LogPanel(
-            lines: lines.html, next: part.next, line: lines.nextLine, done: ended,
+            lines: lines.html, next: part.next, line: lines.nextLine, group: lines.isInGroup, done: ended,
             more: Links.path(["runs", run.id, "log"], ["job": job.key]),
             raw: Links.path(["runs", run.id, "raw"], ["job": job.key]),
-            earlier: nil)
+            earlier: (chunk?.first_line ?? 1) == 1
+                ? nil : Links.path(["runs", run.id], ["job": job.key, "line": "1"]) + "#bench")
     }
 
-    private func output(_ run: String, _ job: String, from offset: Int64, limit: Int) async throws -> LogChunk? {
+    private func output(_ run: String, _ job: String, _ edit: (inout LogQuery) -> Void) async throws -> LogChunk? {
         var query = LogQuery()
-        (query.project, query.run, query.job, query.offset, query.limit) = (project, run, job, offset, limit)
+        (query.project, query.run, query.job, query.limit) = (project, run, job, Self.logLimit)
+        edit(&query)
         return try await find(Runs.log, query)
     }
 
@@ -93,12 +104,14 @@ extension Visitor {
 struct LogPart: Sendable {
     let next: String
     let line: Int
+    let group: Bool
     let done: Bool
     let lines: Markup
 
     init(chunk: LogChunk?, offset: Int64, lines: LogLines) {
         next = "\((chunk?.next_offset ?? offset) - Int64(lines.unread))"
-        (line, done, self.lines) = (lines.nextLine, chunk?.ended ?? true, lines.html)
+        (line, group, done) = (lines.nextLine, lines.isInGroup, chunk?.ended ?? true)
+        self.lines = lines.html
     }
 }
 

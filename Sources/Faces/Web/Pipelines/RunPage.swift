@@ -44,6 +44,7 @@ struct RunPage: PageBody {
         let lines: Markup
         let next: String
         let line: Int
+        let group: Bool
         let done: Bool
         let more: String
         let raw: String

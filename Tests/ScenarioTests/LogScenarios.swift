@@ -1,0 +1,170 @@
+import API
+import Foundation
+import Kernel
+import KernelTesting
+import Logging
+import Manifests
+import SQL
+import Testing
+
+@testable import Server
+
+/// Logs, secrets in them, and tests that cannot be relied on, row by row, in a whole server with its runner.
+@Suite struct LogScenarios {
+    /// A server with a runner in it, for as long as `body` runs.
+    private static func withHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws -> T) async throws -> T
+    {
+        let folder = NSTemporaryDirectory() + "vagus-log-scenario-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
+        (options.port, options.hasAuth, options.proxy) = (0, false, ("127.0.0.1", 0))
+        let house = try await House(options, logger: logger)
+        return try await withThrowingTaskGroup(of: T?.self) { group in
+            group.addTask {
+                do { try await house.run() } catch is CancellationError {}
+                return nil
+            }
+            group.addTask { try await body(house) }
+            defer { group.cancelAll() }
+            while let result = try await group.next() { if let result { return result } }
+            throw Problem("test", status: 500, "the server ended early")
+        }
+    }
+
+    private static func apply(_ text: String, to house: House) async throws {
+        var input = ApplyInput()
+        input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
+        _ = try await house.switchboard.call(Resources.apply, input, as: .system("test"))
+    }
+
+    private static func start(_ name: String, in house: House) async throws -> Run {
+        var input = RunInput()
+        input.pipeline = name
+        return try await house.switchboard.call(Runs.start, input, as: .system("test"))
+    }
+
+    /// The run as soon as the condition holds.
+    private static func wait(
+        for run: Run, in house: House, until isSo: (Run) -> Bool = { $0.status.hasEnded }
+    ) async throws -> Run {
+        var run = run
+        let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(90)))
+        while !isSo(run) {
+            try #require(time.now < end, "the run does not get there: \(run.json.text)")
+            try await time.sleep(for: .milliseconds(20))
+            run = try await house.switchboard.call(
+                Runs.get, RunName(project: "default", run: run.id), as: .system("test"))
+        }
+        return run
+    }
+
+    private static func log(_ run: Run, in house: House, _ edit: (inout LogQuery) -> Void = { _ in }) async throws
+        -> LogChunk
+    {
+        var query = LogQuery()
+        (query.run, query.job) = (run.id, run.jobs.first?.key ?? "s/j")
+        edit(&query)
+        return try await house.switchboard.call(Runs.log, query, as: .system("test"))
+    }
+
+    @Test func `Masking: a value named while the job runs is in no log, output or reason`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                """
+                kind: Pipeline
+                name: masked
+                stages:
+                  - name: s
+                    jobs:
+                      j:
+                        steps:
+                          - run: |
+                              half=tok-; echo "::add-mask::${half}1234567"
+                              echo "plain ${half}1234567"; printf %s "${half}1234567" | base64
+                              echo "leak=${half}1234567" >> "$VAGUS_OUTPUT"
+                              echo "::add-mask::exit code 3"; exit 3
+                """, to: house)
+            let run = try await Self.wait(for: Self.start("masked", in: house), in: house)
+            let text = try await Self.log(run, in: house).text
+            #expect(text.contains("plain ***\n***\n"), "\(text)")
+            #expect(!text.contains("1234567") && !run.json.text.contains("tok-1234567"))
+            #expect(run.jobs[0].steps[0].outputs.isEmpty && run.jobs[0].reason == "ended with ***")
+        }
+    }
+
+    @Test func `Log groups / scrollback: any line while the job runs, and the end within a moment`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                """
+                kind: Pipeline
+                name: lines
+                stages:
+                  - name: s
+                    jobs:
+                      j:
+                        steps:
+                          - run: |
+                              echo "::group::Many"; seq -f 'line %.0f' 1 200000; echo "::endgroup::"
+                              head -c 300000 /dev/zero | tr '\\0' y; echo
+                              while [ ! -e "$HOME/go-$VAGUS_RUN_ID" ]; do sleep 0.05; done
+                              echo the-end
+                """, to: house)
+            let started = try await Self.start("lines", in: house)
+            let time = SystemTime()
+            var chunk = LogChunk()
+            while chunk.total_lines < 200_004 {
+                try await time.sleep(for: .milliseconds(20))
+                chunk = try await Self.log(started, in: house) { $0.tail = 1 }
+            }
+            let middle = try await Self.log(started, in: house) { ($0.line, $0.lines) = (150_002, 1) }
+            #expect(middle.text == "line 150000\n" && middle.first_line == 150_002 && !middle.ended)
+            #expect(chunk.text == String(repeating: "y", count: 262_144), "a long line is told in pieces")
+            let group = try await Self.log(started, in: house) { ($0.line, $0.lines) = (2, 1) }
+            #expect(group.text == "::group::Many\n")
+            var search = LogSearch()
+            (search.run, search.job, search.pattern, search.regex) = (started.id, "s", "^line 19999[89]$", true)
+            let found = try await house.switchboard.call(Runs.searchLog, search, as: .system("test"))
+            #expect(found.matches.map(\.line) == [200_000, 200_001])
+            let home = try #require(ProcessInfo.processInfo.environment["HOME"])
+            let go = "\(home)/go-\(started.id)"
+            defer { unlink(go) }
+            async let last = Self.log(started, in: house) { ($0.offset, $0.wait) = (chunk.next_offset + 37_857, true) }
+            FileManager.default.createFile(atPath: go, contents: nil)
+            #expect(try await last.text == "the-end\n")
+            _ = try await Self.wait(for: started, in: house)
+        }
+    }
+
+    @Test func `Flaky detect + quarantine with owner & expiry`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                """
+                kind: Pipeline
+                name: flaky
+                parameters: { broken: { default: "" } }
+                stages:
+                  - name: s
+                    jobs:
+                      j:
+                        steps:
+                          - run: |
+                              tell() { printf '<testsuite name="Cart"><testcase name="adds">%s</testcase>%s</testsuite>' "$1" "$2" > r.xml; }
+                              if [ -n "${VAGUS_RERUN_TESTS:-}" ]; then
+                                echo "again: $VAGUS_RERUN_TESTS"; tell "" ""; exit 0
+                              fi
+                              tell "<failure message='expected 1'/>" "${{ parameters.broken }}"; exit 1
+                        reports: { junit: r.xml, flaky: { rerun: 1, quarantine: auto, owner: "team:shop", expire: 1d } }
+                """, to: house)
+            let run = try await Self.wait(for: Self.start("flaky", in: house), in: house)
+            let text = try await Self.log(run, in: house).text
+            #expect(run.status == .succeeded && text.contains("again: Cart.adds"), "\(text)")
+            var query = TestQuery()
+            (query.pipeline, query.flaky) = ("flaky", true)
+            let tests = try await house.switchboard.call(Tests.list, query, as: .system("test")).items
+            #expect(tests.map(\.id) == ["Cart.adds"] && tests.first?.flakes == 1)
+            #expect(tests.first?.quarantine?.owner == "team:shop")
+        }
+    }
+}
