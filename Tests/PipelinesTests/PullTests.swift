@@ -82,6 +82,9 @@ import Testing
         #expect(started.allSatisfy { !$0.trigger.is_trusted && $0.trigger.number == 1 })
         #expect(started.allSatisfy { $0.trigger.ref == "refs/pull/1/head" && $0.trigger.base_ref == "refs/heads/main" })
         #expect(started.last?.commit == head)
+        var input = RunInput()
+        (input.pipeline, input.commit) = ("check", "refs/pull/1/head")
+        #expect(try await it.house.call(Runs.start, input).trigger.is_trusted, "its branch is one of ours")
         let kept = try await clone.git("ls-remote", clone.remote, "refs/pull/1/head")
         #expect(kept.hasPrefix(head))
     }

@@ -245,6 +245,16 @@ import Testing
         #expect(problem?.location == place, "\(problem?.location ?? "") \(problem?.message ?? "")")
     }
 
+    @Test func `the manifests of the page about triggers are accepted`() async throws {
+        let page = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../docs/how-to/triggers.md")
+        let text = try String(contentsOf: page, encoding: .utf8)
+        let blocks = text.components(separatedBy: "```yaml\n").dropFirst().map { $0.components(separatedBy: "```")[0] }
+        #expect(blocks.count == 2)
+        let it = try await PipelineHouse()
+        for block in blocks { try await it.house.apply(block) }
+        #expect(try await it.house.call(Triggers.list, triggers("shop")).items.count == 9)
+    }
+
     @Test func `parameters hold to their choices and patterns`() throws {
         var spec = PipelineSpec()
         var tier = ParameterSpec()

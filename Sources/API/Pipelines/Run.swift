@@ -196,12 +196,16 @@ public struct RunInput: Manifest {
     public var pipeline = ""
     public var parameters: Ordered<JSONValue> = [:]
     public var commit: String?
+    public var cause: Trigger.Cause?
+    public var event: JSONValue?
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
         .required("pipeline", \.pipeline, "Pipeline to run."),
         .optional("parameters", \.parameters, "Values of its parameters."),
         .optional("commit", \.commit, "Commit, branch or tag; absent: head of the default branch."),
+        .optional("cause", \.cause, "Why: manual, api, alert or webhook; absent: manual, or api for a part of vagus."),
+        .optional("event", \.event, "Facts about why: `${{ event.* }}`."),
     ]
 }
 

@@ -15,6 +15,7 @@ enum Admission {
                     at: ["path"], message: "\"\(path)\" is not an absolute path",
                     hint: "Write the whole path, beginning with \"/\".")
             }
+            try check(spec)
         default: break
         }
     }

@@ -27,6 +27,20 @@ struct Firing: Sendable {
     }
 }
 
+extension Trigger {
+    /// Takes why a run was asked for: only what whoever asks can speak of.
+    mutating func take(_ input: RunInput) throws(Problem) {
+        event = input.event
+        guard let cause = input.cause else { return }
+        guard [.manual, .api, .alert, .webhook].contains(cause) else {
+            throw Problem(
+                "run.cause", status: 422, "a run that is asked for cannot be caused by \(cause.rawValue)",
+                hint: "Use manual, api, alert or webhook.", location: "cause")
+        }
+        type = cause
+    }
+}
+
 /// Names of refs.
 enum Refs {
     static func branch(_ ref: String?) -> String? { rest(ref, "refs/heads/") }

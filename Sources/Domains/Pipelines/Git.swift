@@ -55,7 +55,7 @@ struct Git: Sendable {
         }
         let arguments = ["fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--force", url] + refs
         let (code, output) = try await attempt(
-            ["-c", "http.followRedirects=false"] + arguments, in: place, adding: access,
+            ["-c", "http.followRedirects=false", "-c", "gc.auto=0"] + arguments, in: place, adding: access,
             timeout: RemoteReconciler.timeout)
         guard code == 0 else {
             throw Problem(
@@ -160,6 +160,13 @@ struct Git: Sendable {
     /// Whether all of `commit` is in `branch` already.
     func isMerged(_ commit: String, into branch: String, in place: String) async throws -> Bool {
         try await attempt(["merge-base", "--is-ancestor", commit, branch], in: place).0 == 0
+    }
+
+    /// Whether a branch or a tag holds the commit, and not only a pull request.
+    func isOurs(_ commit: String, in place: String) async throws -> Bool {
+        let (code, found) = try await attempt(
+            ["for-each-ref", "--count=1", "--contains=\(commit)", "refs/heads", "refs/tags"], in: place)
+        return code == 0 && !found.isEmpty
     }
 
     /// Moves a ref, if it still points to `old`; nil: whatever it points to.

@@ -27,6 +27,7 @@ struct Hosting: Sendable {
         try write(Self.update, to: "\(hooks)/update", mode: 0o755)
         try write(Self.preReceive, to: "\(hooks)/pre-receive", mode: 0o755)
         try write(Self.settings(spec), to: "\(place)/\(Self.settingsFile)", mode: 0o644)
+        try write("ref: refs/heads/\(spec.default_branch)\n", to: "\(place)/HEAD", mode: 0o644)
         let config = "\(place)/config"
         let text = (try? String(contentsOfFile: config, encoding: .utf8)) ?? ""  // absent: git is asked to mend it
         if !text.contains(Self.settingsFile) {
@@ -51,6 +52,10 @@ struct Hosting: Sendable {
             [receive]
             \tadvertisePushOptions = true
             \tmaxInputSize = \(PipelineLimits.pushBytes)
+            \tautogc = false
+            [gc]
+            \tautoDetach = false
+            \tpruneExpire = 90.days.ago
             [uploadpack]
             \tallowAnySHA1InWant = true
             \tallowFilter = true

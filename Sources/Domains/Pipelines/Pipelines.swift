@@ -148,6 +148,9 @@ package struct PipelinesDomain: Domain {
             ReconcileLoop(runReconciler, store: context.store, sweep: .seconds(15), logger: logger),
             ReconcileLoop(ScheduleReconciler(context: context), store: context.store, logger: logger),
             ReconcileLoop(
+                UpkeepReconciler(context: context, git: git, repositories: settings.repositories),
+                store: context.store, sweep: .seconds(600), width: 1, logger: logger),
+            ReconcileLoop(
                 RemoteReconciler(context: context, git: git, settings: settings), store: context.store, logger: logger),
             ReconcileLoop(
                 StatusReconciler(context: context, settings: settings, outbound: settings.outbound),

@@ -71,7 +71,9 @@ struct RepositoryReconciler: Reconciler {
     ) async throws {
         var status = RepositoryStatus()
         let reference = repository.reference
-        (status.push_url, status.path) = (urls.push(reference) ?? place, place)
+        (status.push_url, status.path) = (
+            repository.spec.remote.map { RemoteReconciler.public($0.url) } ?? urls.push(reference) ?? place, place
+        )
         status.pull_requests = try await context.store.read { try $0.pulls(of: reference, state: .open).count }
         status.refs = Ordered(refs.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
         let watched =

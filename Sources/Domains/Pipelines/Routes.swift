@@ -58,6 +58,7 @@ struct RunRoutes: Sendable {
             parameters: try Parameters.read(input.parameters, for: pipeline.spec))
         request.trigger.type = call.actor.hasPrefix("system:") ? .api : .manual
         request.trigger.actor = call.actor
+        try request.trigger.take(input)
         try await findCommit(for: &request, wanted: input.commit)
         let id = context.ids.next("run")
         let final = request
@@ -93,6 +94,8 @@ struct RunRoutes: Sendable {
         let facts = try await git.facts(of: commit, in: place)
         (request.commit, request.committedAt) = (commit, facts.committedAt)
         request.trigger.message = facts.message
+        // A stranger's commit does not become ours by being asked for.
+        if wanted != nil { request.trigger.is_trusted = try await git.isOurs(commit, in: place) }
         request.trigger.ref = wanted == nil ? branch : try await git.fullName(of: wanted ?? "", in: place)
     }
 

@@ -57,6 +57,36 @@ extension Admission {
     }
 }
 
+extension Admission {
+    /// Schemes by which git may be sent out; `ext::` and the like would run programs.
+    private static let schemes = ["https://", "http://", "ssh://", "git://", "file:///"]
+
+    static func check(_ spec: RepositorySpec) throws(ManifestError) {
+        guard !spec.default_branch.isEmpty, !spec.default_branch.contains(where: \.isWhitespace) else {
+            throw ManifestError(
+                at: ["default_branch"], message: "\"\(spec.default_branch)\" cannot be a branch", hint: "Write main.")
+        }
+        guard let remote = spec.remote else { return }
+        let isShort = remote.url.firstIndex(of: ":").map { remote.url[..<$0].contains("@") } ?? false
+        guard schemes.contains(where: remote.url.hasPrefix) || isShort, !remote.url.hasPrefix("-"),
+            !remote.url.contains("::"), !remote.url.contains(where: \.isWhitespace)
+        else {
+            throw ManifestError(
+                at: ["remote", "url"], message: "\"\(remote.url)\" is no address of a repository",
+                hint: "Write it like https://HOST/OWNER/NAME.git or git@HOST:OWNER/NAME.git.")
+        }
+        if let api = remote.api, !api.hasPrefix("https://"), !api.hasPrefix("http://") {
+            throw ManifestError(
+                at: ["remote", "api"], message: "\"\(api)\" is no address", hint: "Write https://HOST/PATH.")
+        }
+        if remote.forge == nil, remote.webhook_secret != nil {
+            throw ManifestError(
+                at: ["remote", "webhook_secret"], message: "nobody knows whose webhooks these are",
+                hint: "Add `forge: github`, gitlab, gitea or bitbucket.")
+        }
+    }
+}
+
 extension ParameterSpec {
     /// Whether the declaration itself holds.
     func check(_ name: String) throws(ManifestError) {
