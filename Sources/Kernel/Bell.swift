@@ -83,9 +83,14 @@ package final class Bell: Sendable {
     }
 }
 
-/// Who listens to what. A topic is a subject's kind, "Service", or "*" for all.
+/// Who listens to what. A topic is a subject's kind, "Service", one subject, "Run/run_01", or "*" for all.
 package final class Bells: Sendable {
-    private let listeners = Mutex<[(topics: Set<String>, bell: Bell)]>([])
+    private struct Listener: Sendable {
+        var topics: Set<String>
+        var bell: Bell
+        var keys: RungKeys?
+    }
+    private let listeners = Mutex<[Listener]>([])
     private let closed = Atomic(false)
 
     package init() {}
@@ -101,9 +106,11 @@ package final class Bells: Sendable {
     }
 
     /// A bell that rings after each commit that told of one of `topics`. Give it back with ``remove(_:)``.
-    package func listen(to topics: Set<String>) -> Bell {
+    ///
+    /// - Parameter keys: Where to note which subjects of its kind were told of.
+    package func listen(to topics: Set<String>, noting keys: RungKeys? = nil) -> Bell {
         let bell = Bell()
-        listeners.withLock { $0.append((topics, bell)) }
+        listeners.withLock { $0.append(Listener(topics: topics, bell: bell, keys: keys)) }
         return bell
     }
 
@@ -112,8 +119,12 @@ package final class Bells: Sendable {
     }
 
     package func ring(_ topics: Set<String>) {
+        guard !topics.isEmpty else { return }
         let bells = listeners.withLock { listeners in
-            listeners.filter { $0.topics.contains("*") || !$0.topics.isDisjoint(with: topics) }.map(\.bell)
+            listeners.filter { listener in
+                if let keys = listener.keys { return keys.note(topics, among: listener.topics) }
+                return listener.topics.contains("*") || !listener.topics.isDisjoint(with: topics)
+            }.map(\.bell)
         }
         for bell in bells { bell.ring() }
     }
@@ -129,6 +140,37 @@ package final class Bells: Sendable {
             if let answer = try await look() { return answer }
             if isClosed || time.now >= deadline { return nil }
             try await bell.wait(until: deadline, by: time)
+        }
+    }
+}
+
+/// Which subjects of one kind were told of since one last asked.
+package final class RungKeys: Sendable {
+    private let kind: String
+    private let rung = Mutex<(keys: Set<String>, all: Bool)>(([], false))
+
+    package init(of kind: String) { self.kind = kind }
+
+    /// Notes what concerns the listener; false when nothing does.
+    func note(_ topics: Set<String>, among wanted: Set<String>) -> Bool {
+        let prefix = kind + "/"
+        let keys = topics.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+        // The kind alone is rung with each of its subjects; without a subject it means them all.
+        var rest = topics.intersection(wanted)
+        if !keys.isEmpty { rest.remove(kind) }
+        guard !keys.isEmpty || !rest.isEmpty else { return false }
+        rung.withLock { rung in
+            rung.keys.formUnion(keys)
+            if !rest.isEmpty { rung.all = true }
+        }
+        return true
+    }
+
+    /// The subjects told of since the last time; nil: any of them may have changed.
+    package func take() -> Set<String>? {
+        rung.withLock { rung in
+            defer { rung = ([], false) }
+            return rung.all ? nil : rung.keys
         }
     }
 }

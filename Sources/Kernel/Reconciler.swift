@@ -7,11 +7,17 @@ package protocol Reconciler: Sendable {
     static var name: String { get }
     /// Kinds whose events wake it; nothing is told of the event itself.
     static var topics: Set<String> { get }
+    /// The kind whose subjects are its keys: an event about one of them wakes it for that one alone.
+    static var keyed: String? { get }
     /// Everything this reconciler answers for, as the store has it now.
     func keys() async throws -> [Key]
     /// Reads the state of `key`, does at most one step, and says when to look again.
     /// Given the same state it does the same thing; it is never told what changed.
     func reconcile(_ key: Key) async throws -> Next
+}
+
+extension Reconciler {
+    package static var keyed: String? { nil }
 }
 
 package enum Next: Sendable, Equatable {
@@ -51,28 +57,45 @@ package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
     package var loopName: String { R.name }
 
     package func run() async throws {
-        let bell = store.bells.listen(to: R.topics)
+        let rung = R.keyed.map(RungKeys.init(of:))
+        let bell = store.bells.listen(to: R.topics, noting: rung)
         defer { store.bells.remove(bell) }
         var schedule = Schedule<R.Key>()
-        var isRung = true
+        // Start-up is the first sweep.
+        var isSweep = true
+        var swept = store.time.now
         while true {
             try Task.checkCancellation()
             let now = store.time.now
             do {
-                let keys = try await reconciler.keys()
-                schedule.keep(keys)
-                let due =
-                    isRung ? keys.filter { schedule.isFree($0, at: now) } : keys.filter { schedule.isDue($0, at: now) }
-                try await work(due, &schedule)
+                try await work(try await due(isSweep, rung, at: now, &schedule), &schedule)
             } catch is CancellationError {
                 throw CancellationError()
             } catch {
                 logger.error("could not list what to reconcile", metadata: ["loop": "\(R.name)", "error": "\(error)"])
                 schedule.retrySoon = true
             }
-            let wake = schedule.nextWake(after: store.time.now, sweep: sweep)
-            isRung = try await bell.wait(until: wake, by: store.time) || wake >= now.advanced(by: sweep)
+            if isSweep { swept = now }
+            let latest = schedule.retrySoon ? store.time.now.advanced(by: .seconds(1)) : swept.advanced(by: sweep)
+            let hasRung = try await bell.wait(until: schedule.nextWake(before: latest), by: store.time)
+            isSweep = (hasRung && rung == nil) || schedule.retrySoon || store.time.now >= swept.advanced(by: sweep)
         }
+    }
+
+    /// What to look at now: all, or those that were told of and those whose time has come.
+    private func due(
+        _ isSweep: Bool, _ rung: RungKeys?, at now: Timestamp, _ schedule: inout Schedule<R.Key>
+    ) async throws -> [R.Key] {
+        let told = rung?.take()
+        if !isSweep, let told {
+            let keys = told.compactMap { $0 as? R.Key }.filter { schedule.isFree($0, at: now) }
+            let known = Set(keys)
+            return keys + schedule.dueKeys(at: now).filter { !known.contains($0) }
+        }
+        let keys = try await reconciler.keys()
+        schedule.keep(keys)
+        let isAll = isSweep || (rung != nil && told == nil)
+        return isAll ? keys.filter { schedule.isFree($0, at: now) } : keys.filter { schedule.isDue($0, at: now) }
     }
 
     private func work(_ keys: [R.Key], _ schedule: inout Schedule<R.Key>) async throws {
@@ -145,8 +168,7 @@ struct Schedule<Key: Hashable & Sendable> {
         return wait
     }
 
-    func nextWake(after now: Timestamp, sweep: Duration) -> Timestamp {
-        let latest = now.advanced(by: retrySoon ? .seconds(1) : sweep)
-        return min(due.values.min() ?? latest, latest)
-    }
+    func dueKeys(at now: Timestamp) -> [Key] { due.filter { $0.value <= now }.map(\.key) }
+
+    func nextWake(before latest: Timestamp) -> Timestamp { min(due.values.min() ?? latest, latest) }
 }

@@ -57,6 +57,7 @@ package final class Change {
         _ name: String, about subject: Subject, _ data: Ordered<JSONValue> = [:]
     ) throws -> Event {
         topics.insert(subject.kind)
+        topics.insert("\(subject.kind)/\(subject.name)")
         return try EventLog.append(name, about: subject, data, call: call, at: now, in: sql)
     }
 

@@ -111,9 +111,10 @@ public struct StageSpec: Manifest {
     public var allJobs: Ordered<JobSpec> {
         guard jobs.isEmpty else { return jobs }
         var job = JobSpec()
-        if uses != nil { return Ordered([(name, job)]) }
-        job.steps = [step]
-        return Ordered([(name, job)])
+        // Of a stage of another pipeline, "deploy.build", the job is called "build".
+        let own = name.lastIndex(of: ".").map { String(name[name.index(after: $0)...]) } ?? name
+        if uses == nil { job.steps = [step] }
+        return Ordered([(own, job)])
     }
 }
 

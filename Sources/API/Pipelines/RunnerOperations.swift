@@ -101,17 +101,24 @@ public struct RunnerInfo: Manifest {
 public struct LeaseInput: Manifest {
     public var name = ""
     public var incarnation = ""
+    /// How many jobs it can begin at once.
+    public var count = 1
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("name", \.name, "The runner."),
         .required("incarnation", \.incarnation, "Its incarnation."),
+        .optional("count", \.count, "How many jobs it can begin now.", in: 1...1000),
     ]
 }
 
 public struct LeaseOutcome: Manifest {
-    public var lease: Lease?
+    public var leases: [Lease] = []
     public init() {}
-    public static let fields: [Field<Self>] = [.optional("lease", \.lease, "A job, or nothing came in time.")]
+    public var lease: Lease? {
+        get { leases.first }
+        set { leases = newValue.map { [$0] } ?? [] }
+    }
+    public static let fields: [Field<Self>] = [.told("leases", \.leases, "Jobs; none when none came in time.")]
 }
 
 /// A job in a runner's hands, with everything it needs to do it.
@@ -140,6 +147,8 @@ public struct Lease: Manifest {
     public var secrets: Ordered<String> = [:]
     /// Tests whose failures do not fail the job: "suite.name".
     public var quarantined: [String] = []
+    /// The server has noted that the first step begins; the runner need not tell.
+    public var begun = false
     public init() {}
     public var key: LeaseKey {
         var key = LeaseKey()
@@ -166,6 +175,7 @@ public struct Lease: Manifest {
         .optional("workspace", \.workspace, "What becomes of its files."),
         .optional("secrets", \.secrets, "Secrets of this job: name → value."),
         .optional("quarantined", \.quarantined, "Tests whose failures do not fail it."),
+        .optional("begun", \.begun, "That the first step begins is noted already."),
     ]
 }
 
@@ -295,6 +305,8 @@ public struct JobReport: Manifest {
     public var tests: TestSummary?
     public var coverage: Coverage?
     public var workspace: String?
+    /// Outcomes of steps that were not told yet.
+    public var steps: [StepReport] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
@@ -307,6 +319,7 @@ public struct JobReport: Manifest {
         .optional("tests", \.tests, "What the JUnit report said."),
         .optional("coverage", \.coverage, "What the coverage report said."),
         .optional("workspace", \.workspace, "Folder that was kept."),
+        .optional("steps", \.steps, "Outcomes of steps that were not told yet."),
     ]
 }
 

@@ -14,7 +14,7 @@ extension Change {
     }
 
     private func subject(_ run: String) throws -> Subject {
-        Subject(kind: "Run", project: try sql.run(id: run)?.run.project ?? "", name: run)
+        Subject(kind: "Run", project: try sql.project(ofRun: run), name: run)
     }
 
     func tellJob(_ name: String, _ stored: StoredJob) throws {
@@ -35,18 +35,17 @@ extension Change {
 
     // MARK: Beginning
 
-    /// Gives a ready job to a runner.
-    func lease(_ ready: StoredJob, of stored: StoredRun, to runner: LeaseInput) throws -> Lease {
+    /// Gives a ready job to a runner, its first step begun.
+    ///
+    /// - Parameter logOffset: Where the output of this try begins.
+    func lease(_ ready: StoredJob, of stored: StoredRun, to runner: LeaseInput, logOffset: Int64) throws -> Lease {
         var job = ready
-        let timeout = job.timeLimit(in: stored.spec)
+        let timeout = job.timeLimit(in: stored)
         if job.workspaceRunner != runner.name { try startOver(&job) }
-        job.epoch += 1
-        job.job.attempt += 1
-        (job.job.status, job.job.reason, job.job.runner) = (.running, nil, runner.name)
+        begin(&job, as: runner.name, for: timeout)
         (job.incarnation, job.workspaceRunner) = (runner.incarnation, runner.name)
         job.leaseUntil = now.advanced(by: PipelineLimits.lease)
-        job.deadlineAt = now.advanced(by: timeout.duration)
-        if job.job.started_at == nil { job.job.started_at = now }
+        job.logOffset = logOffset
         try sql.update(job)
         try begin(stored)
         try tellJob("job.leased", job)
@@ -58,22 +57,53 @@ extension Change {
         lease.steps = job.orders ?? []
         (lease.execution, lease.retry) = (job.execution ?? ExecutionSpec(), job.retries)
         lease.token = try giveToken(to: job.key)
+        lease.output_offset = logOffset
         try addParts(of: job, in: stored, to: &lease)
         try addQuarantine(of: job, in: stored, to: &lease)
+        if let first = job.job.steps.first(where: { $0.index == lease.first_step }),
+            lease.steps.first(where: { $0.index == first.index })?.if == nil
+        {
+            try start(first, of: job)
+            lease.begun = true
+        }
         return lease
     }
 
     /// The server itself begins a job of its own.
     func beginOnServer(_ ready: StoredJob, of stored: StoredRun) throws {
         var job = ready
-        job.epoch += 1
-        job.job.attempt += 1
-        (job.job.status, job.job.reason, job.job.runner) = (.running, nil, "server")
-        job.deadlineAt = now.advanced(by: job.timeLimit(in: stored.spec).duration)
-        if job.job.started_at == nil { job.job.started_at = now }
+        begin(&job, as: "server", for: job.timeLimit(in: stored))
         try sql.update(job)
         try begin(stored)
         try tellJob("job.started", job)
+    }
+
+    private func begin(_ job: inout StoredJob, as runner: String, for timeout: TimeSpan) {
+        job.epoch += 1
+        job.job.attempt += 1
+        (job.job.status, job.job.reason, job.job.runner) = (.running, nil, runner)
+        (job.hold, job.notBefore, job.attemptAt) = (nil, nil, now)
+        job.deadlineAt = now.advanced(by: timeout.duration)
+        if job.job.started_at == nil { job.job.started_at = now }
+    }
+
+    /// A stage that uses a pipeline begins: that pipeline's stages may begin.
+    func enter(_ waiting: StoredJob, of stored: StoredRun, with parameters: Ordered<JSONValue>) throws {
+        var job = waiting
+        begin(&job, as: "server", for: .days(365))
+        (job.inputs, job.readyAt, job.deadlineAt) = (parameters, now, nil)
+        try sql.update(job)
+        try begin(stored)
+        try tellJob("job.started", job)
+    }
+
+    /// A step begins.
+    func start(_ waiting: Step, of job: StoredJob) throws {
+        var step = waiting
+        (step.status, step.reason, step.finished_at, step.started_at) = (.running, nil, nil, now)
+        step.attempts += 1
+        try sql.update(step, of: job.key, epoch: job.epoch)
+        try tellStep("step.started", step, job.key)
     }
 
     private func begin(_ stored: StoredRun) throws {
@@ -150,6 +180,9 @@ extension Change {
 
     /// Ends a job as its runner tells; a failure may be tried again.
     func end(_ job: StoredJob, of stored: StoredRun, by report: JobReport) throws {
+        if let stop = job.stop, report.status != .succeeded {
+            return try end(job, of: stored, as: stop.status, because: stop.reason)
+        }
         if stored.stopping != nil, !stored.spares(job), report.status != .succeeded {
             return try end(job, of: stored, as: .cancelled, because: stored.stoppingReason ?? report.reason)
         }
@@ -178,31 +211,43 @@ extension Change {
 
     /// What later stages see: `outputs` of the job, or, when it is a lone verb, what that verb told.
     private func outputs(of job: StoredJob, in stored: StoredRun) throws -> Ordered<JSONValue> {
-        guard let stage = stored.spec.stages.first(where: { $0.name == job.job.stage }) else { return [:] }
-        if stage.jobs.isEmpty { return job.job.steps.first?.outputs ?? [:] }
-        let state = RunState(stored: stored, jobs: try sql.jobs(run: job.run), bornAt: now)
-        let context = Contexts.job(job, in: state)
-        return try (stage.jobs[job.job.name]?.outputs ?? [:]).map { text in
+        guard let (stage, spec) = stored.plan.find(job.key) else { return [:] }
+        if stored.plan.stages[stage].spec.jobs.isEmpty { return job.job.steps.first?.outputs ?? [:] }
+        if spec.spec.outputs.isEmpty { return [:] }
+        // Others are read only when they are asked for.
+        let readsOthers = spec.spec.outputs.values.contains { $0.contains("needs") || $0.contains("parameters") }
+        let jobs = readsOthers ? try sql.glance(run: job.run) : [job]
+        let context = Contexts.job(job, in: RunState(stored: stored, jobs: jobs, bornAt: now))
+        return try spec.spec.outputs.map { text in
             // Now the steps are known, so nothing is left for later.
             try Resolver(context: context, leavesSteps: false).resolve(text)
         }
     }
 
     func retry(_ job: StoredJob, of stored: StoredRun, after cause: RetrySpec.Cause?, because reason: String) throws {
-        let spec = job.spec(in: stored.spec)?.retry ?? job.stage(in: stored.spec)?.retry ?? RetrySpec()
+        let spec = job.retry(in: stored)
         var again = job
-        switch RetryDecision.decide(cause, losses: job.losses, retries: job.retries, spec: spec) {
-        case .giveUp: return try end(job, of: stored, as: .failed, because: reason)
-        case .goOn:
+        let answer = RetryDecision.decide(
+            cause, exitCode: job.exitCode, losses: job.losses, retries: job.retries, spec: spec)
+        guard answer != .giveUp else { return try end(job, of: stored, as: .failed, because: reason) }
+        var attempt = job.lastAttempt
+        (attempt.status, attempt.cause, attempt.reason, attempt.finished_at) = (.failed, cause, reason, now)
+        try sql.keep(attempt, of: job.key)
+        if answer == .goOn {
             for index in again.job.steps.indices where again.job.steps[index].status == .running {
                 try requeue(&again.job.steps[index], of: again)
             }
-        case .startOver:
+        } else {
             again.retries += 1
             try startOver(&again)
         }
         (again.job.status, again.job.reason) = (.queued, "is tried again: \(reason)")
         (again.leaseUntil, again.deadlineAt, again.incarnation) = (nil, nil, nil)
+        if answer == .startOver, spec.delay.seconds > 0 {
+            (again.job.status, again.hold) = (.waiting, .delay)
+            again.notBefore = now.advanced(by: spec.delay.duration)
+            again.job.reason = "is tried again in \(spec.delay): \(reason)"
+        }
         try sql.update(again)
         try tellJob("job.retried", again)
         ring(Leases.readyTopic)
@@ -212,14 +257,17 @@ extension Change {
     func end(_ job: StoredJob, of stored: StoredRun, as status: RunStatus, because reason: String?) throws {
         var done = job
         (done.job.status, done.job.reason, done.job.finished_at) = (status, reason, now)
-        (done.leaseUntil, done.deadlineAt) = (nil, nil)
+        (done.leaseUntil, done.deadlineAt, done.hold, done.notBefore) = (nil, nil, nil, nil)
+        if status == .failed, job.stop == nil, job.isForgivable(in: stored) {
+            done.isForgiven = true
+            done.job.reason = (reason ?? "it failed") + "; it is allowed to fail"
+        }
         try sql.update(done)
         for step in job.job.steps where !step.status.hasEnded {
             var left = step
             let wasRunning = step.status == .running
-            left.status =
-                wasRunning
-                ? (status == .cancelled ? .cancelled : .failed) : status == .cancelled ? .cancelled : .skipped
+            let isCancelled = status == .cancelled || status == .superseded
+            left.status = wasRunning ? (isCancelled ? .cancelled : .failed) : isCancelled ? .cancelled : .skipped
             left.reason = reason ?? "the job had ended"
             if wasRunning { left.finished_at = now }
             try sql.update(left, of: job.key, epoch: job.epoch)
@@ -227,13 +275,17 @@ extension Change {
         }
         try tellJob(status == .skipped ? "job.skipped" : "job.finished", done)
         ring("Log/\(job.key)")
+        try wakeNeighbours(of: stored)
+    }
+
+    /// Who waits in a lane with this run is looked at again.
+    func wakeNeighbours(of stored: StoredRun) throws {
+        guard stored.plan.hasLanes else { return }
+        for run in try sql.neighbours(of: stored.run.id) { ring("Run/\(run)") }
     }
 }
 
 extension StoredJob {
-    /// Its name in the spec: a cell of a matrix is called `BASE.N`.
-    var baseName: String { job.name.firstIndex(of: ".").map { String(job.name[..<$0]) } ?? job.name }
-
     func stage(in pipeline: PipelineSpec) -> StageSpec? {
         pipeline.stages.first { $0.name == job.stage } ?? pipeline.finally.first { $0.name == job.stage }
     }
@@ -242,10 +294,27 @@ extension StoredJob {
 
     /// The environment it works in.
     func environment(in pipeline: PipelineSpec) -> String? {
-        spec(in: pipeline)?.environment ?? stage(in: pipeline)?.environment
+        guard let stage = stage(in: pipeline) else { return nil }
+        return stage.allJobs[baseName]?.environment ?? stage.environment
     }
 
-    func timeLimit(in pipeline: PipelineSpec) -> TimeSpan {
-        spec(in: pipeline)?.timeout ?? stage(in: pipeline)?.timeout ?? .hours(1)
+    /// Longest time of one try.
+    func timeLimit(in stored: StoredRun) -> TimeSpan {
+        guard let (stage, spec) = stored.plan.find(key) else { return .hours(1) }
+        let around = stored.plan.stages[stage].spec.timeout
+        let own = spec.spec.timeout ?? around ?? .hours(1)
+        return min(own, around ?? own)
+    }
+
+    func retry(in stored: StoredRun) -> RetrySpec {
+        guard let (stage, spec) = stored.plan.find(key) else { return RetrySpec() }
+        return spec.spec.retry ?? stored.plan.stages[stage].spec.retry ?? RetrySpec()
+    }
+
+    /// Exit code of the step that failed it.
+    var exitCode: Int? { job.steps.last { $0.status == .failed }?.exit_code }
+
+    func isForgivable(in stored: StoredRun) -> Bool {
+        stored.plan.find(key)?.job.spec.allow_failure.covers(exitCode: exitCode) ?? false
     }
 }

@@ -5,18 +5,34 @@ import SQL
 
 /// Rows of jobs and their steps.
 extension Connection {
-    /// All jobs of a run in the order of their stages, steps included.
+    /// All jobs of a run in the order of their stages, steps, orders and tries included.
     func jobs(run: String) throws -> [StoredJob] {
         var steps: [JobKey: [Step]] = [:]
         try each("SELECT * FROM pipelines_step WHERE run = \(run) ORDER BY stage, job, position") { row in
             let key = JobKey(run: run, stage: try row.get("stage"), job: try row.get("job"))
             steps[key, default: []].append(try Step(row: row))
         }
+        let attempts = try attempts(run: run)
         return try rows("SELECT * FROM pipelines_job WHERE run = \(run) ORDER BY position").map { row in
             var stored = try StoredJob(row: row)
             stored.job.steps = steps[stored.key] ?? []
+            stored.job.tests = try row.maybeJSON("tests").map { try TestSummary(json: $0, at: ["tests"]) }
+            if let earlier = attempts[stored.key] { stored.job.attempts = earlier + [stored.lastAttempt] }
             return stored
         }
+    }
+
+    /// All jobs of a run as far as a decision about it wants to know: without steps, orders and tries.
+    func glance(run: String) throws -> [StoredJob] {
+        try rows(
+            """
+            SELECT stage, name, position, 'other' AS type, '[]' AS needs, status, reason, on_server, labels, attempt, epoch,
+                losses, retries, runner, incarnation, workspace_runner, lease_until, deadline_at, ready_at, started_at,
+                finished_at, NULL AS orders, execution, outputs, matrix, forgiven, hold, not_before, stop_as, stop_reason, stop_at,
+                inputs, attempt_at, log_offset, run
+            FROM pipelines_job WHERE run = \(run) ORDER BY position
+            """
+        ).map(StoredJob.init(row:))
     }
 
     /// All jobs of some runs, without their steps.
@@ -44,14 +60,13 @@ extension Connection {
         return stored
     }
 
-    /// Ready jobs that wait for a runner, oldest run first.
-    func readyJobs() throws -> [StoredJob] {
+    /// Ready jobs that wait for a runner, oldest run first; without their steps.
+    func readyJobs(limit: Int = 200) throws -> [StoredJob] {
         try rows(
             """
             SELECT job.* FROM pipelines_job job JOIN pipelines_run run ON run.id = job.run
-            WHERE job.status = 'queued' AND job.ready_at IS NOT NULL AND job.on_server = 0
-                AND (run.stopping IS NULL OR run.stopping = 'cancelled')
-            ORDER BY run.created_at, job.run, job.position LIMIT 200
+            WHERE job.status = 'queued' AND job.ready_at IS NOT NULL AND job.on_server = 0 AND job.stop_as IS NULL
+            ORDER BY run.created_at, job.run, job.position LIMIT \(limit)
             """
         ).map(StoredJob.init(row:))
     }
@@ -71,17 +86,36 @@ extension Connection {
         try run(
             """
             INSERT INTO pipelines_job (run, stage, name, position, type, needs, status, reason, on_server, labels, attempt,
-                epoch, losses, retries, outputs)
+                epoch, losses, retries, outputs, matrix)
             VALUES (\(stored.run), \(job.stage), \(job.name), \(stored.position), \(job.type.rawValue),
                 \(job.needs.json.text), \(job.status.rawValue), \(job.reason.sqlValue), \(stored.isOnServer),
-                \(stored.labels.json.text), 0, 0, 0, 0, '{}')
+                \(stored.labels.json.text), 0, 0, 0, 0, '{}', \(Self.text(job.matrix).sqlValue))
             """)
         for step in job.steps { try insert(step, of: stored.key) }
     }
 
+    private static func text(_ map: Ordered<JSONValue>) -> String? { map.isEmpty ? nil : JSONValue.object(map).text }
+
+    /// Takes a job out that others take the place of.
+    func remove(_ key: JobKey) throws {
+        try run("DELETE FROM pipelines_job WHERE run = \(key.run) AND stage = \(key.stage) AND name = \(key.job)")
+        try run("DELETE FROM pipelines_step WHERE run = \(key.run) AND stage = \(key.stage) AND job = \(key.job)")
+    }
+
+    /// Makes a job ready for its runner, unless it has become another since it was seen; tells whether it did.
+    func makeReady(_ seen: StoredJob, _ made: JobOrders, reason: String?, at now: Timestamp) throws -> Bool {
+        try run(
+            """
+            UPDATE pipelines_job SET status = 'queued', hold = NULL, ready_at = \(now.microseconds),
+                orders = \(made.steps.json.text), execution = \(made.execution.json.text), reason = \(reason.sqlValue)
+            WHERE run = \(seen.run) AND stage = \(seen.job.stage) AND name = \(seen.job.name)
+                AND status = \(seen.job.status.rawValue) AND epoch = \(seen.epoch) AND ready_at IS NULL
+            """) == 1
+    }
+
+    /// Writes down all that may change of a job, but for its orders.
     func update(_ stored: StoredJob) throws {
         let job = stored.job
-        let orders = stored.orders.map { $0.json.text }
         try run(
             """
             UPDATE pipelines_job SET status = \(job.status.rawValue), reason = \(job.reason.sqlValue),
@@ -92,8 +126,12 @@ extension Connection {
                 deadline_at = \((stored.deadlineAt?.microseconds).sqlValue),
                 ready_at = \((stored.readyAt?.microseconds).sqlValue),
                 started_at = \((job.started_at?.microseconds).sqlValue),
-                finished_at = \((job.finished_at?.microseconds).sqlValue), orders = \(orders.sqlValue),
-                execution = \((stored.execution?.json.text).sqlValue), outputs = \(JSONValue.object(job.outputs).text)
+                finished_at = \((job.finished_at?.microseconds).sqlValue),
+                outputs = \(JSONValue.object(job.outputs).text), forgiven = \(stored.isForgiven),
+                hold = \((stored.hold?.rawValue).sqlValue), not_before = \((stored.notBefore?.microseconds).sqlValue),
+                stop_as = \((stored.stop?.status.rawValue).sqlValue), stop_reason = \((stored.stop?.reason).sqlValue),
+                stop_at = \((stored.stop?.at.microseconds).sqlValue), inputs = \(Self.text(stored.inputs).sqlValue),
+                attempt_at = \((stored.attemptAt?.microseconds).sqlValue), log_offset = \(stored.logOffset)
             WHERE run = \(stored.run) AND stage = \(job.stage) AND name = \(job.name)
             """)
     }
@@ -112,6 +150,39 @@ extension Connection {
             UPDATE pipelines_job SET lease_until = \(until.microseconds)
             WHERE run = \(key.run) AND stage = \(key.stage) AND name = \(key.job)
             """)
+    }
+
+    // MARK: Attempts
+
+    /// Keeps a try that another one follows.
+    func keep(_ attempt: JobAttempt, of key: JobKey) throws {
+        try run(
+            """
+            INSERT INTO pipelines_attempt (run, stage, job, attempt, runner, started_at, finished_at, status, cause, reason,
+                log_offset)
+            VALUES (\(key.run), \(key.stage), \(key.job), \(attempt.attempt), \(attempt.runner.sqlValue),
+                \((attempt.started_at?.microseconds).sqlValue), \((attempt.finished_at?.microseconds).sqlValue),
+                \(attempt.status.rawValue), \((attempt.cause?.rawValue).sqlValue), \(attempt.reason.sqlValue),
+                \(attempt.log_offset))
+            ON CONFLICT (run, stage, job, attempt) DO NOTHING
+            """)
+    }
+
+    private func attempts(run: String) throws -> [JobKey: [JobAttempt]] {
+        var found: [JobKey: [JobAttempt]] = [:]
+        try each("SELECT * FROM pipelines_attempt WHERE run = \(run) ORDER BY attempt") { row in
+            var attempt = JobAttempt()
+            attempt.attempt = try row.get("attempt")
+            attempt.runner = try row.get("runner", as: String?.self)
+            attempt.started_at = try row.maybeTime("started_at")
+            attempt.finished_at = try row.maybeTime("finished_at")
+            attempt.status = try row.word("status")
+            attempt.cause = try row.get("cause", as: String?.self).flatMap(RetrySpec.Cause.init(rawValue:))
+            attempt.reason = try row.get("reason", as: String?.self)
+            attempt.log_offset = try row.get("log_offset")
+            found[JobKey(run: run, stage: try row.get("stage"), job: try row.get("job")), default: []].append(attempt)
+        }
+        return found
     }
 
     // MARK: Steps
@@ -173,17 +244,18 @@ extension StoredJob {
         job.stage = try row.get("stage")
         job.name = try row.get("name")
         job.type = try row.word("type")
-        job.needs = try row.value("needs")
+        job.needs = try row.words("needs")
         job.status = try row.word("status")
         job.reason = try row.get("reason", as: String?.self)
         job.attempt = try row.get("attempt")
         job.runner = try row.get("runner", as: String?.self)
         job.started_at = try row.maybeTime("started_at")
         job.finished_at = try row.maybeTime("finished_at")
-        job.outputs = try row.json("outputs").object ?? [:]
+        job.outputs = try row.map("outputs")
+        job.matrix = try row.map("matrix")
         position = try row.get("position")
         isOnServer = try row.get("on_server")
-        labels = try row.value("labels")
+        labels = try row.words("labels")
         epoch = try row.get("epoch")
         losses = try row.get("losses")
         retries = try row.get("retries")
@@ -194,6 +266,27 @@ extension StoredJob {
         readyAt = try row.maybeTime("ready_at")
         orders = try row.maybeJSON("orders").map { try [StepOrder](json: $0, at: ["orders"]) }
         execution = try row.maybeJSON("execution").map { try ExecutionSpec(json: $0, at: ["execution"]) }
+        isForgiven = try row.get("forgiven", as: Int64?.self) == 1
+        hold = try row.get("hold", as: String?.self).flatMap(RunDecision.Hold.init(rawValue:))
+        notBefore = try row.maybeTime("not_before")
+        if let status = try row.get("stop_as", as: String?.self).flatMap(RunStatus.init(rawValue:)) {
+            stop = Stop(
+                status: status, reason: try row.get("stop_reason", as: String?.self) ?? "",
+                at: try row.maybeTime("stop_at") ?? .zero)
+        }
+        inputs = try row.map("inputs")
+        attemptAt = try row.maybeTime("attempt_at")
+        logOffset = try row.get("log_offset", as: Int64?.self) ?? 0
+        if !job.matrix.isEmpty { job.title = "\(baseName) (\(job.matrix.cellTitle))" }
+    }
+
+    /// The try that is the newest one.
+    var lastAttempt: JobAttempt {
+        var last = JobAttempt()
+        (last.attempt, last.runner, last.log_offset) = (job.attempt, job.runner, logOffset)
+        (last.started_at, last.finished_at) = (attemptAt ?? job.started_at, job.finished_at)
+        (last.status, last.reason) = (job.status, job.reason)
+        return last
     }
 }
 
@@ -210,8 +303,8 @@ extension Step {
         started_at = try row.maybeTime("started_at")
         finished_at = try row.maybeTime("finished_at")
         attempts = try row.get("attempts")
-        outputs = try row.json("outputs").object ?? [:]
-        metrics = try row.value("metrics")
+        outputs = try row.map("outputs")
+        metrics = try Ordered<Double>(json: .object(try row.map("metrics")), at: ["metrics"])
         report = try row.maybeJSON("report")
         conclusion = try row.get("conclusion", as: String?.self).flatMap(RunStatus.init(rawValue:))
     }

@@ -54,48 +54,44 @@ struct Leases: Sendable {
     }
 
     func lease(_ input: LeaseInput, _ call: Call) async throws -> LeaseOutcome {
-        var outcome = LeaseOutcome()
-        try await store.change(call) { try $0.sql.sawRunner(input.name, at: $0.now) }
         let deadline = store.time.now.advanced(by: PipelineLimits.leaseWait)
         let taken = try await store.bells.poll([Self.readyTopic], until: deadline, by: store.time) {
             () -> LeaseOutcome? in
             var found = LeaseOutcome()
-            found.lease = try await take(input, call)
+            found.leases = try await take(input)
             // One that drains is answered at once, so that it may end.
-            if found.lease != nil { return found }
+            if !found.leases.isEmpty { return found }
             return try await store.read { try $0.isDraining(input.name) } ? found : nil
         }
-        guard var lease = taken?.lease else { return outcome }
-        let key = JobKey(run: lease.run, stage: lease.stage, job: lease.job)
-        lease.output_offset = try logs.fence(key, epoch: lease.epoch)
-        urls.place(&lease)
-        outcome.lease = lease
+        var outcome = taken ?? LeaseOutcome()
+        for index in outcome.leases.indices { urls.place(&outcome.leases[index]) }
         return outcome
     }
 
-    private func take(_ input: LeaseInput, _ call: Call) async throws -> Lease? {
-        let candidates = try await store.read { sql in
-            guard try sql.runner(input.name)?.incarnation == input.incarnation else {
-                throw Problem(
-                    "runner.unknown", status: 409, "runner \"\(input.name)\" is not known by this incarnation",
-                    hint: "It must say hello first; another process of the same name may have done so since.")
-            }
-            return try sql.isDraining(input.name) ? [] : sql.placeable(sql.readyJobs(), on: input.name)
+    /// Takes as many ready jobs as the runner asks for and has room for, in one transaction.
+    private func take(_ input: LeaseInput) async throws -> [Lease] {
+        let count = min(max(1, input.count), PipelineLimits.leasesAtOnce)
+        let isAnything = try await store.read { sql in !(try sql.candidates(for: input, count: count)).isEmpty }
+        guard isAnything else {
+            // Asking is a sign of life.
+            try await store.change(runnerCall(input.name, run: "")) { try $0.sql.sawRunner(input.name, at: $0.now) }
+            return []
         }
-        for candidate in candidates {
-            let lease = try await store.change(runnerCall(input.name, run: candidate.run)) { change -> Lease? in
-                guard try change.sql.runner(input.name)?.incarnation == input.incarnation,
-                    try !change.sql.isDraining(input.name),
-                    let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
-                    job.job.status == .queued, job.readyAt != nil,
-                    stored.stopping == nil || stored.outlivesCancelling(job),
-                    try !change.sql.placeable([job], on: input.name).isEmpty
-                else { return nil }
-                return try change.lease(job, of: stored, to: input)
+        let logs = logs
+        return try await store.change(runnerCall(input.name, run: "")) { change in
+            try change.sql.sawRunner(input.name, at: change.now)
+            var leases: [Lease] = []
+            for candidate in try change.sql.candidates(for: input, count: count) {
+                guard let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
+                    stored.stopping == nil || stored.outlives(job),
+                    // Those before it may have taken the room.
+                    try leases.isEmpty || !change.sql.placeable([job], on: input.name).isEmpty
+                else { continue }
+                let offset = try logs.fence(job.key, epoch: job.epoch + 1)
+                leases.append(try change.lease(job, of: stored, to: input, logOffset: offset))
             }
-            if let lease { return lease }
+            return leases
         }
-        return nil
     }
 
     // MARK: Holding
@@ -148,11 +144,8 @@ struct Leases: Sendable {
             // A repeat of what was heard already.
             if step.status == .running, try change.sql.stepEpoch(key, step.index) == input.epoch { return state }
             if step.status.hasEnded { return state }
-            (step.status, step.reason, step.finished_at) = (.running, nil, nil)
-            step.started_at = change.now
-            step.attempts += 1
-            try change.sql.update(step, of: key, epoch: input.epoch)
-            try change.tellStep("step.started", step, key)
+            step.status = .queued
+            try change.start(step, of: job)
             return state
         }
     }
@@ -162,20 +155,19 @@ struct Leases: Sendable {
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
         return try await store.change(speaking(call, input.run)) { change in
             let (job, state) = try change.sql.reporting(key, epoch: input.epoch)
-            guard let job, let step = job.job.steps.first(where: { $0.index == input.step.index }) else { return state }
-            if step.status.hasEnded { return state }
-            try change.finish(step, as: input.step, of: job, artifacts: input.artifacts)
-            try change.sql.keepWords(of: input.step, input.annotations, of: key)
+            if let job { try change.hear(input, of: job) }
             return state
         }
     }
 
     func jobFinished(_ input: JobReport, _ call: Call) async throws -> LeaseState {
-        try await check(input.artifacts)
+        try await check(input.artifacts + input.steps.flatMap(\.artifacts))
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
         let state = try await store.change(speaking(call, input.run)) { change in
-            let (job, state) = try change.sql.reporting(key, epoch: input.epoch)
-            guard let job, let stored = try change.sql.run(id: key.run) else { return state }
+            let (held, state) = try change.sql.reporting(key, epoch: input.epoch)
+            guard var job = held, let stored = try change.sql.run(id: key.run) else { return state }
+            for report in input.steps { try change.hear(report, of: job) }
+            if !input.steps.isEmpty, let told = try change.sql.job(key) { job = told }
             for artifact in input.artifacts {
                 try change.keep(artifact, of: key)
                 try change.expire(artifact, of: job, in: stored)
@@ -208,7 +200,30 @@ struct Leases: Sendable {
     }
 }
 
+extension Change {
+    /// Takes over a step's outcome, unless it was heard before.
+    fileprivate func hear(_ report: StepReport, of job: StoredJob) throws {
+        guard let step = job.job.steps.first(where: { $0.index == report.step.index }), !step.status.hasEnded else {
+            return
+        }
+        try finish(step, as: report.step, of: job, artifacts: report.artifacts)
+        try sql.keepWords(of: report.step, report.annotations, of: job.key)
+    }
+}
+
 extension Connection {
+    /// Ready jobs that the runner may take, in the order of their runs.
+    func candidates(for input: LeaseInput, count: Int) throws -> [StoredJob] {
+        guard try runner(input.name)?.incarnation == input.incarnation else {
+            throw Problem(
+                "runner.unknown", status: 409, "runner \"\(input.name)\" is not known by this incarnation",
+                hint: "It must say hello first; another process of the same name may have done so since.")
+        }
+        if try isDraining(input.name) { return [] }
+        let ready = try readyJobs(limit: count + PipelineLimits.lookBeyond)
+        return ready.isEmpty ? [] : Array(try placeable(ready, on: input.name).prefix(count))
+    }
+
     /// The job if this epoch still holds it, and what to tell its runner.
     func held(_ key: JobKey, epoch: Int) throws -> (StoredJob?, LeaseState) {
         var state = LeaseState()
@@ -220,7 +235,9 @@ extension Connection {
             (state.stop, state.reason) = (true, "the lease was lost")
             return (nil, state)
         }
-        if let stored = try run(id: key.run), stored.stopping != nil, !stored.spares(job) {
+        if let stop = job.stop {
+            (state.stop, state.reason) = (true, stop.reason)
+        } else if let stored = try run(id: key.run), stored.stopping != nil, !stored.spares(job) {
             (state.stop, state.reason) = (true, stored.stoppingReason ?? "the run was cancelled")
         }
         return (job, state)

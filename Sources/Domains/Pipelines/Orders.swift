@@ -4,6 +4,12 @@ import Kernel
 import Manifests
 import SQL
 
+/// What a job is to do, and where and within which bounds.
+struct JobOrders: Sendable {
+    var steps: [StepOrder]
+    var execution: ExecutionSpec
+}
+
 /// Makes the orders of a ready job: every expression resolved, every artifact named by its digest.
 struct OrderMaker: Sendable {
     let context: DomainContext
@@ -16,25 +22,69 @@ struct OrderMaker: Sendable {
         var repository: String?
     }
 
-    /// - Throws: `Problem` or `ExpressionError`, which fail the job; other errors are worth another try.
-    func orders(for job: StoredJob, in state: RunState, repositories: String) async throws -> [StepOrder] {
-        let stored = state.stored
-        guard let stage = stored.spec.stages.first(where: { $0.name == job.job.stage }),
-            let spec = stage.allJobs[job.job.name]
-        else {
+    /// What came of it.
+    enum Made: Sendable {
+        case orders(JobOrders)
+        /// The job fails for this reason.
+        case failure(String)
+    }
+
+    /// A job on the way to its orders.
+    private struct Draft {
+        var job: StoredJob
+        var variables: Ordered<String>
+        var steps: [StepSpec]
+        var context: Context
+    }
+
+    /// The orders of jobs of one run, by the jobs' keys; all that they name is read in one go.
+    func orders(for jobs: [StoredJob], in state: RunState, repositories: String) async throws -> [String: Made] {
+        var made: [String: Made] = [:]
+        var drafts: [Draft] = []
+        for job in jobs {
+            do { drafts.append(try draft(job, state)) } catch {
+                made[job.job.key] = .failure(RunReconciler.words(error))
+            }
+        }
+        let shelf = try await shelf(for: drafts.flatMap(\.steps), state.stored, repositories)
+        for draft in drafts {
+            do {
+                let steps = try await orders(from: draft, shelf, state, repositories)
+                made[draft.job.job.key] = .orders(
+                    JobOrders(steps: steps, execution: try execution(of: draft.job, in: state)))
+            } catch is CancellationError {
+                throw CancellationError()
+            } catch let problem as Problem where problem.status >= 500 {
+                throw problem
+            } catch {
+                made[draft.job.job.key] = .failure(RunReconciler.words(error))
+            }
+        }
+        return made
+    }
+
+    private func draft(_ job: StoredJob, _ state: RunState) throws -> Draft {
+        guard let (stage, spec) = state.stored.plan.find(job.key) else {
             throw Problem("job.unknown", status: 422, "the pipeline has no job \"\(job.job.key)\"")
         }
-        let variables = try resolvedVariables(stage, spec, job, state)
-        var resolver = Resolver(context: Contexts.run(state, needs: job.job.needs, variables: variables))
+        let variables = try resolvedVariables(state.stored.plan.stages[stage], spec.spec, job, state)
+        let context = Contexts.run(state, job: job, variables: variables)
         // What the server carries out itself, no runner will resolve.
-        resolver.leavesSteps = !spec.steps.contains { StepVerbs.serverSide.contains($0.verb.name) }
-        let steps = try spec.steps.map { step in try resolved(step, resolver) }
-        let shelf = try await shelf(for: steps, stored, repositories)
+        let resolver = Resolver(context: context, leavesSteps: !spec.spec.isOnServer)
+        let steps = spec.isPlain ? spec.spec.steps : try spec.spec.steps.map { try resolved($0, resolver) }
+        return Draft(job: job, variables: variables, steps: steps, context: context)
+    }
+
+    private func orders(
+        from draft: Draft, _ shelf: Shelf, _ state: RunState, _ repositories: String
+    ) async throws -> [StepOrder] {
+        let stored = state.stored
+        let parameters = Contexts.parameters(of: draft.job, in: state)
         var orders: [StepOrder] = []
-        for (index, step) in steps.enumerated() {
-            var order = try order(step, index, shelf, stored)
-            order.environment = Self.environment(of: stored, variables, step)
-            try order.addContext(from: resolver)
+        for (index, step) in draft.steps.enumerated() {
+            var order = try order(step, index, shelf, stored, draft.job)
+            order.environment = Self.environment(of: stored, draft.variables, step, parameters: parameters)
+            try order.addContext(from: Resolver(context: draft.context))
             if let checkout = step.checkout {
                 try await addCheckout(
                     checkout, to: &order, own: shelf.repository, of: stored.run, repositories: repositories)
@@ -48,11 +98,11 @@ struct OrderMaker: Sendable {
     }
 
     private func resolvedVariables(
-        _ stage: StageSpec, _ spec: JobSpec, _ job: StoredJob, _ state: RunState
+        _ stage: RunPlan.Stage, _ spec: JobSpec, _ job: StoredJob, _ state: RunState
     ) throws -> Ordered<String> {
-        let first = Resolver(context: Contexts.run(state, needs: job.job.needs))
-        var variables = try first.resolve(state.stored.spec.variables)
-        for (name, value) in try first.resolve(stage.variables) { variables[name] = value }
+        let first = Resolver(context: Contexts.run(state, job: job))
+        var variables = try first.resolve(state.stored.plan.scopes[stage.scope].spec.variables)
+        for (name, value) in try first.resolve(stage.spec.variables) { variables[name] = value }
         for (name, value) in try first.resolve(spec.variables) { variables[name] = value }
         return variables
     }
@@ -71,7 +121,9 @@ struct OrderMaker: Sendable {
         }
     }
 
-    private func order(_ step: StepSpec, _ index: Int, _ shelf: Shelf, _ stored: StoredRun) throws -> StepOrder {
+    private func order(
+        _ step: StepSpec, _ index: Int, _ shelf: Shelf, _ stored: StoredRun, _ job: StoredJob
+    ) throws -> StepOrder {
         var order = StepOrder()
         (order.index, order.id, order.name) = (index, step.id, step.displayName)
         (order.verb, order.settings) = step.verb
@@ -81,7 +133,7 @@ struct OrderMaker: Sendable {
         (order.shell, order.working_directory, order.retry) = (step.shell, step.working_directory, step.retry)
         order.own_variables = step.variables.keys + step.env.keys
         for (name, reference) in step.artifactInputs {
-            guard let artifact = Self.find(reference, in: shelf.artifacts) else {
+            guard let artifact = Self.find(reference, in: shelf.artifacts, for: job, of: stored) else {
                 throw Problem(
                     "artifact.missing", status: 422, "\"\(reference)\" was not left behind by any stage of this run",
                     hint: "Look at what there is: vagus artifacts \(stored.run.id)")
@@ -98,18 +150,27 @@ struct OrderMaker: Sendable {
         return order
     }
 
-    /// The newest artifact that `stage.name` means.
-    static func find(_ reference: String, in artifacts: [Artifact]) -> Artifact? {
-        guard let dot = reference.firstIndex(of: ".") else { return nil }
-        let (stage, name) = (reference[..<dot], reference[reference.index(after: dot)...])
-        return artifacts.last { $0.stage == stage && $0.name == name }
+    /// The newest artifact that `stage.name` means; of a stage that uses a pipeline, one of any stage of that pipeline.
+    static func find(
+        _ reference: String, in artifacts: [Artifact], for job: StoredJob, of stored: StoredRun
+    ) -> Artifact? {
+        guard let dot = reference.lastIndex(of: "."), let (own, _) = stored.plan.find(job.key) else { return nil }
+        let prefix = stored.plan.scopes[stored.plan.stages[own].scope].prefix
+        let (stage, name) = (prefix + reference[..<dot], reference[reference.index(after: dot)...])
+        let isCaller = stored.plan[stage].map { stored.plan.stages[$0].called != nil } ?? false
+        return artifacts.last {
+            ($0.stage == stage || (isCaller && $0.stage.hasPrefix(stage + "."))) && $0.name == name
+        }
     }
 
     private func shelf(for steps: [StepSpec], _ stored: StoredRun, _ repositories: String) async throws -> Shelf {
         let wanted = steps.flatMap(\.resourceInputs)
         let run = stored.run
+        let readsArtifacts = steps.contains { !$0.artifactInputs.isEmpty }
+        let checksOut = steps.contains { $0.checkout != nil }
+        guard !wanted.isEmpty || readsArtifacts || checksOut else { return Shelf(artifacts: [], resources: [:]) }
         return try await context.store.read { sql in
-            var shelf = Shelf(artifacts: try sql.artifacts(run: run.id), resources: [:])
+            var shelf = Shelf(artifacts: readsArtifacts ? try sql.artifacts(run: run.id) : [], resources: [:])
             for (kind, name) in wanted {
                 guard let found = try sql.resource(kind: kind, project: run.project, name: name) else { continue }
                 var members = found.spec.object ?? [:]
@@ -126,7 +187,9 @@ struct OrderMaker: Sendable {
     }
 
     /// All that a step's process will see, beside what the runner adds of its own.
-    static func environment(of stored: StoredRun, _ variables: Ordered<String>, _ step: StepSpec) -> Ordered<String> {
+    static func environment(
+        of stored: StoredRun, _ variables: Ordered<String>, _ step: StepSpec, parameters: Ordered<JSONValue>
+    ) -> Ordered<String> {
         let run = stored.run
         var environment: Ordered<String> = [
             "CI": "true", "VAGUS": "true", "VAGUS_PROJECT": run.project, "VAGUS_PIPELINE": run.pipeline,
@@ -134,7 +197,7 @@ struct OrderMaker: Sendable {
         ]
         if let commit = run.commit { environment["VAGUS_COMMIT"] = commit }
         if let ref = run.trigger.ref { environment["VAGUS_REF"] = ref }
-        for (name, value) in run.parameters {
+        for (name, value) in parameters {
             environment["VAGUS_PARAMETER_\(Self.upper(name))"] = value.string ?? value.text
         }
         for (name, value) in variables { environment[name] = value }

@@ -83,6 +83,17 @@ package enum PipelineLimits {
     package static let timeoutGrace: Duration = .seconds(60)
     /// Time that a runner has to give a cancelled job back.
     package static let cancelGrace: Duration = .seconds(60)
+    /// Jobs of one run, cells of matrices counted.
+    package static let jobs = 50_000
+    /// How deep pipelines may use pipelines, and how many of them one run may use.
+    package static let callDepth = 5
+    package static let calls = 100
+    /// What is done about one run in one transaction, so that others get their turn.
+    package static let actionsAtOnce = 100
+    /// Jobs that one runner gets at once.
+    package static let leasesAtOnce = 64
+    /// Ready jobs of others that a runner looks beyond to find one that it can take.
+    package static let lookBeyond = 200
     /// Runs of one pipeline that may be open at once.
     package static let openRuns = 1000
     /// Bytes of output kept of one job, unless it is set otherwise.

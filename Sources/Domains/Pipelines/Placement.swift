@@ -117,7 +117,7 @@ extension Connection {
     private func offer(_ row: Row) throws -> Placement.Offer {
         let (executors, cpu, memory) = try row.offer()
         var offer = Placement.Offer(
-            labels: try row.value("labels"), executors: executors, cpu: cpu?.cpus, memory: memory?.bytes)
+            labels: try row.words("labels"), executors: executors, cpu: cpu?.cpus, memory: memory?.bytes)
         // Who told no figures cannot be full.
         guard cpu != nil || memory != nil else { return offer }
         let name: String = try row.get("name")
@@ -159,7 +159,7 @@ extension RunReconciler {
                     continue
                 }
                 job.job.reason = reason
-                try change.sql.update(job)
+                try change.update(job)
             }
         }
         return Placement.retelling
@@ -169,10 +169,10 @@ extension RunReconciler {
 extension OrderMaker {
     /// Where and within which bounds a job runs, its expressions resolved; those of secrets are left for the runner.
     func execution(of job: StoredJob, in state: RunState) throws -> ExecutionSpec {
-        guard let spec = job.spec(in: state.stored.spec) else { return ExecutionSpec() }
-        let execution = ExecutionSpec(of: spec)
+        guard let (_, spec) = state.stored.plan.find(job.key) else { return ExecutionSpec() }
+        let execution = ExecutionSpec(of: spec.spec)
         guard execution.json.text.contains("${{") else { return execution }
-        let resolver = Resolver(context: Contexts.run(state, needs: job.job.needs))
+        let resolver = Resolver(context: Contexts.run(state, job: job))
         do {
             return try ExecutionSpec(json: try resolver.resolve(execution.json), at: [])
         } catch let error as ManifestError {

@@ -100,31 +100,79 @@ struct Resolver: Sendable {
 
 /// What expressions of a run can see.
 enum Contexts {
-    /// Context of a stage's `if` and of a job's settings: run, pipeline, ref, commit, parameters, variables, needs.
+    /// Context of a job's conditions and settings: run, pipeline, ref, commit, parameters, variables, matrix, needs.
     static func run(
-        _ state: RunState, needs: [String], variables: Ordered<String> = [:], status: Context.Status? = nil
+        _ state: RunState, job: StoredJob, variables: Ordered<String> = [:], status: Context.Status? = nil
     ) -> Context {
-        var values = shared(state.stored.run, state.stored.spec, variables)
-        values["needs"] = Self.needs(needs, in: state)
-        return Context(values: values.mapValues { Value($0) }, status: status)
+        var values = shared(state.stored.run, state.stored.plan.spec(around: job.key), variables)
+        let parameters = JSONValue.object(parameters(of: job, in: state))
+        (values["parameters"], values["inputs"]) = (parameters, parameters)
+        let known = Value.object(values.mapValues { Value($0) })
+        return Context(status: status) { name in
+            switch name.lowercased() {
+            case "needs": Value(needs(of: job, in: state))
+            case "matrix": Value(.object(job.job.matrix))
+            default: known.member(name)
+            }
+        }
     }
 
-    /// `needs.STAGE.result`, `needs.STAGE.outputs.x`, `needs.STAGE.JOB.outputs.x`, and `needs.STAGE.x` for short.
-    private static func needs(_ names: [String], in state: RunState) -> JSONValue {
-        var all = Ordered<JSONValue>()
-        for name in names {
-            let jobs = state.jobs.filter { $0.job.stage == name }
+    /// Parameters of the pipeline that the job belongs to: the run's own, or the one that a stage uses.
+    static func parameters(of job: StoredJob, in state: RunState) -> Ordered<JSONValue> {
+        let plan = state.stored.plan
+        guard let (stage, _) = plan.find(job.key), let caller = plan.scopes[plan.stages[stage].scope].caller,
+            let position = plan.stages[caller].jobs.first.flatMap({ state.standing.cells[$0.number].first })
+        else { return state.stored.run.parameters }
+        return state.jobs[position].inputs
+    }
+
+    /// `needs.STAGE.result`, `needs.STAGE.outputs.x`, `needs.STAGE.JOB.outputs.x`, and `needs.STAGE.x` for short; the
+    /// same with the name of a job for a need of its own stage.
+    private static func needs(of job: StoredJob, in state: RunState) -> JSONValue {
+        let plan = state.stored.plan
+        guard let (stage, spec) = plan.find(job.key) else { return [:] }
+        var all = plan.stages[stage].needs + spec.needs
+        if plan.stages[stage].isFinally {
+            let scope = plan.scopes[plan.stages[stage].scope]
+            all += scope.stages.map { number in
+                let name = plan.stages[number].name
+                return Need(name: String(name.dropFirst(scope.prefix.count)), stage: name)
+            }
+        }
+        return needs(all, in: state)
+    }
+
+    private static func needs(_ all: [Need], in state: RunState) -> JSONValue {
+        var found = Ordered<JSONValue>()
+        for need in all {
+            let jobs = state.jobs(of: need)
             var outputs = Ordered<JSONValue>()
             for job in jobs { for (key, value) in job.job.outputs { outputs[key] = value } }
-            var stage = outputs
-            for job in jobs {
-                stage[job.job.name] = ["result": job.job.status.json, "outputs": .object(job.job.outputs)]
+            // Two needs of one name are two jobs, or two cells, of one stage.
+            var members = found[need.name]?.object ?? [:]
+            for (key, value) in outputs { members[key] = value }
+            if need.job == nil || need.name != need.job {
+                for (base, outcome) in byBase(jobs) { members[base] = outcome }
             }
-            stage["result"] = Stage(named: name, in: state).result.json
-            stage["outputs"] = .object(outputs)
-            all[name] = .object(stage)
+            for (key, value) in members["outputs"]?.object ?? [:] where outputs[key] == nil { outputs[key] = value }
+            members["result"] = state.outcome(of: need).result.json
+            members["outputs"] = .object(outputs)
+            found[need.name] = .object(members)
         }
-        return .object(all)
+        return .object(found)
+    }
+
+    /// Result and outputs of jobs by their names; those of the cells of a matrix together, a later cell's word counting.
+    private static func byBase(_ jobs: [StoredJob]) -> Ordered<JSONValue> {
+        var found = Ordered<JSONValue>()
+        for (base, cells) in Dictionary(grouping: jobs, by: \.baseName).sorted(by: { $0.key < $1.key }) {
+            var outputs = Ordered<JSONValue>()
+            for cell in cells { for (key, value) in cell.job.outputs { outputs[key] = value } }
+            found[base] = [
+                "result": Outcome(of: cells.indices, in: cells).result.json, "outputs": .object(outputs),
+            ]
+        }
+        return found
     }
 
     /// Context of a job's own `outputs`: the same, and `steps.ID.outputs.x`.
@@ -138,7 +186,21 @@ enum Contexts {
             ])
         }
         let known = steps
-        let outer = run(state, needs: job.job.needs)
-        return Context { name in name == "steps" ? .object(known) : try outer.lookup(name) }
+        let outer = run(state, job: job)
+        return Context { name in name.lowercased() == "steps" ? .object(known) : try outer.lookup(name) }
+    }
+
+    /// Context of the `outputs` of a pipeline that a stage uses: the needs are all its stages.
+    static func called(_ called: Int, in state: RunState) -> Context {
+        let plan = state.stored.plan
+        let scope = plan.scopes[called]
+        let all = (scope.stages + scope.finally).map { number in
+            let name = plan.stages[number].name
+            return Need(name: String(name.dropFirst(scope.prefix.count)), stage: name)
+        }
+        let known = Value.object(shared(state.stored.run, scope.spec, [:]).mapValues { Value($0) })
+        return Context { name in
+            name.lowercased() == "needs" ? Value(needs(all, in: state)) : known.member(name)
+        }
     }
 }

@@ -2,11 +2,13 @@ import API
 import Kernel
 import Logging
 import Manifests
+import SQL
 
 /// Brings runs forward: asks RunDecision what is next, does it, and looks at the steps that the server carries out itself.
 struct RunReconciler: Reconciler {
     static let name = "pipelines-runs"
     static let topics: Set<String> = ["Run", "Service", "Runner"]
+    static let keyed: String? = "Run"
     let context: DomainContext
     let logs: LogBook
     /// Folder of hosted repositories.
@@ -18,12 +20,15 @@ struct RunReconciler: Reconciler {
     func reconcile(_ key: String) async throws -> Next {
         guard let state = try await state(of: key) else { return .settled }
         let decision = RunDecision.decide(state, at: context.time.now)
-        for action in decision.actions { try await act(action, in: state) }
-        if !decision.actions.isEmpty { return .now }
+        if try await act(decision.actions, in: state) { return .now }
         var next: Duration? = decision.lookAgainAt.map { max(.milliseconds(50), $0.since(context.time.now)) }
-        for job in state.jobs where job.isOnServer && job.job.status == .running {
-            let wait = try await ServerSteps(context: context, logs: logs).advance(job, in: state)
-            next = min(next ?? wait, wait)
+        let own = state.jobs.filter { $0.isOnServer && $0.job.status == .running && !state.isCaller($0) }
+        if !own.isEmpty {
+            let whole = try await context.store.read { sql in state.with(jobs: try sql.jobs(run: key)) }
+            for job in whole.jobs where own.contains(where: { $0.key == job.key }) {
+                let wait = try await ServerSteps(context: context, logs: logs).advance(job, in: whole)
+                next = min(next ?? wait, wait)
+            }
         }
         if let again = try await retellPlacement(of: state) { next = min(next ?? again, again) }
         guard let next else { return .settled }
@@ -33,97 +38,44 @@ struct RunReconciler: Reconciler {
     private func state(of run: String) async throws -> RunState? {
         let bornAt = bornAt
         return try await context.store.read { sql in
-            guard let stored = try sql.run(id: run) else { return nil }
-            let jobs = try sql.jobs(run: run)
+            guard let stored = try sql.run(id: run), !stored.run.status.hasEnded else { return nil }
+            let jobs = try sql.glance(run: run)
             return RunState(
-                stored: stored, jobs: jobs, gates: try sql.gateFacts(for: stored, jobs: jobs), bornAt: bornAt)
-        }
-    }
-
-    private func act(_ action: RunDecision.Action, in state: RunState) async throws {
-        switch action {
-        case .ready(let key): try await makeReady(key, in: state)
-        case .wait(let key, let reason):
-            guard let seen = state.jobs.first(where: { $0.job.key == key }) else { return }
-            try await change(key, in: state, while: seen.job.status) { change, job, _ in
-                var waiting = job
-                (waiting.job.status, waiting.job.reason) = (.waiting, reason)
-                try change.sql.update(waiting)
-                try change.tellJob("job.waiting", waiting)
-            }
-        case .begin(let key):
-            try await change(key, in: state, while: .queued) { change, job, stored in
-                try change.beginOnServer(job, of: stored)
-            }
-        case .skip(let key, let reason): try await end(key, in: state, as: .skipped, reason)
-        case .fail(let key, let reason): try await end(key, in: state, as: .failed, reason)
-        case .cancel(let key, let reason): try await end(key, in: state, as: .cancelled, reason)
-        case .lose(let key):
-            try await change(key, in: state, while: .running) { change, job, _ in
-                try change.lose(job, because: "runner \"\(job.job.runner ?? "")\" was not heard of for too long")
-            }
-        case .timeOut(let key):
-            try await change(key, in: state, while: .running) { change, job, stored in
-                try change.retry(
-                    job, of: stored, after: .timeout, because: "took longer than \(job.timeLimit(in: stored.spec))")
-            }
-        case .stop(let reason):
-            try await context.store.change(call(state)) { change in
-                guard let stored = try change.sql.run(id: state.stored.run.id) else { return }
-                try change.stop(stored, as: .failed, because: reason)
-            }
-        case .finish(let status, let reason): try await finish(state, status, reason)
+                stored: stored, jobs: jobs, gates: try sql.gateFacts(for: stored, jobs: jobs),
+                lanes: try sql.laneFacts(for: stored), bornAt: bornAt)
         }
     }
 
     private func call(_ state: RunState) -> Call { .system("pipelines", correlation: state.stored.run.id) }
 
-    /// Changes a job, unless it has become another since the decision.
-    private func change(
-        _ key: String, in state: RunState, while status: RunStatus,
-        _ body: @escaping @Sendable (Change, StoredJob, StoredRun) throws -> Void
-    ) async throws {
-        guard let seen = state.jobs.first(where: { $0.job.key == key }) else { return }
-        try await context.store.change(call(state)) { change in
-            guard let stored = try change.sql.run(id: seen.run), let job = try change.sql.job(seen.key),
-                job.job.status == status, job.epoch == seen.epoch, job.leaseUntil == seen.leaseUntil
-            else { return }
-            try body(change, job, stored)
+    /// Does what was decided, many things in one transaction; true when that may have made more possible.
+    private func act(_ actions: [RunDecision.Action], in state: RunState) async throws -> Bool {
+        guard !actions.isEmpty else { return false }
+        let ready = actions.compactMap { action in if case .ready(let key) = action { key } else { nil } }
+        let maker = OrderMaker(context: context)
+        var made: [String: OrderMaker.Made] = [:]
+        var isMoving = false
+        if !ready.isEmpty {
+            let wanted = Set(ready)
+            made = try await maker.orders(
+                for: state.jobs.filter { wanted.contains($0.job.key) }, in: state, repositories: repositories)
         }
-    }
-
-    private func end(_ key: String, in state: RunState, as status: RunStatus, _ reason: String) async throws {
-        guard let seen = state.jobs.first(where: { $0.job.key == key }) else { return }
-        try await change(key, in: state, while: seen.job.status) { change, job, stored in
-            try change.end(job, of: stored, as: status, because: reason)
+        for begin in stride(from: 0, to: actions.count, by: PipelineLimits.actionsAtOnce) {
+            let some = actions[begin..<min(actions.count, begin + PipelineLimits.actionsAtOnce)]
+            let orders = made
+            isMoving =
+                try await context.store.change(call(state)) { change in
+                    guard var batch = try ActionBatch(change, state, orders) else { return false }
+                    for action in some { try batch.act(action) }
+                    return batch.isMoving
+                } || isMoving
         }
-    }
-
-    /// Resolves the orders of a job whose needs are met; what cannot be resolved fails it.
-    private func makeReady(_ key: String, in state: RunState) async throws {
-        guard let seen = state.jobs.first(where: { $0.job.key == key }) else { return }
-        let orders: [StepOrder]
-        let execution: ExecutionSpec
-        do {
-            let maker = OrderMaker(context: context)
-            orders = try await maker.orders(for: seen, in: state, repositories: repositories)
-            execution = try maker.execution(of: seen, in: state)
-        } catch is CancellationError {
-            throw CancellationError()
-        } catch let problem as Problem where problem.status >= 500 {
-            throw problem
-        } catch {
-            return try await end(key, in: state, as: .failed, Self.words(error))
+        if actions.contains(.undo) {
+            try await Undoing(context: context).undo(state)
+            return true
         }
-        try await change(key, in: state, while: seen.job.status) { change, job, _ in
-            var ready = job
-            ready.job.status = .queued
-            (ready.orders, ready.execution, ready.readyAt) = (orders, execution, change.now)
-            ready.job.reason = job.isOnServer ? nil : "waits for a runner"
-            try change.sql.update(ready)
-            change.ring("Run")
-            change.ring(Leases.readyTopic)
-        }
+        if case .finish = actions.last { for job in state.jobs { logs.release(job.key) } }
+        return isMoving
     }
 
     /// An error in the words that become a job's reason.
@@ -132,23 +84,201 @@ struct RunReconciler: Reconciler {
         if let error = error as? ManifestError { return error.message }
         return "\(error)"
     }
+}
 
-    private func finish(_ state: RunState, _ status: RunStatus, _ reason: String?) async throws {
-        try await context.store.change(call(state)) { change in
-            guard var stored = try change.sql.run(id: state.stored.run.id), !stored.run.status.hasEnded else { return }
-            (stored.run.status, stored.run.reason, stored.run.finished_at) = (status, reason, change.now)
-            try change.sql.update(stored)
-            try change.tell(
-                "run.finished", about: stored.subject,
-                [
-                    "pipeline": .string(stored.run.pipeline), "number": .integer(Int64(stored.run.number)),
-                    "status": status.json, "reason": reason.map(JSONValue.string) ?? .null,
-                    "commit": stored.run.commit.map(JSONValue.string) ?? .null,
-                    "seconds": .number(
-                        change.now.since(stored.run.started_at ?? stored.run.created_at) / .seconds(1)),
-                ])
-            try change.noteStatus(of: stored.run)
+extension RunState {
+    /// Whether the job stands for a stage that uses another pipeline.
+    func isCaller(_ job: StoredJob) -> Bool {
+        stored.plan.find(job.key).map { stored.plan.stages[$0.stage].called != nil } ?? false
+    }
+
+    func with(jobs: [StoredJob]) -> RunState {
+        var state = self
+        state.jobs = jobs
+        return state
+    }
+}
+
+/// Several actions about one run in one transaction. Each looks first whether its job is still as it was when decided.
+struct ActionBatch {
+    private let change: Change
+    private let state: RunState
+    private let made: [String: OrderMaker.Made]
+    private let positions: [String: Int]
+    private var stored: StoredRun
+    /// Something was done that may make more possible, without anybody else's word.
+    private(set) var isMoving = false
+
+    /// Nil when the run has ended.
+    init?(_ change: Change, _ state: RunState, _ made: [String: OrderMaker.Made]) throws {
+        guard let stored = try change.sql.run(id: state.stored.run.id), !stored.run.status.hasEnded else { return nil }
+        (self.change, self.state, self.made, self.stored) = (change, state, made, stored)
+        positions = Dictionary(
+            state.jobs.enumerated().map { ($1.job.key, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    mutating func act(_ action: RunDecision.Action) throws {
+        switch action {
+        case .ready(let key): try makeReady(key)
+        case .wait(let key, let hold, let reason): try wait(key, hold, reason)
+        case .finish(let status, let reason): try finish(status, reason)
+        case .stop(let status, let reason, let rival): try change.stop(stored, as: status, because: reason, by: rival)
+        case .displace(let unit): try displace(unit)
+        case .undo: return
+        default: try actOnJob(action)
         }
-        for job in state.jobs { logs.release(job.key) }
+        switch action {
+        case .ready, .wait, .displace, .finish, .undo: break
+        default: isMoving = true
+        }
+    }
+
+    private mutating func actOnJob(_ action: RunDecision.Action) throws {
+        switch action {
+        case .begin(let key): if let job = try job(key) { try change.beginOnServer(job, of: stored) }
+        case .goOn(let key): try goOn(key)
+        case .skip(let key, let reason): try end(key, .skipped, reason)
+        case .fail(let key, let reason): try end(key, .failed, reason)
+        case .cancel(let key, let reason): try end(key, .cancelled, reason)
+        case .end(let key, let status, let reason): try end(key, status, reason)
+        case .supersede(let key, let rival):
+            try end(key, .superseded, "superseded by \(rival.words(seenFrom: stored.rival))")
+        case .halt(let key, let status, let reason): try halt(key, status, reason)
+        case .expand(let key, let cells): try expand(key, cells)
+        case .enter(let key, let parameters):
+            if let job = try job(key) { try change.enter(job, of: stored, with: parameters) }
+        case .leave(let key, let status, let reason): try leave(key, status, reason)
+        case .claim(_, let claims): for claim in claims { try change.sql.keep(claim, of: stored) }
+        case .lose(let key):
+            guard let job = try job(key) else { return }
+            try change.lose(job, because: "runner \"\(job.job.runner ?? "")\" was not heard of for too long")
+        case .timeOut(let key):
+            guard let job = try job(key) else { return }
+            try change.retry(job, of: stored, after: .timeout, because: "took longer than \(job.timeLimit(in: stored))")
+        default: break
+        }
+        // The first thing that begins in a run changes the run.
+        stored = try change.sql.run(id: stored.run.id) ?? stored
+    }
+
+    private func seen(_ key: String) -> StoredJob? { positions[key].map { state.jobs[$0] } }
+
+    /// The job as it is now, unless it has become another since the decision.
+    private func job(_ key: String) throws -> StoredJob? {
+        guard let seen = seen(key), let job = try change.sql.job(seen.key), job.job.status == seen.job.status,
+            job.epoch == seen.epoch, job.leaseUntil == seen.leaseUntil
+        else { return nil }
+        return job
+    }
+
+    private func end(_ key: String, _ status: RunStatus, _ reason: String) throws {
+        if let job = try job(key) { try change.end(job, of: stored, as: status, because: reason) }
+    }
+
+    /// Orders as they were made; what could not be resolved fails the job. A place in a lane is taken here and nowhere else.
+    private mutating func makeReady(_ key: String) throws {
+        guard let seen = seen(key), let made = made[key] else { return }
+        guard case .orders(let orders) = made else {
+            if case .failure(let reason) = made { try end(key, .failed, reason) }
+            isMoving = true
+            return
+        }
+        let lanes = try takeLanes(seen)
+        guard let lanes else { return }
+        let reason = seen.isOnServer ? nil : "waits for a runner"
+        guard try change.sql.makeReady(seen, orders, reason: reason, at: change.now) else { return }
+        for claim in lanes { try change.sql.take(claim, of: stored.run.id, at: change.now) }
+        if seen.isOnServer { isMoving = true } else { change.ring(Leases.readyTopic) }
+    }
+
+    /// The lanes that the job takes a place in; nil when one has none left.
+    private func takeLanes(_ job: StoredJob) throws -> [Claim]? {
+        guard stored.plan.hasLanes else { return [] }
+        var now = state
+        now.lanes = try change.sql.laneFacts(for: stored)
+        let wanted = try Lanes.wanted(by: job, in: now)
+        let isFree = wanted.allSatisfy { Lanes.answer($0.claim, $0.spec, stored, now.lanes).verdict == .take }
+        return isFree ? wanted.map(\.claim) : nil
+    }
+
+    private func wait(_ key: String, _ hold: RunDecision.Hold, _ reason: String) throws {
+        guard let job = try job(key) else { return }
+        var waiting = job
+        (waiting.job.status, waiting.job.reason, waiting.hold) = (.waiting, reason, hold)
+        try change.sql.update(waiting)
+        if job.hold != hold { try change.tellJob("job.waiting", waiting) }
+        // Others in the lane may go first now, or see that they are overtaken.
+        try change.wakeNeighbours(of: stored)
+    }
+
+    private func goOn(_ key: String) throws {
+        guard var job = try job(key) else { return }
+        (job.job.status, job.hold, job.notBefore) = (.queued, nil, nil)
+        try change.sql.update(job)
+        change.ring(Leases.readyTopic)
+    }
+
+    private func halt(_ key: String, _ status: RunStatus, _ reason: String) throws {
+        guard var job = try job(key), job.stop == nil else { return }
+        job.stop = StoredJob.Stop(status: status, reason: reason, at: change.now)
+        try change.sql.update(job)
+        try change.tellJob("job.stopping", job)
+    }
+
+    private func expand(_ key: String, _ cells: [Ordered<JSONValue>]) throws {
+        guard let job = try job(key), let (stage, spec) = stored.plan.find(job.key) else { return }
+        try change.sql.remove(job.key)
+        let rows = StoredJob.laid(of: stored, stored.plan.stages[stage], spec, cells: cells)
+        for row in rows { try change.sql.insert(row) }
+        try change.tellJob("job.expanded", job)
+        try change.claimEarly(rows, of: stored)
+    }
+
+    private func leave(_ key: String, _ status: RunStatus, _ reason: String?) throws {
+        guard var job = try job(key), let (stage, _) = stored.plan.find(job.key),
+            let called = stored.plan.stages[stage].called
+        else { return }
+        guard status == .succeeded else { return try change.end(job, of: stored, as: status, because: reason) }
+        do {
+            let resolver = Resolver(context: Contexts.called(called, in: state), leavesSteps: false)
+            job.job.outputs = try stored.plan.scopes[called].spec.outputs.map { try resolver.resolve($0) }
+        } catch {
+            let words = "its outputs cannot be told: \(RunReconciler.words(error))"
+            return try change.end(job, of: stored, as: .failed, because: words)
+        }
+        try change.end(job, of: stored, as: .succeeded, because: nil)
+    }
+
+    /// Ends the work of an older run, to make room for this one.
+    private func displace(_ unit: LaneUnit) throws {
+        guard let other = try change.sql.run(id: unit.rival.run), !other.run.status.hasEnded else { return }
+        let reason = "superseded by \(stored.rival.words(seenFrom: unit.rival))"
+        guard !unit.claim.stage.isEmpty else {
+            return try change.stop(other, as: .superseded, because: reason, by: stored.rival)
+        }
+        for job in try change.sql.glance(run: other.run.id) where unit.claim.covers(job.key) {
+            guard !job.job.status.hasEnded, job.stop == nil else { continue }
+            var stopped = job
+            stopped.stop = StoredJob.Stop(status: .superseded, reason: reason, at: change.now)
+            try change.sql.update(stopped)
+            try change.tellJob("job.stopping", stopped)
+        }
+    }
+
+    private func finish(_ status: RunStatus, _ reason: String?) throws {
+        var ended = stored
+        (ended.run.status, ended.run.reason, ended.run.finished_at) = (status, reason, change.now)
+        try change.sql.update(ended)
+        try change.tell(
+            "run.finished", about: ended.subject,
+            [
+                "pipeline": .string(ended.run.pipeline), "number": .integer(Int64(ended.run.number)),
+                "status": status.json, "reason": reason.map(JSONValue.string) ?? .null,
+                "commit": ended.run.commit.map(JSONValue.string) ?? .null,
+                "seconds": .number(change.now.since(ended.run.started_at ?? ended.run.created_at) / .seconds(1)),
+            ])
+        try change.noteStatus(of: ended.run)
+        try change.wakeNeighbours(of: ended)
+        if ended.plan.hasLanes { try change.sql.leaveLanes(ended) }
     }
 }

@@ -1,4 +1,5 @@
 import API
+import Blobs
 import Kernel
 import Manifests
 import SQL
@@ -7,30 +8,63 @@ import SQL
 extension Connection {
     // MARK: Runs
 
+    /// All but the pipeline itself, which is long and rarely has to be read.
+    private static let runColumns: Statement = """
+        id, project, pipeline, number, status, reason, cause, repository, commit_id, committed_at, parameters, stopping,
+        stopping_reason, stopping_at, created_at, started_at, finished_at, plan, superseded_by, undone
+        """
+
+    private func stored(_ row: Row) throws -> StoredRun {
+        let run = try Run(row: row)
+        var stored = StoredRun(run: run, plan: try plan(of: run.id, digest: try row.get("plan", as: String?.self)))
+        stored.run.uses = stored.plan.calls.map(\.told)
+        stored.stopping = try row.get("stopping", as: String?.self).flatMap(RunStatus.init(rawValue:))
+        stored.stoppingReason = try row.get("stopping_reason", as: String?.self)
+        stored.stoppingAt = try row.maybeTime("stopping_at")
+        stored.undone = try row.maybeJSON("undone")
+        return stored
+    }
+
+    /// The frozen pipeline of a run, prepared; read only when it is not at hand.
+    private func plan(of run: String, digest: String?) throws -> RunPlan {
+        if let digest, let plan = PlanShelf.shared[digest] { return plan }
+        guard let row = try row("SELECT spec, calls FROM pipelines_run WHERE id = \(run)") else {
+            throw Problem.notFound("Run", run, project: "", list: "runs")
+        }
+        let calls = try row.maybeJSON("calls")?.array ?? []
+        let plan = try RunPlan(try row.value("spec"), calls: try calls.map { try RunPlan.Call(json: $0) })
+        if let digest { PlanShelf.shared.keep(plan, as: digest) }
+        return plan
+    }
+
     func run(id: String) throws -> StoredRun? {
-        try row("SELECT * FROM pipelines_run WHERE id = \(id)").map(StoredRun.init(row:))
+        try row("SELECT \(Self.runColumns) FROM pipelines_run WHERE id = \(id)").map(stored)
+    }
+
+    func project(ofRun id: String) throws -> String {
+        try value("SELECT project FROM pipelines_run WHERE id = \(id)") ?? ""
     }
 
     /// Finds a run by its id, by PIPELINE:NUMBER or by PIPELINE:latest.
     func run(named name: String, project: String) throws -> StoredRun? {
         guard let colon = name.lastIndex(of: ":") else {
-            return try row("SELECT * FROM pipelines_run WHERE project = \(project) AND id = \(name)")
-                .map(StoredRun.init(row:))
+            return try row("SELECT \(Self.runColumns) FROM pipelines_run WHERE project = \(project) AND id = \(name)")
+                .map(stored)
         }
         let pipeline = String(name[..<colon])
         let which = String(name[name.index(after: colon)...])
         if which == "latest" {
             return try row(
                 """
-                SELECT * FROM pipelines_run WHERE project = \(project) AND pipeline = \(pipeline)
+                SELECT \(Self.runColumns) FROM pipelines_run WHERE project = \(project) AND pipeline = \(pipeline)
                 ORDER BY number DESC LIMIT 1
                 """
-            ).map(StoredRun.init(row:))
+            ).map(stored)
         }
         guard let number = Int64(which) else { return nil }
         return try row(
-            "SELECT * FROM pipelines_run WHERE project = \(project) AND pipeline = \(pipeline) AND number = \(number)"
-        ).map(StoredRun.init(row:))
+            "SELECT \(Self.runColumns) FROM pipelines_run WHERE project = \(project) AND pipeline = \(pipeline) AND number = \(number)"
+        ).map(stored)
     }
 
     func openRunIDs() throws -> [String] {
@@ -43,10 +77,10 @@ extension Connection {
     func openRuns(project: String, pipeline: String) throws -> [StoredRun] {
         try rows(
             """
-            SELECT * FROM pipelines_run WHERE project = \(project) AND pipeline = \(pipeline)
+            SELECT \(Self.runColumns) FROM pipelines_run WHERE project = \(project) AND pipeline = \(pipeline)
                 AND status IN ('queued', 'running', 'waiting') ORDER BY number
             """
-        ).map(StoredRun.init(row:))
+        ).map(stored)
     }
 
     func openRunCount(project: String, pipeline: String) throws -> Int {
@@ -67,10 +101,10 @@ extension Connection {
         }
         return try rows(
             """
-            SELECT * FROM pipelines_run WHERE \(conditions.joined(separator: " AND "))
+            SELECT \(Self.runColumns) FROM pipelines_run WHERE \(conditions.joined(separator: " AND "))
             ORDER BY created_at DESC, id DESC LIMIT \(query.limit)
             """
-        ).map(StoredRun.init(row:))
+        ).map(stored)
     }
 
     func nextNumber(project: String, pipeline: String) throws -> Int {
@@ -82,16 +116,20 @@ extension Connection {
         return last + 1
     }
 
-    func insert(_ stored: StoredRun) throws {
+    /// - Parameter spec: The pipeline as written, without the stages of those that it uses.
+    func insert(_ stored: StoredRun, spec: PipelineSpec) throws {
         let run = stored.run
+        let (text, calls) = (spec.json.text, stored.plan.calls.map(\.json))
+        let digest = Digest(of: Array((text + JSONValue.array(calls).text).utf8)).text
+        PlanShelf.shared.keep(stored.plan, as: digest)
         try self.run(
             """
             INSERT INTO pipelines_run (id, project, pipeline, number, status, reason, cause, repository, commit_id,
-                committed_at, parameters, spec, created_at)
+                committed_at, parameters, spec, created_at, plan, calls)
             VALUES (\(run.id), \(run.project), \(run.pipeline), \(run.number), \(run.status.rawValue),
                 \(run.reason.sqlValue), \(run.trigger.json.text), \(run.repository.sqlValue), \(run.commit.sqlValue),
-                \((run.committed_at?.microseconds).sqlValue), \(JSONValue.object(run.parameters).text),
-                \(stored.spec.json.text), \(run.created_at.microseconds))
+                \((run.committed_at?.microseconds).sqlValue), \(JSONValue.object(run.parameters).text), \(text),
+                \(run.created_at.microseconds), \(digest), \((calls.isEmpty ? nil : JSONValue.array(calls).text).sqlValue))
             """)
     }
 
@@ -103,7 +141,8 @@ extension Connection {
                 stopping = \((stored.stopping?.rawValue).sqlValue), stopping_reason = \(stored.stoppingReason.sqlValue),
                 stopping_at = \((stored.stoppingAt?.microseconds).sqlValue),
                 started_at = \((run.started_at?.microseconds).sqlValue),
-                finished_at = \((run.finished_at?.microseconds).sqlValue)
+                finished_at = \((run.finished_at?.microseconds).sqlValue),
+                superseded_by = \(run.superseded_by.sqlValue), undone = \((stored.undone?.text).sqlValue)
             WHERE id = \(run.id)
             """)
     }
@@ -184,7 +223,7 @@ extension Connection {
             let (run, stage, name): (String, String, String) = (try $0.get(1), try $0.get(2), try $0.get(3))
             jobs[runner, default: []].append("\(run)/\(stage)/\(name)")
         }
-        return try rows("SELECT * FROM pipelines_runner ORDER BY name").map { row in
+        return try rows("SELECT \(Self.runColumns) FROM pipelines_runner ORDER BY name").map { row in
             var info = RunnerInfo()
             info.name = try row.get("name")
             info.labels = try row.value("labels")
@@ -201,7 +240,7 @@ extension Connection {
     /// The incarnation of a runner, as it last introduced itself, and its labels.
     func runner(_ name: String) throws -> (incarnation: String, labels: [String])? {
         try row("SELECT incarnation, labels FROM pipelines_runner WHERE name = \(name)").map {
-            (try $0.get("incarnation"), try $0.value("labels"))
+            (try $0.get("incarnation"), try $0.words("labels"))
         }
     }
 
@@ -223,27 +262,44 @@ extension Connection {
     }
 }
 
-extension StoredRun {
+extension Run {
     init(row: Row) throws {
-        run = Run()
-        run.id = try row.get("id")
-        run.project = try row.get("project")
-        run.pipeline = try row.get("pipeline")
-        run.number = try row.get("number")
-        run.status = try row.word("status")
-        run.reason = try row.get("reason", as: String?.self)
-        run.trigger = try row.value("cause")
-        run.repository = try row.get("repository", as: String?.self)
-        run.commit = try row.get("commit_id", as: String?.self)
-        run.committed_at = try row.maybeTime("committed_at")
-        run.parameters = try row.json("parameters").object ?? [:]
-        run.created_at = try row.time("created_at")
-        run.started_at = try row.maybeTime("started_at")
-        run.finished_at = try row.maybeTime("finished_at")
-        spec = try row.value("spec")
-        stopping = try row.get("stopping", as: String?.self).flatMap(RunStatus.init(rawValue:))
-        stoppingReason = try row.get("stopping_reason", as: String?.self)
-        stoppingAt = try row.maybeTime("stopping_at")
+        self.init()
+        id = try row.get("id")
+        project = try row.get("project")
+        pipeline = try row.get("pipeline")
+        number = try row.get("number")
+        status = try row.word("status")
+        reason = try row.get("reason", as: String?.self)
+        trigger = try row.value("cause")
+        repository = try row.get("repository", as: String?.self)
+        commit = try row.get("commit_id", as: String?.self)
+        committed_at = try row.maybeTime("committed_at")
+        parameters = try row.map("parameters")
+        created_at = try row.time("created_at")
+        started_at = try row.maybeTime("started_at")
+        finished_at = try row.maybeTime("finished_at")
+        superseded_by = try row.get("superseded_by", as: String?.self)
+    }
+}
+
+extension RunPlan.Call {
+    var json: JSONValue {
+        ["stage": .string(stage), "pipeline": .string(pipeline), "digest": .string(digest), "spec": spec.json]
+    }
+
+    init(json: JSONValue) throws {
+        stage = json["stage"]?.string ?? ""
+        pipeline = json["pipeline"]?.string ?? ""
+        digest = json["digest"]?.string ?? ""
+        spec = try PipelineSpec(json: json["spec"] ?? [:], at: ["calls", stage])
+    }
+
+    /// What the run tells of it.
+    var told: CalledPipeline {
+        var called = CalledPipeline()
+        (called.stage, called.pipeline, called.digest) = (stage, pipeline, digest)
+        return called
     }
 }
 

@@ -65,6 +65,43 @@ enum Tables {
             ]),
         CacheTables.migration,
         tests,
+        Migration(
+            id: "pipelines-engine-1",
+            statements: [
+                "ALTER TABLE pipelines_run ADD COLUMN plan TEXT",
+                "ALTER TABLE pipelines_run ADD COLUMN calls TEXT",
+                "ALTER TABLE pipelines_run ADD COLUMN superseded_by TEXT",
+                "ALTER TABLE pipelines_run ADD COLUMN undone TEXT",
+                "ALTER TABLE pipelines_job ADD COLUMN matrix TEXT",
+                "ALTER TABLE pipelines_job ADD COLUMN forgiven BIGINT",
+                "ALTER TABLE pipelines_job ADD COLUMN hold TEXT",
+                "ALTER TABLE pipelines_job ADD COLUMN not_before BIGINT",
+                "ALTER TABLE pipelines_job ADD COLUMN stop_as TEXT",
+                "ALTER TABLE pipelines_job ADD COLUMN stop_reason TEXT",
+                "ALTER TABLE pipelines_job ADD COLUMN stop_at BIGINT",
+                "ALTER TABLE pipelines_job ADD COLUMN inputs TEXT",
+                "ALTER TABLE pipelines_job ADD COLUMN attempt_at BIGINT",
+                "ALTER TABLE pipelines_job ADD COLUMN log_offset BIGINT",
+                "UPDATE pipelines_job SET position = position * 1024",
+                // What runners ask for again and again, among thousands of jobs that wait for others.
+                """
+                CREATE INDEX pipelines_job_ready ON pipelines_job (ready_at)
+                WHERE status = 'queued' AND ready_at IS NOT NULL
+                """,
+                """
+                CREATE TABLE pipelines_attempt (
+                    run TEXT NOT NULL, stage TEXT NOT NULL, job TEXT NOT NULL, attempt BIGINT NOT NULL, runner TEXT,
+                    started_at BIGINT, finished_at BIGINT, status TEXT NOT NULL, cause TEXT, reason TEXT,
+                    log_offset BIGINT NOT NULL, PRIMARY KEY (run, stage, job, attempt))
+                """,
+                """
+                CREATE TABLE pipelines_claim (
+                    run TEXT NOT NULL, origin TEXT NOT NULL, stage TEXT NOT NULL, job TEXT NOT NULL, lane TEXT NOT NULL,
+                    created_at BIGINT NOT NULL, number BIGINT NOT NULL, pipeline TEXT NOT NULL, taken_at BIGINT,
+                    PRIMARY KEY (run, origin, stage, job))
+                """,
+                "CREATE INDEX pipelines_claim_lane ON pipelines_claim (lane)",
+            ]),
     ]
 }
 
@@ -81,18 +118,34 @@ struct JobKey: Sendable, Hashable, CustomStringConvertible {
 /// A run as it is stored, with what the wire does not tell.
 struct StoredRun: Sendable {
     var run: Run
-    var spec: PipelineSpec
-    /// Set when it is to end early: cancelled, or failed by its own time limit.
+    /// Its pipeline, frozen.
+    private(set) var plan: RunPlan
+    /// Set when it is to end early: cancelled, superseded, or failed by its own time limit.
     var stopping: RunStatus?
     var stoppingReason: String?
     var stoppingAt: Timestamp?
+    /// What has become of its rollback: absent until that is decided.
+    var undone: JSONValue?
     var subject: Subject { Subject(kind: "Run", project: run.project, name: run.id) }
+    /// Its pipeline, with the stages of those that it uses.
+    var spec: PipelineSpec { plan.spec }
+
+    init(run: Run, plan: RunPlan) { (self.run, self.plan) = (run, plan) }
+    init(run: Run, spec: PipelineSpec) throws(ManifestError) { self.init(run: run, plan: try RunPlan(spec)) }
 }
 
 /// A job as it is stored, with what the wire does not tell.
 struct StoredJob: Sendable {
+    /// Word to stop, for one job alone.
+    struct Stop: Sendable, Equatable {
+        var status: RunStatus
+        var reason: String
+        var at: Timestamp
+    }
+
     var run: String
     var job: Job
+    /// Orders the jobs of a run; between two jobs of the spec there is room for the cells of a matrix.
     var position: Int
     var isOnServer: Bool
     var labels: [String]
@@ -108,7 +161,29 @@ struct StoredJob: Sendable {
     var orders: [StepOrder]?
     /// Where and within which bounds, once it is ready.
     var execution: ExecutionSpec?
+    /// Its failure does not count.
+    var isForgiven = false
+    var hold: RunDecision.Hold?
+    /// When it may be tried again.
+    var notBefore: Timestamp?
+    var stop: Stop?
+    /// Parameters of the pipeline that its stage uses.
+    var inputs: Ordered<JSONValue> = [:]
+    /// When this try began, and where its output does.
+    var attemptAt: Timestamp?
+    var logOffset: Int64 = 0
+
     var key: JobKey { JobKey(run: run, stage: job.stage, job: job.name) }
+    /// Whether it takes part of what is limited: it is ready, or at work.
+    var isUnderWay: Bool { readyAt != nil && !job.status.hasEnded }
+    /// "test/unit (debian12)".
+    var title: String { job.title.map { "\(job.stage)/\($0)" } ?? job.key }
+    /// Its name in the spec: a cell of a matrix is called `BASE.N`.
+    var baseName: String { Self.base(of: job.name) }
+
+    static func base(of name: String) -> String {
+        name.utf8.lastIndex(of: UInt8(ascii: ".")).map { String(name[..<$0]) } ?? name
+    }
 }
 
 extension Row {
@@ -121,6 +196,16 @@ extension Row {
         try get(column, as: String?.self).map { try JSONParser.parse($0) }
     }
     func value<V: WireValue>(_ column: String) throws -> V { try V(json: try json(column), at: [column]) }
+    /// A list of words; most are empty, and those need no reading.
+    func words(_ column: String) throws -> [String] {
+        let text: String = try get(column)
+        return text == "[]" ? [] : try [String](json: JSONParser.parse(text), at: [column])
+    }
+    /// A map, empty when the column is.
+    func map(_ column: String) throws -> Ordered<JSONValue> {
+        guard let text: String = try get(column, as: String?.self), text != "{}" else { return [:] }
+        return try JSONParser.parse(text).object ?? [:]
+    }
     func word<V: WireEnum>(_ column: String) throws -> V {
         try V(json: .string(try get(column)), at: [column])
     }

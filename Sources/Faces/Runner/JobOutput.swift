@@ -103,8 +103,8 @@ final class JobOutput: Sendable {
                 try await filled.wait()
                 // The first word after a silence goes up at once; what follows it closely is gathered.
                 let due = last?.advanced(by: RunnerLimits.gathering) ?? time.now
-                if time.now < due, !state.withLock({ $0.isClosed || $0.waiting >= RunnerLimits.chunkBytes }) {
-                    try await time.sleep(until: due)
+                while time.now < due, !state.withLock({ $0.isClosed || $0.waiting >= RunnerLimits.chunkBytes }) {
+                    try await filled.wait(until: due, by: time)
                 }
                 continue
             }

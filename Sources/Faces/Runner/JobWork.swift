@@ -21,6 +21,8 @@ struct JobResult: Sendable {
     var artifacts: [Artifact] = []
     var tests: TestSummary?
     var coverage: Coverage?
+    /// Outcomes of steps that were not told yet.
+    var untold: [StepReport] = []
 }
 
 /// One job: its steps, its output on the way up, its lease, its time limit.
@@ -180,6 +182,7 @@ struct JobWork: Sendable {
         (report.status, report.cause, report.reason) = (result.status, result.cause, result.reason)
         (report.artifacts, report.tests, report.coverage) = (result.artifacts, result.tests, result.coverage)
         report.workspace = workspace
+        report.steps = result.untold
         let final = report
         do {
             try await keepingLease { _ = try await patient.call(Runners.jobFinished, final) }

@@ -160,18 +160,11 @@ package struct RunnerAgent: Sendable {
         return welcome
     }
 
-    private enum Part { case slot, drainTimeout, watch }
+    private enum Part: Sendable { case leased([Lease]), jobEnded, drainTimeout, watch }
 
-    /// One task for each job that may be worked on at once; returns when all have ended, which they do once it drains.
+    /// Asks for as many jobs as it has room for, and works on those it has; returns when it drains and all have ended.
     private func work(_ incarnation: String, _ shared: JobContext, _ pace: Pace) async throws {
-        let slots = settings.isOnce ? 1 : max(1, settings.capacity)
         try await withThrowingTaskGroup(of: Part.self) { group in
-            for _ in 0..<slots {
-                group.addTask {
-                    try await slot(incarnation, shared, pace)
-                    return .slot
-                }
-            }
             group.addTask {
                 try await drainWhenAsked(incarnation)
                 return .drainTimeout
@@ -184,27 +177,46 @@ package struct RunnerAgent: Sendable {
                 try await sweepKept(shared.place)
                 return .watch
             }
-            var working = slots
-            while working > 0, let part = try await group.next() {
-                if part == .slot { working -= 1 }
-                if part == .drainTimeout {
+            var slots = Slots(free: settings.isOnce ? 1 : max(1, settings.capacity))
+            while true {
+                if slots.free > 0, !slots.isAsking, !drain.isAsked, !slots.isSpent {
+                    let count = slots.free
+                    group.addTask { .leased(try await lease(incarnation, count: count)) }
+                    slots.isAsking = true
+                }
+                guard slots.busy > 0 || slots.isAsking, let part = try await group.next() else { break }
+                switch part {
+                case .leased(let leases):
+                    slots.take(leases.count)
+                    slots.isSpent = settings.isOnce && !leases.isEmpty
+                    for lease in leases {
+                        group.addTask {
+                            try await JobWork(lease: lease, shared: shared, pace: pace).run()
+                            return .jobEnded
+                        }
+                    }
+                case .jobEnded: slots.give()
+                case .watch: break
+                case .drainTimeout:
                     logger.warning(
                         "the time to drain is over; jobs are given back", metadata: ["name": "\(settings.name)"])
-                    working = 0
+                    return group.cancelAll()
                 }
             }
             group.cancelAll()
         }
     }
 
-    /// Leases, works, and leases again.
-    private func slot(_ incarnation: String, _ shared: JobContext, _ pace: Pace) async throws {
-        while !drain.isAsked {
-            try Task.checkCancellation()
-            guard let lease = try await self.lease(incarnation) else { continue }
-            try await JobWork(lease: lease, shared: shared, pace: pace).run()
-            if settings.isOnce { return }
-        }
+    /// How many jobs it has, and may have.
+    private struct Slots {
+        var free: Int
+        var busy = 0
+        var isAsking = false
+        /// It was made for one job, and has had it.
+        var isSpent = false
+
+        mutating func take(_ count: Int) { (free, busy, isAsking) = (free - count, busy + count, false) }
+        mutating func give() { (free, busy) = (free + 1, busy - 1) }
     }
 
     /// Waits until it shall drain, has the server give it nothing more, and waits for as long as jobs may go on.
@@ -229,14 +241,14 @@ package struct RunnerAgent: Sendable {
         }
     }
 
-    private func lease(_ incarnation: String) async throws -> Lease? {
+    private func lease(_ incarnation: String, count: Int) async throws -> [Lease] {
         var input = LeaseInput()
-        (input.name, input.incarnation) = (settings.name, incarnation)
+        (input.name, input.incarnation, input.count) = (settings.name, incarnation, count)
         do {
-            return try await door.call(Runners.lease, input).lease
+            return try await door.call(Runners.lease, input).leases
         } catch let error where Patient.isPassing(error) {
             try await time.sleep(for: .milliseconds(500))
-            return nil
+            return []
         }
     }
 }

@@ -61,6 +61,14 @@ struct StepsWork: Sendable {
                 try folder.keep(later)
                 try folder.keep(told)
             }
+            // The outcome of the last step goes up with that of the job, when nothing comes between.
+            if order.index == lease.steps.last?.index, lease.artifacts.isEmpty, lease.cache.isEmpty,
+                lease.reports == ReportsSpec()
+            {
+                var result = try await end(done, later)
+                result.untold = [told[told.count - 1]]
+                return result
+            }
             try await tell(told[told.count - 1])
         }
         return try await end(done, later)
@@ -102,7 +110,9 @@ struct StepsWork: Sendable {
         }
         try await output.say(title)
         report.step.status = .running
-        _ = try await patient.call(Runners.stepStarted, report)
+        if !(lease.begun && order.index == lease.first_step) {
+            _ = try await patient.call(Runners.stepStarted, report)
+        }
         let resolvedOrder: StepOrder
         do {
             resolvedOrder = try resolved(order, after: done, later)

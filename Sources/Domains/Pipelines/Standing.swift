@@ -1,0 +1,114 @@
+import API
+import Manifests
+
+/// Everything that a decision about a run may look at.
+struct RunState: Sendable {
+    var stored: StoredRun { didSet { standing = Standing(stored.plan, jobs) } }
+    var jobs: [StoredJob] { didSet { standing = Standing(stored.plan, jobs) } }
+    var gates: GateFacts
+    var lanes: LaneFacts
+    /// When this server began: a lease cannot have been renewed while there was nobody to renew it with.
+    var bornAt: Timestamp
+    /// How its stages stand.
+    private(set) var standing: Standing
+
+    init(
+        stored: StoredRun, jobs: [StoredJob], gates: GateFacts = GateFacts(), lanes: LaneFacts = LaneFacts(),
+        bornAt: Timestamp
+    ) {
+        (self.stored, self.jobs, self.gates, self.lanes) = (stored, jobs, gates, lanes)
+        self.bornAt = bornAt
+        standing = Standing(stored.plan, jobs)
+    }
+
+    func isOpen(_ need: Need) -> Bool { !outcome(of: need).hasEnded }
+
+    /// How what is needed stands, by the jobs that are meant.
+    func outcome(of need: Need) -> Outcome {
+        if need.job == nil { return stored.plan[need.stage].map { standing.stages[$0] } ?? Outcome(result: .running) }
+        let all = stored.plan.jobs(of: need).flatMap { standing.cells[$0.number] }
+        guard !need.matrix.isEmpty else { return Outcome(of: all, in: jobs) }
+        // As long as its cells are not laid down, a matrix is one job that has not ended.
+        let found = all.filter { jobs[$0].job.matrix.matches(need.matrix) }
+        if found.isEmpty, all.contains(where: { !jobs[$0].job.status.hasEnded && jobs[$0].job.matrix.isEmpty }) {
+            return Outcome(result: .running)
+        }
+        return found.isEmpty ? Outcome(result: .skipped) : Outcome(of: found, in: jobs)
+    }
+
+    /// The jobs that a need means.
+    func jobs(of need: Need) -> [StoredJob] {
+        stored.plan.jobs(of: need).flatMap { standing.cells[$0.number] }.map { jobs[$0] }
+            .filter { need.matrix.isEmpty || $0.job.matrix.matches(need.matrix) }
+    }
+}
+
+/// How a stage, or what else can be needed, stands.
+struct Outcome: Sendable, Equatable {
+    /// `running` as long as it has not ended.
+    var result: RunStatus
+    /// Position of the job that decided, among the jobs of the run.
+    var culprit: Int?
+    var hasEnded: Bool { result.hasEnded }
+
+    init(result: RunStatus) { self.result = result }
+
+    /// Failed when one has failed that must not; else superseded or cancelled when one was; else skipped when all were.
+    init(of positions: some Collection<Int>, in jobs: [StoredJob]) {
+        result = .skipped
+        for position in positions {
+            let job = jobs[position]
+            let status = job.job.status
+            guard status.hasEnded else {
+                (result, culprit) = (.running, nil)
+                return
+            }
+            let told: RunStatus = status == .failed && job.isForgiven ? .succeeded : status
+            if Self.weight(told) > Self.weight(result) { (result, culprit) = (told, position) }
+        }
+    }
+
+    private static func weight(_ status: RunStatus) -> Int {
+        switch status {
+        case .failed: 4
+        case .superseded: 3
+        case .cancelled: 2
+        case .succeeded: 1
+        default: 0
+        }
+    }
+
+    var words: String {
+        switch result {
+        case .failed: "failed"
+        case .skipped: "was skipped"
+        case .cancelled: "was cancelled"
+        case .superseded: "was superseded"
+        default: "did not succeed"
+        }
+    }
+}
+
+/// Jobs of a run by their place in its plan.
+struct Standing: Sendable {
+    /// Positions of the job's rows, by the job's number: one, or the cells of its matrix.
+    private(set) var cells: [[Int]]
+    /// By the stage's number.
+    private(set) var stages: [Outcome] = []
+    /// When the first job of a stage began, by the stage's number.
+    private(set) var begun: [Timestamp?]
+
+    init(_ plan: RunPlan, _ jobs: [StoredJob]) {
+        cells = Array(repeating: [], count: plan.jobCount)
+        begun = Array(repeating: nil, count: plan.stages.count)
+        for (position, job) in jobs.enumerated() {
+            guard let place = plan.find(job.key) else { continue }
+            cells[place.job.number].append(position)
+            if let start = job.job.started_at { begun[place.stage] = min(start, begun[place.stage] ?? start) }
+        }
+        stages.reserveCapacity(plan.stages.count)
+        for stage in plan.stages {
+            stages.append(Outcome(of: stage.jobs.lazy.flatMap { [cells] in cells[$0.number] }.map { $0 }, in: jobs))
+        }
+    }
+}
