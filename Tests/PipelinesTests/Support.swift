@@ -145,11 +145,13 @@ final class FakeWorld: Sendable {
         var service = ServiceStatus()
         var report = MonitorReport()
         var registerCalls = 0
+        var undone: [String] = []
     }
     let state = Mutex(State())
 
     var versions: [ModelVersion] { state.withLock { $0.versions } }
     var deploys: [DeployInput] { state.withLock { $0.deploys } }
+    var undone: [String] { state.withLock { $0.undone } }
     var aliases: [String: Int] { state.withLock { $0.aliases } }
 
     func add(to routes: inout Routes) {
@@ -157,6 +159,12 @@ final class FakeWorld: Sendable {
         routes.on(Models.version) { input, _ in try self.version(input) }
         routes.on(Models.setAlias) { input, _ in try self.setAlias(input) }
         routes.on(Services.deploy) { input, _ in self.deploy(input) }
+        routes.on(Services.undo) { input, _ in
+            self.state.withLock { state in
+                state.undone.append(input.name)
+                return state.service
+            }
+        }
         routes.on(Services.status) { _, _ in self.state.withLock { $0.service } }
         routes.on(Monitors.report) { _, _ in self.state.withLock { $0.report } }
     }

@@ -46,7 +46,7 @@ extension Change {
         (job.incarnation, job.workspaceRunner) = (runner.incarnation, runner.name)
         job.leaseUntil = now.advanced(by: PipelineLimits.lease)
         job.logOffset = logOffset
-        try sql.update(job)
+        try update(job)
         try begin(stored)
         try tellJob("job.leased", job)
         var lease = Lease()
@@ -73,7 +73,7 @@ extension Change {
     func beginOnServer(_ ready: StoredJob, of stored: StoredRun) throws {
         var job = ready
         begin(&job, as: "server", for: job.timeLimit(in: stored))
-        try sql.update(job)
+        try update(job)
         try begin(stored)
         try tellJob("job.started", job)
     }
@@ -92,7 +92,7 @@ extension Change {
         var job = waiting
         begin(&job, as: "server", for: .days(365))
         (job.inputs, job.readyAt, job.deadlineAt) = (parameters, now, nil)
-        try sql.update(job)
+        try update(job)
         try begin(stored)
         try tellJob("job.started", job)
     }
@@ -134,7 +134,7 @@ extension Change {
             // Whoever gets on with it is not stuck.
             var moving = job
             moving.losses = 0
-            try sql.update(moving)
+            try update(moving)
         }
         try tellStep("step.finished", done, job.key)
     }
@@ -248,7 +248,7 @@ extension Change {
             again.notBefore = now.advanced(by: spec.delay.duration)
             again.job.reason = "is tried again in \(spec.delay): \(reason)"
         }
-        try sql.update(again)
+        try update(again)
         try tellJob("job.retried", again)
         ring(Leases.readyTopic)
     }
@@ -262,7 +262,7 @@ extension Change {
             done.isForgiven = true
             done.job.reason = (reason ?? "it failed") + "; it is allowed to fail"
         }
-        try sql.update(done)
+        try update(done)
         for step in job.job.steps where !step.status.hasEnded {
             var left = step
             let wasRunning = step.status == .running

@@ -26,19 +26,34 @@ extension Connection {
     func glance(run: String) throws -> [StoredJob] {
         try rows(
             """
-            SELECT stage, name, position, 'other' AS type, '[]' AS needs, status, reason, on_server, labels, attempt, epoch,
-                losses, retries, runner, incarnation, workspace_runner, lease_until, deadline_at, ready_at, started_at,
-                finished_at, NULL AS orders, execution, outputs, matrix, forgiven, hold, not_before, stop_as, stop_reason, stop_at,
-                inputs, attempt_at, log_offset, run
+            SELECT \(Self.glanceColumns), 'other' AS type, '[]' AS needs
             FROM pipelines_job WHERE run = \(run) ORDER BY position
             """
         ).map(StoredJob.init(row:))
     }
 
+    /// One job, as ``glance(run:)`` reads it.
+    func glance(_ key: JobKey) throws -> StoredJob? {
+        try row(
+            """
+            SELECT \(Self.glanceColumns), 'other' AS type, '[]' AS needs
+            FROM pipelines_job WHERE run = \(key.run) AND stage = \(key.stage) AND name = \(key.job)
+            """
+        ).map(StoredJob.init(row:))
+    }
+
+    /// All but the orders, which are long; type and needs are the plan's to tell.
+    private static let glanceColumns: Statement = """
+        run, stage, name, position, status, reason, on_server, labels, attempt, epoch, losses, retries, runner, incarnation,
+        workspace_runner, lease_until, deadline_at, ready_at, started_at, finished_at, NULL AS orders, execution, outputs, matrix,
+        forgiven, hold, not_before, stop_as, stop_reason, stop_at, inputs, attempt_at, log_offset
+        """
+
     /// All jobs of some runs, without their steps.
     func jobs(runs ids: [String]) throws -> [String: [Job]] {
         var found: [String: [Job]] = [:]
-        try each("SELECT * FROM pipelines_job WHERE run IN \(list: ids) ORDER BY run, position") { row in
+        let columns: Statement = "\(Self.glanceColumns), type, needs"
+        try each("SELECT \(columns) FROM pipelines_job WHERE run IN \(list: ids) ORDER BY run, position") { row in
             let stored = try StoredJob(row: row)
             found[stored.run, default: []].append(stored.job)
         }

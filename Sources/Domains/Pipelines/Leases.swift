@@ -102,6 +102,7 @@ struct Leases: Sendable {
             let (job, state) = try change.sql.held(key, epoch: input.epoch)
             if let job {
                 try change.sql.renewLease(key, until: change.now.advanced(by: PipelineLimits.lease))
+                change.ring(key.topic)
                 if let runner = job.job.runner { try change.sql.sawRunner(runner, at: change.now) }
             }
             return state

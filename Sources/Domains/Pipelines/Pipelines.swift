@@ -213,6 +213,7 @@ package struct PipelinesDomain: Domain {
 
     var runReconciler: RunReconciler {
         RunReconciler(
-            context: context, logs: logs, repositories: settings.repositories, bornAt: context.time.now)
+            context: context, logs: logs, repositories: settings.repositories, bornAt: context.time.now,
+            memory: RunMemory(context.store.bells))
     }
 }

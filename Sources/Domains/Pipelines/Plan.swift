@@ -54,6 +54,8 @@ final class RunPlan: Sendable {
         var scope: Int
         var isFinally: Bool
         var needs: [Need]
+        /// Numbers of the stages that these are in.
+        var needed: [Int] = []
         var condition: Condition?
         var jobs: [Job]
         /// The scope of the pipeline that it uses.
@@ -92,8 +94,14 @@ final class RunPlan: Sendable {
         var builder = Builder(calls: Dictionary(calls.map { ($0.stage, $0) }, uniquingKeysWith: { first, _ in first }))
         try builder.add(outer, prefix: "", caller: nil)
         self.calls = calls
-        (stages, scopes, jobCount) = (builder.stages, builder.scopes, builder.jobCount)
-        index = Dictionary(stages.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let numbers = Dictionary(
+            builder.stages.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+        for position in builder.stages.indices {
+            // Of a need for one job the stage says too little.
+            let whole = builder.stages[position].needs.filter { $0.job == nil }
+            builder.stages[position].needed = whole.compactMap { numbers[$0.stage] }
+        }
+        (stages, scopes, jobCount, index) = (builder.stages, builder.scopes, builder.jobCount, numbers)
         var places: [Place: (stage: Int, job: Int)] = [:]
         places.reserveCapacity(jobCount)
         for (stage, each) in stages.enumerated() {

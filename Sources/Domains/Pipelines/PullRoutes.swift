@@ -218,6 +218,6 @@ extension Connection {
                     AND o.pipeline = r.pipeline AND o.repository = r.repository AND o.commit_id = r.commit_id)
             ORDER BY pipeline
             """
-        ).map { try StoredRun(row: $0).run }
+        ).map(Run.init(row:))
     }
 }

@@ -107,12 +107,12 @@ enum Contexts {
         var values = shared(state.stored.run, state.stored.plan.spec(around: job.key), variables)
         let parameters = JSONValue.object(parameters(of: job, in: state))
         (values["parameters"], values["inputs"]) = (parameters, parameters)
-        let known = Value.object(values.mapValues { Value($0) })
+        let known = Context(values: values.mapValues { Value($0) })
         return Context(status: status) { name in
             switch name.lowercased() {
             case "needs": Value(needs(of: job, in: state))
             case "matrix": Value(.object(job.job.matrix))
-            default: known.member(name)
+            default: try known.lookup(name)
             }
         }
     }
@@ -198,9 +198,9 @@ enum Contexts {
             let name = plan.stages[number].name
             return Need(name: String(name.dropFirst(scope.prefix.count)), stage: name)
         }
-        let known = Value.object(shared(state.stored.run, scope.spec, [:]).mapValues { Value($0) })
+        let known = Context(values: shared(state.stored.run, scope.spec, [:]).mapValues { Value($0) })
         return Context { name in
-            name.lowercased() == "needs" ? Value(needs(all, in: state)) : known.member(name)
+            name.lowercased() == "needs" ? Value(needs(all, in: state)) : try known.lookup(name)
         }
     }
 }

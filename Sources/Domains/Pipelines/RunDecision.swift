@@ -114,7 +114,9 @@ struct RunLook {
         if let (status, reason, since) = ending(of: job) {
             let end = since.advanced(by: PipelineLimits.cancelGrace)
             if job.isOnServer || now >= end || isLost(job) {
-                act(status == .cancelled ? .cancel(job.job.key, reason: reason) : .end(job.job.key, as: status, reason: reason))
+                act(
+                    status == .cancelled
+                        ? .cancel(job.job.key, reason: reason) : .end(job.job.key, as: status, reason: reason))
             } else {
                 look(at: end)
             }
@@ -138,7 +140,8 @@ struct RunLook {
         if let stop = job.stop { return (stop.status, stop.reason, stop.at) }
         guard let stopping, !state.stored.spares(job) else { return nil }
         return (
-            .cancelled, state.stored.stoppingReason ?? "the run was \(stopping.rawValue)", state.stored.stoppingAt ?? now
+            .cancelled, state.stored.stoppingReason ?? "the run was \(stopping.rawValue)",
+            state.stored.stoppingAt ?? now
         )
     }
 
@@ -199,6 +202,8 @@ struct RunLook {
             if job.isOnServer { act(.begin(key)) }
             return
         }
+        // What most of the waiting jobs wait for, most of the time.
+        guard plan.stages[stage].needed.allSatisfy({ state.standing.stages[$0].hasEnded }) else { return }
         guard mayBegin(job, stage, spec) else { return }
         judge(job, stage, spec)
     }

@@ -14,6 +14,7 @@ struct RunReconciler: Reconciler {
     /// Folder of hosted repositories.
     let repositories: String
     let bornAt: Timestamp
+    let memory: RunMemory
 
     func keys() async throws -> [String] { try await context.store.read { try $0.openRunIDs() } }
 
@@ -37,9 +38,8 @@ struct RunReconciler: Reconciler {
 
     private func state(of run: String) async throws -> RunState? {
         let bornAt = bornAt
-        return try await context.store.read { sql in
+        return try await memory.read(run, in: context.store) { sql, jobs in
             guard let stored = try sql.run(id: run), !stored.run.status.hasEnded else { return nil }
-            let jobs = try sql.glance(run: run)
             return RunState(
                 stored: stored, jobs: jobs, gates: try sql.gateFacts(for: stored, jobs: jobs),
                 lanes: try sql.laneFacts(for: stored), bornAt: bornAt)
@@ -63,17 +63,19 @@ struct RunReconciler: Reconciler {
         for begin in stride(from: 0, to: actions.count, by: PipelineLimits.actionsAtOnce) {
             let some = actions[begin..<min(actions.count, begin + PipelineLimits.actionsAtOnce)]
             let orders = made
-            isMoving =
-                try await context.store.change(call(state)) { change in
-                    guard var batch = try ActionBatch(change, state, orders) else { return false }
-                    for action in some { try batch.act(action) }
-                    return batch.isMoving
-                } || isMoving
+            let (moved, missed) = try await context.store.change(call(state)) { change in
+                guard var batch = try ActionBatch(change, state, orders) else { return (false, true) }
+                for action in some { try batch.act(action) }
+                return (batch.isMoving, batch.hasMissed)
+            }
+            isMoving = isMoving || moved
+            if missed { memory.forget(state.stored.run.id) }
         }
         if actions.contains(.undo) {
             try await Undoing(context: context).undo(state)
             return true
         }
+        if case .finish = actions.last { memory.forget(state.stored.run.id) }
         if case .finish = actions.last { for job in state.jobs { logs.release(job.key) } }
         return isMoving
     }
@@ -106,6 +108,8 @@ struct ActionBatch {
     private let made: [String: OrderMaker.Made]
     private let positions: [String: Int]
     private var stored: StoredRun
+    /// Something is other than it was seen, so that all has to be read again.
+    private(set) var hasMissed = false
     /// Something was done that may make more possible, without anybody else's word.
     private(set) var isMoving = false
 
@@ -164,14 +168,17 @@ struct ActionBatch {
     private func seen(_ key: String) -> StoredJob? { positions[key].map { state.jobs[$0] } }
 
     /// The job as it is now, unless it has become another since the decision.
-    private func job(_ key: String) throws -> StoredJob? {
+    private mutating func job(_ key: String) throws -> StoredJob? {
         guard let seen = seen(key), let job = try change.sql.job(seen.key), job.job.status == seen.job.status,
             job.epoch == seen.epoch, job.leaseUntil == seen.leaseUntil
-        else { return nil }
+        else {
+            hasMissed = true
+            return nil
+        }
         return job
     }
 
-    private func end(_ key: String, _ status: RunStatus, _ reason: String) throws {
+    private mutating func end(_ key: String, _ status: RunStatus, _ reason: String) throws {
         if let job = try job(key) { try change.end(job, of: stored, as: status, because: reason) }
     }
 
@@ -186,7 +193,11 @@ struct ActionBatch {
         let lanes = try takeLanes(seen)
         guard let lanes else { return }
         let reason = seen.isOnServer ? nil : "waits for a runner"
-        guard try change.sql.makeReady(seen, orders, reason: reason, at: change.now) else { return }
+        guard try change.sql.makeReady(seen, orders, reason: reason, at: change.now) else {
+            hasMissed = true
+            return
+        }
+        change.ring(seen.key.topic)
         for claim in lanes { try change.sql.take(claim, of: stored.run.id, at: change.now) }
         if seen.isOnServer { isMoving = true } else { change.ring(Leases.readyTopic) }
     }
@@ -201,40 +212,41 @@ struct ActionBatch {
         return isFree ? wanted.map(\.claim) : nil
     }
 
-    private func wait(_ key: String, _ hold: RunDecision.Hold, _ reason: String) throws {
+    private mutating func wait(_ key: String, _ hold: RunDecision.Hold, _ reason: String) throws {
         guard let job = try job(key) else { return }
         var waiting = job
         (waiting.job.status, waiting.job.reason, waiting.hold) = (.waiting, reason, hold)
-        try change.sql.update(waiting)
+        try change.update(waiting)
         if job.hold != hold { try change.tellJob("job.waiting", waiting) }
         // Others in the lane may go first now, or see that they are overtaken.
         try change.wakeNeighbours(of: stored)
     }
 
-    private func goOn(_ key: String) throws {
+    private mutating func goOn(_ key: String) throws {
         guard var job = try job(key) else { return }
         (job.job.status, job.hold, job.notBefore) = (.queued, nil, nil)
-        try change.sql.update(job)
+        try change.update(job)
         change.ring(Leases.readyTopic)
     }
 
-    private func halt(_ key: String, _ status: RunStatus, _ reason: String) throws {
+    private mutating func halt(_ key: String, _ status: RunStatus, _ reason: String) throws {
         guard var job = try job(key), job.stop == nil else { return }
         job.stop = StoredJob.Stop(status: status, reason: reason, at: change.now)
-        try change.sql.update(job)
+        try change.update(job)
         try change.tellJob("job.stopping", job)
     }
 
-    private func expand(_ key: String, _ cells: [Ordered<JSONValue>]) throws {
+    private mutating func expand(_ key: String, _ cells: [Ordered<JSONValue>]) throws {
         guard let job = try job(key), let (stage, spec) = stored.plan.find(job.key) else { return }
         try change.sql.remove(job.key)
         let rows = StoredJob.laid(of: stored, stored.plan.stages[stage], spec, cells: cells)
         for row in rows { try change.sql.insert(row) }
+        hasMissed = true
         try change.tellJob("job.expanded", job)
         try change.claimEarly(rows, of: stored)
     }
 
-    private func leave(_ key: String, _ status: RunStatus, _ reason: String?) throws {
+    private mutating func leave(_ key: String, _ status: RunStatus, _ reason: String?) throws {
         guard var job = try job(key), let (stage, _) = stored.plan.find(job.key),
             let called = stored.plan.stages[stage].called
         else { return }
@@ -260,7 +272,7 @@ struct ActionBatch {
             guard !job.job.status.hasEnded, job.stop == nil else { continue }
             var stopped = job
             stopped.stop = StoredJob.Stop(status: .superseded, reason: reason, at: change.now)
-            try change.sql.update(stopped)
+            try change.update(stopped)
             try change.tellJob("job.stopping", stopped)
         }
     }

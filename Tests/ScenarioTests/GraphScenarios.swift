@@ -1,0 +1,243 @@
+import API
+import Foundation
+import Kernel
+import Logging
+import Manifests
+import Testing
+
+@testable import Server
+
+/// Table 1.1 of delivery: the rows that the graph answers for, each in a whole server with its runner.
+@Suite struct GraphScenarios {
+    /// A server with a runner in it, for as long as `body` runs.
+    private static func withHouse(_ body: @escaping @Sendable (House) async throws -> Void) async throws {
+        let folder = NSTemporaryDirectory() + "vagus-graphs-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
+        (options.port, options.hasAuth, options.proxy) = (0, false, ("127.0.0.1", 0))
+        let house = try await House(options, logger: logger)
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                do { try await house.run() } catch is CancellationError {}
+                return false
+            }
+            group.addTask {
+                try await body(house)
+                return true
+            }
+            defer { group.cancelAll() }
+            while let isDone = try await group.next() { if isDone { return } }
+            throw Problem("test", status: 500, "the server ended early")
+        }
+    }
+
+    private static func call<I: Manifest, O: Manifest>(
+        _ house: House, _ operation: API.Operation<I, O>, _ input: I
+    ) async throws -> O {
+        try await house.switchboard.call(operation, input, as: .system("test"))
+    }
+
+    private static func apply(_ house: House, _ text: String) async throws {
+        var input = ApplyInput()
+        input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
+        _ = try await call(house, Resources.apply, input)
+    }
+
+    private static func start(_ house: House, _ name: String = "p", _ given: Ordered<JSONValue> = [:]) async throws
+        -> Run
+    {
+        var input = RunInput()
+        (input.pipeline, input.parameters) = (name, given)
+        return try await call(house, Runs.start, input)
+    }
+
+    /// Looks at the run until it is as wanted; most of the time, until it has ended.
+    private static func wait(
+        _ house: House, _ run: Run, until isWanted: (Run) -> Bool = { $0.status.hasEnded }
+    ) async throws -> Run {
+        let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(60)))
+        while true {
+            let now = try await call(house, Runs.get, RunName(project: "default", run: run.id))
+            if isWanted(now) { return now }
+            try #require(time.now < end, "the run does not come to it: \(now.json.text)")
+            try await time.sleep(for: .milliseconds(20))
+        }
+    }
+
+    private static func run(_ yaml: String) async throws -> Run {
+        let found = Found()
+        try await withHouse { house in
+            try await apply(house, "kind: Pipeline\nname: p\n" + yaml)
+            await found.set(try await wait(house, try await start(house)))
+        }
+        return try #require(await found.run)
+    }
+
+    private actor Found {
+        var run: Run?
+        func set(_ run: Run) { self.run = run }
+    }
+
+    private static func reason(_ run: Run, _ key: String) -> String? { run.jobs.first { $0.key == key }?.reason }
+
+    @Test func `Job DAG: a reason for every skip, stored and shown`() async throws {
+        let run = try await Self.run(
+            """
+            stages:
+              - { name: a, jobs: { j: { steps: [{ run: exit 3 }] } } }
+              - { name: b, jobs: { j: { steps: [{ run: "true" }] } } }
+              - { name: c, if: "parameters.x == 1", needs: [], jobs: { j: { steps: [{ run: "true" }] } } }
+            """)
+        #expect(run.status == .failed && run.reason == "stage \"a\" failed: ended with exit code 3")
+        #expect(Self.reason(run, "b/j") == "stage \"a\" failed")
+        #expect(Self.reason(run, "c/j") == "if: parameters.x == 1 was false")
+        #expect(run.jobs[1].steps[0].reason?.isEmpty == false)
+    }
+
+    @Test func `Optional need, and failure evaluated over direct needs`() async throws {
+        let run = try await Self.run(
+            """
+            stages:
+              - { name: a, jobs: { j: { steps: [{ run: "false" }] } } }
+              - { name: b, if: always(), jobs: { j: { steps: [{ run: "true" }] } } }
+              - { name: c, needs: [b], jobs: { j: { steps: [{ run: "true" }] } } }
+              - { name: d, needs: [b], if: failure(), jobs: { j: { steps: [{ run: "true" }] } } }
+              - { name: e, needs: [{ stage: d, optional: true }], jobs: { j: { steps: [{ run: "true" }] } } }
+            """)
+        #expect(run.jobs.map(\.status) == [.failed, .succeeded, .succeeded, .skipped, .succeeded])
+    }
+
+    @Test func `Unknown need and cycle are errors`() async throws {
+        try await Self.withHouse { house in
+            for (needs, words) in [("[bb]", "no stage \"bb\""), ("[b]", "wait for each other")] {
+                let refused = await #expect(throws: (any Error).self) {
+                    try await Self.apply(
+                        house,
+                        """
+                        kind: Pipeline
+                        name: p
+                        stages:
+                          - { name: a, needs: \(needs), jobs: { j: { steps: [{ run: "true" }] } } }
+                          - { name: b, needs: [a], jobs: { j: { steps: [{ run: "true" }] } } }
+                        """)
+                }
+                #expect("\(refused.map { Problem(describing: $0).message } ?? "")".contains(words))
+            }
+        }
+    }
+
+    @Test func `Matrix include, exclude, dynamic; outputs between jobs, typed; need one matrix cell`() async throws {
+        let run = try await Self.run(
+            """
+            stages:
+              - name: plan
+                jobs:
+                  j:
+                    steps: [{ id: s, run: "echo 'shards=[1,2]' >> $VAGUS_OUTPUT" }]
+                    outputs: { shards: "${{ fromJSON(steps.s.outputs.shards) }}" }
+              - name: test
+                jobs:
+                  unit:
+                    matrix: { shard: "${{ needs.plan.outputs.shards }}", os: [a, b], exclude: [{ shard: 1, os: a }], include: [{ shard: 9 }] }
+                    steps: [{ id: s, run: "echo n=${{ matrix.shard }}${{ matrix.os }} >> $VAGUS_OUTPUT" }]
+                    outputs: { n: "${{ steps.s.outputs.n }}", more: "${{ matrix.shard + 1 }}" }
+              - name: one
+                needs: [{ stage: test, job: unit, matrix: { shard: 2, os: b } }]
+                jobs: { j: { steps: [{ run: "test '${{ needs.test.unit.outputs.n }}' = 2b" }] } }
+            """)
+        #expect(run.status == .succeeded, "\(run.json.text)")
+        #expect(
+            run.jobs.filter { $0.stage == "test" }.map(\.title) == [
+                "unit (1, b)", "unit (2, a)", "unit (2, b)", "unit (9)",
+            ])
+        #expect(run.jobs[1].outputs["more"] == 2)
+    }
+
+    @Test func `Job retry by cause, each attempt kept`() async throws {
+        let run = try await Self.run(
+            """
+            stages:
+              - name: a
+                jobs:
+                  j:
+                    retry: { max: 2, exit_codes: [75] }
+                    steps: [{ run: "test $VAGUS_ATTEMPT -ge 3 || exit 75" }]
+            """)
+        #expect(run.status == .succeeded)
+        #expect(run.jobs[0].attempts.map(\.status) == [.failed, .failed, .succeeded])
+        #expect(run.jobs[0].attempts[0].reason == "ended with exit code 75")
+    }
+
+    @Test func `Timeouts of step and job, inherited`() async throws {
+        let run = try await Self.run(
+            """
+            stages:
+              - { name: step, needs: [], jobs: { j: { steps: [{ run: sleep 60, timeout: 200ms }] } } }
+              - { name: stage, needs: [], timeout: 1s, jobs: { j: { steps: [{ run: sleep 60 }] } } }
+            """)
+        #expect(run.status == .failed)
+        #expect(Self.reason(run, "step/j") == "took longer than 200ms")
+        #expect(Self.reason(run, "stage/j")?.contains("took longer than 1s") == true)
+    }
+
+    @Test func `Concurrency group, and a superseded run as an outcome of its own`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                house,
+                """
+                kind: Pipeline
+                name: p
+                concurrency: { group: g, queue: latest }
+                stages: [{ name: a, jobs: { j: { steps: [{ run: "test \\"${{ run.number }}\\" != 1 || sleep 60" }] } } }]
+                """)
+            let first = try await Self.start(house)
+            _ = try await Self.wait(house, first) { $0.jobs[0].status == .running }
+            let second = try await Self.start(house)
+            let waiting = try await Self.wait(house, second) { $0.jobs[0].status == .waiting }
+            #expect(Self.reason(waiting, "a/j") == "waits for its turn in \"g\": run #1 is at work")
+            let third = try await Self.start(house)
+            let overtaken = try await Self.wait(house, second)
+            #expect(overtaken.status == .superseded && overtaken.reason == "superseded by run #3")
+            #expect(overtaken.superseded_by == third.id)
+            _ = try await Self.call(house, Runs.cancel, RunName(project: "default", run: first.id))
+            #expect(try await Self.wait(house, third).status == .succeeded)
+            #expect(try await Self.wait(house, first).status == .cancelled)
+        }
+    }
+
+    @Test func `Reusable units with typed inputs, pinned`() async throws {
+        try await Self.withHouse { house in
+            try await Self.apply(
+                house,
+                """
+                kind: Pipeline
+                name: inner
+                parameters: { n: { type: int } }
+                stages:
+                  - name: s
+                    jobs: { j: { steps: [{ id: x, run: "echo v=$((${{ parameters.n }} * 2)) >> $VAGUS_OUTPUT" }], outputs: { v: "${{ steps.x.outputs.v }}" } } }
+                outputs: { v: "${{ needs.s.outputs.v }}" }
+                ---
+                kind: Pipeline
+                name: p
+                stages:
+                  - { name: sub, uses: { pipeline: inner, with: { n: 21 } } }
+                  - { name: last, jobs: { j: { steps: [{ run: "test ${{ needs.sub.outputs.v }} = 42" }] } } }
+                """)
+            let done = try await Self.wait(house, try await Self.start(house))
+            #expect(done.status == .succeeded, "\(done.json.text)")
+            #expect(done.uses.map(\.pipeline) == ["inner"])
+        }
+    }
+
+    @Test func `Finally runs whatever happened and decides nothing`() async throws {
+        let run = try await Self.run(
+            """
+            stages: [{ name: a, jobs: { j: { steps: [{ run: "false" }] } } }]
+            finally: [{ name: z, jobs: { j: { steps: [{ run: "test ${{ needs.a.result }} = failed" }] } } }]
+            """)
+        #expect(run.status == .failed && run.jobs[1].status == .succeeded)
+    }
+}
