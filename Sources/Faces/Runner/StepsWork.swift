@@ -46,11 +46,13 @@ struct StepsWork: Sendable {
             }
             if !isCacheRestored, order.verb != "checkout", !lease.cache.isEmpty, stop.asked == nil, !hasFailed(done) {
                 later.cache_keys = try await caches.restore(context(for: order, after: done, later))
+                try folder.keep(later)
                 isCacheRestored = true
             }
             cleaning = cleaning ?? cleaningLimit
             let limit = cleaning ?? StepLimit(deadline: deadline, words: jobLimitWords)
             let (report, set) = try await self.report(on: order, after: done, later, limit)
+            let hasSet = set != later
             (later, done) = (set, done + [report])
             told.append(try await tellable(report, later, &isSecretive))
             if isSecretive {
@@ -58,7 +60,7 @@ struct StepsWork: Sendable {
                 folder.forget()
             } else {
                 // In this order: what is kept twice does no harm, what is missing would.
-                try folder.keep(later)
+                if hasSet { try folder.keep(later) }
                 try folder.keep(told)
             }
             // The outcome of the last step goes up with that of the job, when nothing comes between.
