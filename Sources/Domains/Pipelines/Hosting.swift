@@ -92,6 +92,7 @@ struct Hosting: Sendable {
         esac
         kind=free
         while read -r word pattern; do
+            [ -n "$word" ] || continue
             if printf '%s\\n' "$name" | grep -qE -e "$pattern"; then kind=$word; fi
         done <<END
         $(git config --get-all vagus.protected)
