@@ -53,6 +53,7 @@ struct Hosting: Sendable {
             \tadvertisePushOptions = true
             \tmaxInputSize = \(PipelineLimits.pushBytes)
             \tautogc = false
+            \tdenyDeleteCurrent = ignore
             [gc]
             \tautoDetach = false
             \tpruneExpire = 90.days.ago
