@@ -29,7 +29,7 @@ import Testing
         let deploy = it.job("deploy")
         #expect(deploy?["variables"] == ["VERSION": "${{ needs.unit.outputs.VERSION }}"])
         #expect(it.stage("deploy")?["concurrency"] == ["group": "production", "limit": 1, "queue": "fifo"])
-        #expect(it.stage("deploy")?["if"] == "branch == 'main' && variables.DEPLOY != 'no'")
+        #expect(it.stage("deploy")?["if"] == "branch == 'main' && vars.DEPLOY != 'no'")
         #expect(
             it.steps("deploy").last?["run"] == "./deploy $VERSION $VAGUS_COMMIT $CI_COMMIT_BRANCH $CI_REGISTRY_IMAGE\n")
         #expect(it.documents[0]["variables"]?["CI_COMMIT_BRANCH"] == "${{ branch }}")
@@ -54,13 +54,13 @@ import Testing
     }
 
     @Test(arguments: [
-        ("[{ if: '$X' }]", "variables.X"), ("[{ if: '$X == null' }]", "variables.X == null"),
+        ("[{ if: '$X' }]", "vars.X"), ("[{ if: '$X == null' }]", "vars.X == null"),
         ("[{ if: '$CI_COMMIT_TAG' }, { if: '$CI_COMMIT_BRANCH' }]", "tag || branch"),
-        ("[{ if: '$X', when: never }, { when: always }]", "!(variables.X) && (always())"),
-        ("[{ if: '$A || $B', when: never }, { if: '$C' }]", "!(variables.A || variables.B) && (variables.C)"),
-        ("[{ if: '$X !~ /^a$/' }]", "!(variables.X == 'a')"), ("[{ if: '$X =~ /b/' }]", "contains(variables.X, 'b')"),
-        ("[{ if: '$X =~ /\\.c$/' }]", "endsWith(variables.X, '.c')"), ("[{ if: '$X =~ /a|b/' }]", "false"),
-        ("[{ when: never }]", "false"), ("[{ if: '!($X == \"y\")' }]", "!(variables.X == 'y')"),
+        ("[{ if: '$X', when: never }, { when: always }]", "!(vars.X) && (always())"),
+        ("[{ if: '$A || $B', when: never }, { if: '$C' }]", "!(vars.A || vars.B) && (vars.C)"),
+        ("[{ if: '$X !~ /^a$/' }]", "!(vars.X == 'a')"), ("[{ if: '$X =~ /b/' }]", "contains(vars.X, 'b')"),
+        ("[{ if: '$X =~ /\\.c$/' }]", "endsWith(vars.X, '.c')"), ("[{ if: '$X =~ /a|b/' }]", "false"),
+        ("[{ when: never }]", "false"), ("[{ if: '!($X == \"y\")' }]", "!(vars.X == 'y')"),
     ])
     func `a rule in our words`(rules: String, expected: String) throws {
         let it = try Sample.converted(text: "a:\n  script: [x]\n  rules: \(rules)\n")

@@ -163,7 +163,9 @@ struct GitLabSources {
         get { list.first { $0.name == name } }
         set {
             guard let newValue else { return }
-            if let index = list.firstIndex(where: { $0.name == name }) { list[index] = newValue } else {
+            if let index = list.firstIndex(where: { $0.name == name }) {
+                list[index] = newValue
+            } else {
                 list.append(newValue)
             }
         }

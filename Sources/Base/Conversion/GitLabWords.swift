@@ -19,7 +19,7 @@ final class GitLabWords {
         "GITLAB_USER_NAME": "run.actor", "CI_PIPELINE_CREATED_AT": "run.created_at",
         "CI_MERGE_REQUEST_IID": "event.number", "CI_MERGE_REQUEST_ID": "event.number",
         "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "base_ref", "CI_PROJECT_NAME": "pipeline",
-        "CI_COMMIT_SHORT_SHA": "commit",
+        "CI_COMMIT_SHORT_SHA": "commit", "CI_PROJECT_DIR": "job.workspace",
     ]
     static let causes = [
         "push": "push", "merge_request_event": "pull_request", "schedule": "schedule", "web": "manual", "api": "api",
@@ -83,6 +83,6 @@ final class GitLabWords {
             return "'main'"
         }
         if isTheirs(name) { cursor.lost("$\(name) is not known: it is null now") }
-        return "variables.\(name)"
+        return "vars.\(name)"
     }
 }
