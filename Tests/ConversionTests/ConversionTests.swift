@@ -86,8 +86,7 @@ extension Converted {
             #expect((stage["jobs"] != nil) != (stage["uses"] != nil))
             for need in stage["needs"]?.array ?? [] {
                 let other = need.string ?? need["stage"]?.string ?? ""
-                // A need of what is not there is listed as lost.
-                #expect(names.contains(other) || name == "github-rust.yml", "\(other)")
+                #expect(names.contains(other), "\(other)")
             }
         }
     }

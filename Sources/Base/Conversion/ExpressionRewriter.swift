@@ -3,8 +3,8 @@ struct ExpressionRewriter {
     /// Our expression for a path of theirs (in small letters, and as written); nil when there is none, which `lost` is
     /// then told.
     var path: (_ parts: [String], _ written: String) -> String?
-    /// Text in an expression that reads one of these paths.
-    var literal: (_ text: String, _ paths: [[String]]) -> String
+    /// Text that stands beside a path: it is compared with it, or looked for in it.
+    var literal: (_ text: String, _ path: [String]) -> String
     var lost: (String) -> Void
 
     /// Text with expressions in it.
@@ -33,11 +33,12 @@ struct ExpressionRewriter {
     /// One expression, without the marks around it.
     func expression(_ text: String) -> String {
         let pieces = Self.pieces(of: text)
-        let paths = pieces.compactMap { if case .path(let parts, _) = $0 { parts } else { nil } }
-        return pieces.map { piece in
-            switch piece {
+        return pieces.indices.map { index in
+            switch pieces[index] {
             case .other(let text): return text
-            case .string(let text): return "'\(literal(text, paths).replacingQuotes)'"
+            case .string(let text):
+                let path = Self.neighbour(of: index, in: pieces)
+                return "'\((path.map { literal(text, $0) } ?? text).replacingQuotes)'"
             case .path(let parts, let written):
                 guard let other = path(parts, written) else {
                     lost(written)
@@ -46,6 +47,19 @@ struct ExpressionRewriter {
                 return other
             }
         }.joined()
+    }
+
+    /// The path before or behind, with nothing but signs of comparison and brackets between.
+    private static func neighbour(of index: Int, in pieces: [Piece]) -> [String]? {
+        for way in [
+            stride(from: index - 1, through: 0, by: -1), stride(from: index + 1, through: pieces.count - 1, by: 1),
+        ] {
+            for other in way {
+                if case .path(let parts, _) = pieces[other] { return parts }
+                guard case .other(let text) = pieces[other], text.allSatisfy({ " =!<>,()".contains($0) }) else { break }
+            }
+        }
+        return nil
     }
 
     enum Piece: Equatable {

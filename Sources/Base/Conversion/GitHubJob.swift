@@ -20,9 +20,10 @@ struct GitHubJob {
         if let type = Self.type(of: name) { stage["type"] = .string(type) }
         let needs = cursor.take("needs")?.items ?? []
         stage["needs"] = .array(
-            needs.map { need in
-                if words.stages[need.text ?? ""] == nil { need.lost("there is no job \"\(need.text ?? "")\"") }
-                return .string(words.stages[need.text ?? ""] ?? Words.name(need.text ?? ""))
+            needs.compactMap { need in
+                if let stage = words.stages[need.text ?? ""] { return .string(stage) }
+                need.lost("there is no job \"\(need.text ?? "")\"")
+                return nil
             })
         if let condition = cursor.take("if") {
             stage["if"] = .string(rewriter(condition).condition(condition.text ?? ""))
@@ -219,13 +220,12 @@ struct GitHubContainer {
 
     var container: JSONValue {
         if let image = cursor.text { return .string(rewriter.template(image)) }
-        var out = common
+        let out = common
         cursor.lose([
             "ports": "steps and services see each other without", "volumes": "a container sees the workspace and /tmp",
             "options": "what a container may use is said by `runs_on`",
         ])
         if out.count == 1, let image = out["image"] { return image }
-        out["env"] = out["env"]
         return .object(out)
     }
 
@@ -254,7 +254,9 @@ struct GitHubContainer {
     private var common: Ordered<JSONValue> {
         var out = Ordered<JSONValue>()
         out["image"] = .string(rewriter.template(cursor.take("image")?.text ?? ""))
-        if let variables = cursor.take("env") { out["env"] = GitHubJob.rewritten(variables, rewriter) }
+        if let variables = cursor.take("env")?.members, !variables.isEmpty {
+            out["env"] = .object(Ordered(variables.map { ($0.key, .string(rewriter.template($0.value.text ?? ""))) }))
+        }
         if let login = cursor.take("credentials") { out["credentials"] = GitHubJob.rewritten(login, rewriter) }
         return out
     }

@@ -22,13 +22,21 @@ struct GitHubWords {
     }
 
     private func path(_ parts: [String], _ written: String, _ asked: Asked) -> String? {
-        let words = written.split(separator: ".").map(String.init)
-        func rest(after count: Int) -> String { words.dropFirst(count).map { ".\($0)" }.joined() }
+        /// As written, behind so many names.
+        func rest(after count: Int) -> String {
+            var text = written[...]
+            for index in 0..<count {
+                if index > 0 { text = text.dropFirst() }
+                text = text.drop { $0 == "_" || $0 == "-" || ($0.isASCII && ($0.isLetter || $0.isNumber)) }
+            }
+            return String(text)
+        }
         switch parts[0] {
-        case "github": return Self.github(Array(parts.dropFirst()), rest)
+        case "github": return Self.github(Array(parts.dropFirst()), rest(after:))
         case "secrets":
             guard parts.count == 2, parts[1] != "github_token" else { return nil }
-            let name = words.count == 2 ? words[1] : parts[1].uppercased()
+            let after = rest(after: 1)
+            let name = after.hasPrefix(".") ? String(after.dropFirst()) : parts[1].uppercased()
             asked.secret(name)
             return "secrets.\(name)"
         case "inputs": return "parameters\(rest(after: 1))"
@@ -67,13 +75,18 @@ struct GitHubWords {
     }
 
     /// How things stand is called otherwise here.
-    private static func literal(_ text: String, _ paths: [[String]]) -> String {
-        func reads(_ path: [String]) -> Bool { paths.contains { $0 == path } }
-        let tellsResult = paths.contains { ["result", "outcome", "conclusion"].contains($0.last ?? "") }
-        if tellsResult, let word = ["success": "succeeded", "failure": "failed"][text] { return word }
-        if reads(["github", "event_name"]), let cause = causes[text] { return cause }
-        if reads(["github", "base_ref"]), !text.isEmpty, !text.hasPrefix("refs/") { return "refs/heads/\(text)" }
-        return text
+    private static func literal(_ text: String, beside path: [String]) -> String {
+        if ["result", "outcome", "conclusion"].contains(path.last ?? "") {
+            let words = ["success": "succeeded", "failure": "failed"]
+            if let word = words[text] { return word }
+            // Lists in JSON: fromJSON('["success", "skipped"]').
+            return words.reduce(text) { $0.replacing("\"\($1.key)\"", with: "\"\($1.value)\"") }
+        }
+        switch path {
+        case ["github", "event_name"]: return causes[text] ?? text
+        case ["github", "base_ref"]: return text.isEmpty || text.hasPrefix("refs/") ? text : "refs/heads/\(text)"
+        default: return text
+        }
     }
 
     static let causes = [
