@@ -42,7 +42,7 @@ import Testing
         let it = try Sample.converted("gitlab-rules.yml")
         #expect(
             it.documents[0]["triggers"]?[0]?["if"]
-                == "run.trigger == 'pull_request' || false || startsWith(branch, 'release/')")
+                == "'push' == 'pull_request' || false || startsWith(branch, 'release/')")
         #expect(it.stage("a")?["if"] == "!(run.trigger == 'schedule')")
         #expect(it.stage("b")?["if"] == "branch != 'main' && always()")
         #expect(it.stage("c")?["if"] == "failure()")

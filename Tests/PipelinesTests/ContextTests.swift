@@ -41,4 +41,19 @@ import Testing
         #expect(steps[3].context["inputs"] == ["level": 2])
         #expect(steps[3].context["event"] == .null)
     }
+
+    @Test(arguments: [
+        ("run: \"echo ${{ github.ref }}\"", "no expression can read \"github\", at column 10", "convert"),
+        ("{ run: x, if: evnt.action == 'a' }", "no expression can read \"evnt\", at column 1", "event"),
+    ])
+    func `a context that there is nowhere is refused before anything runs`(
+        step: String, message: String, hint: String
+    ) async throws {
+        let it = try await PipelineHouse()
+        let text =
+            "kind: Pipeline\nname: x\nstages: [{ name: a, jobs: { b: { steps: [\(step.hasPrefix("{") ? step : "{ \(step) }")] } } }]"
+        let problem = await #expect(throws: (any Error).self) { try await it.house.apply(text) }
+        #expect("\(problem.map { "\($0)" } ?? "")".contains(message))
+        #expect("\(problem.map { "\($0)" } ?? "")".contains(hint))
+    }
 }

@@ -124,16 +124,19 @@ struct GitLabFile {
             cancel.lose(["on_job_failure": "a failed job does not end the others"])
         }
         guard let rules = workflow.take("rules") else { return }
-        let condition = GitLabRules(words: words).condition(rules)
-        if let condition {
-            out["triggers"] = .array(
-                triggers().map { trigger in
-                    var members = trigger.object ?? [:]
-                    members["if"] = .string(condition)
-                    return .object(members)
-                })
-            rules.changed("a trigger's condition reads `event`, `ref` and `branch`")
+        guard let condition = GitLabRules(words: words).condition(rules) else { return }
+        guard !condition.contains("vars."), !condition.contains("()") else {
+            return rules.lost("a trigger's condition reads `event`, `ref`, `branch` and `tag` only")
         }
+        out["triggers"] = .array(
+            triggers().map { trigger in
+                var members = trigger.object ?? [:]
+                // What set it off is known where the trigger is.
+                let cause = members["push"] == nil ? "'pull_request'" : "'push'"
+                members["if"] = .string(condition.replacing("run.trigger", with: cause))
+                return .object(members)
+            })
+        rules.changed("each trigger has the condition")
     }
 
     // MARK: Order

@@ -58,7 +58,8 @@ enum Admission {
 
     /// Names that become names of files.
     private static func names(in job: JobSpec, at path: [String]) throws(ManifestError) {
-        for (index, artifact) in job.artifacts.enumerated() where !isResourceName(artifact.name) {
+        for (index, artifact) in job.artifacts.enumerated()
+        where !isResourceName(artifact.name) && !artifact.name.contains("${{") {
             throw notAName(artifact.name, at: path + ["artifacts", "\(index)", "name"])
         }
     }
@@ -70,22 +71,26 @@ enum Admission {
     }
 
     static func condition(_ text: String, at path: [String]) throws(ManifestError) {
+        let expression: Expression
         do {
-            _ = try Expression(parsing: Resolver.bareCondition(text))
+            expression = try Expression(parsing: Resolver.bareCondition(text))
         } catch {
             throw ManifestError(at: path, message: "the expression cannot be read: \(error)", hint: error.hint)
         }
+        try Contexts.check(expression.references, at: path)
     }
 
     static func templates(in json: JSONValue, at path: [String]) throws(ManifestError) {
         switch json {
         case .string(let text):
             guard text.contains("${{") else { return }
+            let template: Template
             do {
-                _ = try Template(parsing: text)
+                template = try Template(parsing: text)
             } catch {
                 throw ManifestError(at: path, message: "the expression cannot be read: \(error)", hint: error.hint)
             }
+            try Contexts.check(template.references, at: path)
         case .array(let items):
             for (index, item) in items.enumerated() { try templates(in: item, at: path + ["\(index)"]) }
         case .object(let members):

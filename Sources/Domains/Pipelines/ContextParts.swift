@@ -8,6 +8,25 @@ extension Contexts {
     /// Contexts that only the runner knows, while the steps run.
     static let ofRunner: Set<String> = ["steps", "secrets", "env", "job", "runner"]
 
+    /// Every context that there is somewhere.
+    static let names = [
+        "run", "event", "base_ref", "pipeline", "project", "ref", "branch", "tag", "commit", "parameters", "inputs",
+        "variables", "vars", "needs", "matrix",
+    ]
+
+    /// Refuses a context that there is nowhere: a slip, or a word of another system.
+    static func check(_ references: [Expressions.Reference], at path: [String]) throws(ManifestError) {
+        for reference in references {
+            let name = reference.path.first?.lowercased() ?? ""
+            guard !names.contains(name), !ofRunner.contains(name) else { continue }
+            throw ManifestError(
+                at: path, message: "no expression can read \"\(name)\", at \(reference.position)",
+                hint: name == "github"
+                    ? "Write ref, commit, event, run.trigger and so on; vagus convert does it."
+                    : suggestion(for: name, among: names + ofRunner.sorted(), called: "context"))
+        }
+    }
+
     /// What every expression of the run can read: `run`, `event`, `ref`, `commit`, `parameters`, `vars` and so on.
     static func shared(_ run: Run, _ spec: PipelineSpec, _ variables: Ordered<String>) -> [String: JSONValue] {
         // As JSON, since not every cause tells all of it.
