@@ -26,6 +26,7 @@ extension StepsWork {
         for (name, value) in order?.context ?? [:] { values[name] = Value(value) }
         func known(_ name: String) -> Value { environment[name].map { .string($0) } ?? .null }
         values["steps"] = Value(.object(steps))
+        values["secrets"] = Value(lease.secrets.json)
         values["env"] = Value(environment.json)
         values["job"] = Value([
             "status": .string(isCancelled ? "cancelled" : isFailure ? "failure" : "success"),

@@ -54,8 +54,8 @@ struct StepWork: Sendable {
 
     mutating func run() async throws {
         let place = try folder.makeStep(order.index, keeping: attempt == 1 && shared.survives(lease.execution))
-        let secrets = (lease.json["secrets"]?.object ?? [:]).compactMap { $0.value.string }
-        try StepMemory.keep(environment, hiding: secrets, in: place)
+        try StepMemory.keep(
+            environment, hiding: lease.secrets.map(\.value) + [lease.token].compactMap { $0 }, in: place)
         switch order.verb {
         case "run": try await shell(in: place)
         case "checkout": try await checkout()
