@@ -61,7 +61,7 @@ func face(_ name: String, _ dependencies: [Target.Dependency], tests: [Target.De
 }
 
 let domains: [Target.Dependency] = [
-    "Datasets", "Delivery", "Experiments", "Monitors", "Pipelines", "Serving", "Training",
+    "Datasets", "Delivery", "Experiments", "Monitors", "Pipelines", "Serving", "Training", "Vault",
 ]
 
 var targets: [Target] = [
@@ -95,6 +95,7 @@ targets += domain("Training", base: ["Frames", "Learners", "Stats", "Expressions
 targets += domain("Experiments", base: ["Blobs"])
 targets += domain("Serving", base: ["Frames", "Learners"])
 targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
+targets += domain("Vault", base: [crypto])
 targets += face("Client", ["Outbound"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
 targets += face(

@@ -43,5 +43,7 @@ public enum Operations {
         Pulls.list.erased, Pulls.get.erased, Pulls.merge.erased, Pulls.close.erased,
         Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,
         Monitors.report.erased, Monitors.label.erased,
+        Secrets.set.erased, Secrets.list.erased, Secrets.versions.erased, Secrets.delete.erased,
+        Identity.configuration.erased, Identity.keys.erased, Identity.rotate.erased,
     ]
 }

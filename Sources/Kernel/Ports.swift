@@ -261,3 +261,22 @@ package struct ExecutionFailure: Error, Sendable, Equatable, CustomStringConvert
     }
     package var description: String { message }
 }
+
+/// Lends secrets. Plain text is lent for the length of a closure, never handed over.
+package protocol SecretSource: Sendable {
+    /// Lends the newest version of a secret.
+    ///
+    /// - Throws: `Problem`: 404 `secret.not-found`, 403 `secret.not-allowed`, 503 `vault.…` when the key is not there;
+    ///   or what `body` throws.
+    func withSecret<Result: Sendable>(
+        _ ask: SecretAsk, _ body: (borrowing Secret) throws -> Result
+    ) async throws -> Result
+}
+
+/// Signs short statements that anyone can check against the server's published keys (JWT, RFC 7519).
+package protocol TokenSigner: Sendable {
+    /// The claims with `iss`, `iat`, `nbf`, `exp` and `jti` added, signed.
+    ///
+    /// - Parameter life: How long it is good for; at most 10 minutes.
+    func sign(_ claims: Ordered<JSONValue>, life: Duration) async throws -> String
+}

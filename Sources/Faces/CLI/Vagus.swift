@@ -41,6 +41,7 @@ package struct Vagus: AsyncParsableCommand {
                 subcommands: [
                     StatusCommand.self, PromoteCommand.self, AbortCommand.self, UndoCommand.self, ModelsCommand.self,
                 ]),
+            CommandGroup(name: "Guard:", subcommands: [SecretCommand.self]),
             CommandGroup(name: "Look back:", subcommands: [DoraCommand.self, AuditCommand.self, TokenCommand.self]),
         ])
 

@@ -53,6 +53,7 @@ struct HTTPFace: HTTPResponder {
         if path.hasPrefix("/hooks/"), let hooks {
             return try await hooks.respond(to: request, correlation: correlation)
         }
+        if let told = try await OIDC(switchboard: switchboard).respond(to: request) { return told }
         return try await web.respond(to: request, correlation: correlation)
     }
 

@@ -15,6 +15,7 @@ import Pipelines
 import Runner
 import Serving
 import Training
+import Vault
 
 /// Every domain, with what it is handed. A new room is one line here.
 enum Rooms {
@@ -22,7 +23,14 @@ enum Rooms {
         context: DomainContext, folder: DataFolder, blobs: BlobStore, outbound: OutboundClient, options: ServerOptions,
         place: ServerPlace
     ) throws -> [any Domain] {
-        [
+        let vault = VaultDomain(context: context, keyFile: folder.file("vault.key")) {
+            guard let url = options.config.url ?? place.known else {
+                throw Problem("starting", status: 503, "the server is still starting", hint: "Try again in a moment.")
+            }
+            return url
+        }
+        return [
+            vault,
             DatasetsDomain(context: context),
             TrainingDomain(context: context),
             ExperimentsDomain(context: context, blobs: blobs),
@@ -41,7 +49,7 @@ enum Rooms {
                     repositories: folder.file("repositories"), logs: folder.file("logs"),
                     logBytes: Int64(options.config.log_megabytes) << 20, environment: environment,
                     urls: RepositoryURLs { options.config.url ?? place.known },
-                    outbound: forges(options), readSecret: secret)),
+                    outbound: forges(options), readSecret: { try await secret($0, $1, vault.secrets) })),
         ]
     }
 
@@ -51,9 +59,15 @@ enum Rooms {
         return OutboundClient(configuration: OutboundConfiguration(addressGuard: isOpen ? .any : .publicOnly))
     }
 
-    /// A secret of forges and webhooks: the variable VAGUS_SECRET_NAME of the server's environment.
-    @Sendable private static func secret(_ project: String, _ name: String) async throws -> String? {
-        ProcessInfo.processInfo.environment["VAGUS_SECRET_\(name.uppercased())"]
+    /// A secret of forges and webhooks: from the vault, else the variable VAGUS_SECRET_NAME of the server's environment.
+    private static func secret(
+        _ project: String, _ name: String, _ vault: any SecretSource
+    ) async throws -> String? {
+        do {
+            return try await vault.withSecret(SecretAsk(project: project, name: name, for: .server)) { $0.text }
+        } catch let problem as Problem where problem.status == 404 {
+            return ProcessInfo.processInfo.environment["VAGUS_SECRET_\(name.uppercased())"]
+        }
     }
 
     /// The library as it is set or found here: children have another home and would not find it.
