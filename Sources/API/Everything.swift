@@ -4,7 +4,7 @@ import Manifests
 public enum Kinds {
     public static let all: [any Kind.Type] = [
         RepositoryKind.self, PipelineKind.self, EnvironmentKind.self, ServiceKind.self, DatasetKind.self,
-        ModelKind.self, MonitorKind.self,
+        ModelKind.self, MonitorKind.self, TeamKind.self,
     ]
 
     /// The kind that people mean by `word`: "Service", "services", "service" or "svc".
@@ -44,6 +44,7 @@ public enum Operations {
         Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,
         Monitors.report.erased, Monitors.label.erased,
         Secrets.set.erased, Secrets.list.erased, Secrets.versions.erased, Secrets.delete.erased,
-        Identity.configuration.erased, Identity.keys.erased, Identity.rotate.erased,
+        Identity.configuration.erased, Identity.keys.erased, Identity.rotate.erased, Runners.idToken.erased,
+        Approvals.list.erased, Approvals.approve.erased, Approvals.reject.erased,
     ]
 }

@@ -21,7 +21,7 @@ struct PipelineHouse: Sendable {
 
     init(
         folder: String? = nil, time: ManualTime = ManualTime(), firstID: Int = 1, world: FakeWorld = FakeWorld(),
-        hook: (@Sendable (Int) throws -> Void)? = nil
+        outside: Outside? = nil, hook: (@Sendable (Int) throws -> Void)? = nil
     ) async throws {
         house = try TestHouse(folder: folder, time: time, firstID: firstID, commitHook: hook)
         blobs = try BlobStore(folder: "\(house.folder)/blobs")
@@ -29,10 +29,11 @@ struct PipelineHouse: Sendable {
             context: house.context, blobs: blobs,
             settings: PipelinesSettings(
                 repositories: "\(house.folder)/repositories", logs: "\(house.folder)/logs",
-                environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"]))
+                environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"]),
+            outside: outside)
         runs = domain.runReconciler
         repositories = domain.repositoryReconciler
-        leases = Leases(context: house.context, blobs: blobs, logs: domain.logs)
+        leases = Leases(context: house.context, blobs: blobs, logs: domain.logs, outside: outside)
         try await house.open([domain]) { world.add(to: &$0) }
     }
 

@@ -136,6 +136,7 @@ public struct JobSpec: Manifest {
     public var concurrency: ConcurrencySpec?
     public var environment: String?
     public var secrets: [String] = []
+    public var id_token: IDTokenSpec?
     public var container: ContainerSpec?
     public var services: Ordered<SidecarSpec> = [:]
     public var cache: [CacheSpec] = []
@@ -164,6 +165,9 @@ public struct JobSpec: Manifest {
         .optional("concurrency", \.concurrency, "How many jobs of a group work at once, over all runs."),
         .optional("environment", \.environment, "Environment it works in; absent: the stage's."),
         .optional("secrets", \.secrets, "Secrets that its steps may read."),
+        .optional(
+            "id_token", \.id_token,
+            "Gives its steps an identity token for this audience, in the file $VAGUS_ID_TOKEN_FILE."),
         .optional("container", \.container, "Image that its steps run in."),
         .optional("services", \.services, "Programs that run beside its steps, such as a database."),
         .optional("cache", \.cache, "Folders that later runs begin with."),

@@ -27,6 +27,7 @@ public struct Run: Manifest {
     /// Id of the newer run that took its place.
     public var superseded_by: String?
     public var uses: [CalledPipeline] = []
+    public var gates: [Gate] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("id", \.id, "Its id."),
@@ -46,6 +47,7 @@ public struct Run: Manifest {
         .told("jobs", \.jobs, "Its jobs, in the order of their stages."),
         .optional("superseded_by", \.superseded_by, "Id of the newer run that took its place."),
         .optional("uses", \.uses, "Pipelines whose stages are part of it."),
+        .optional("gates", \.gates, "Its jobs at the gates of environments, and what was said of them."),
     ]
 }
 
@@ -198,6 +200,7 @@ public struct RunInput: Manifest {
     public var commit: String?
     public var cause: Trigger.Cause?
     public var event: JSONValue?
+    public var labels: [String] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
@@ -206,6 +209,7 @@ public struct RunInput: Manifest {
         .optional("commit", \.commit, "Commit, branch or tag; absent: head of the default branch."),
         .optional("cause", \.cause, "Why: manual, api, alert or webhook; absent: manual, or api for a part of vagus."),
         .optional("event", \.event, "Facts about why: `${{ event.* }}`."),
+        .optional("labels", \.labels, "Words that a freeze may let pass: hotfix."),
     ]
 }
 

@@ -34,6 +34,10 @@ public enum Runners {
     /// No more jobs for this runner: it finishes those that it has, and ends.
     public static let drain = Operation<LeaseInput, Nothing>(
         "runners.drain", .post, "/api/v1/runners/{name}/drain", needs: .agent, "Takes a runner out of service.")
+    /// A fresh one for each step: none is good for longer than ten minutes.
+    public static let idToken = Operation<LeaseKey, IDToken>(
+        "runners.id-token", .post, "/api/v1/leases/{run}/id-token", needs: .agent,
+        "Signs an identity token for a job that is held.")
     public static let list = Operation<Nothing, ItemList<RunnerInfo>>(
         "runners.list", .get, "/api/v1/runners", needs: .read, "Lists runners.")
 }
@@ -149,6 +153,10 @@ public struct Lease: Manifest {
     public var quarantined: [String] = []
     /// The server has noted that the first step begins; the runner need not tell.
     public var begun = false
+    public var environment: String?
+    /// Name → value. Never stored, never logged.
+    public var secrets: Ordered<String> = [:]
+    public var id_token: IDTokenSpec?
     public init() {}
     public var key: LeaseKey {
         var key = LeaseKey()
@@ -176,6 +184,9 @@ public struct Lease: Manifest {
         .optional("secrets", \.secrets, "Secrets of this job: name → value."),
         .optional("quarantined", \.quarantined, "Tests whose failures do not fail it."),
         .optional("begun", \.begun, "That the first step begins is noted already."),
+        .optional("environment", \.environment, "Environment it works in."),
+        .optional("secrets", \.secrets, "Secrets of the job: what `${{ secrets.NAME }}` means."),
+        .optional("id_token", \.id_token, "Audience of its identity token, to be asked for before each step."),
     ]
 }
 

@@ -17,6 +17,7 @@ public struct Trigger: Manifest {
     public var is_trusted = true
     /// What `${{ event.* }}` sees.
     public var event: JSONValue?
+    public var labels: [String] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("type", \.type, "What set it off."),
@@ -27,6 +28,7 @@ public struct Trigger: Manifest {
         .optional("number", \.number, "Number of the pull request."),
         .optional("is_trusted", \.is_trusted, "Whether its code may be given secrets."),
         .optional("event", \.event, "Facts about what set it off: `${{ event.* }}`."),
+        .optional("labels", \.labels, "Words that it was given; a freeze may let some pass."),
     ]
 }
 

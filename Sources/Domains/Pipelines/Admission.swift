@@ -16,6 +16,7 @@ enum Admission {
                     hint: "Write the whole path, beginning with \"/\".")
             }
             try check(spec)
+        case EnvironmentKind.name: try GateAdmission.check(try EnvironmentSpec(json: resource.spec, at: []))
         default: break
         }
     }
@@ -36,6 +37,7 @@ enum Admission {
 
     private static func check(_ job: JobSpec, at path: [String], isLone: Bool) throws(ManifestError) {
         try names(in: job, at: path)
+        try GateAdmission.check(job, at: path)
         if job.steps.isEmpty {
             throw ManifestError(at: path + ["steps"], message: "a job has at least one step")
         }

@@ -58,6 +58,7 @@ extension Change {
         (lease.execution, lease.retry) = (job.execution ?? ExecutionSpec(), job.retries)
         lease.token = try giveToken(to: job.key)
         lease.output_offset = logOffset
+        lease.environment = stored.environment(of: job.key)
         try addParts(of: job, in: stored, to: &lease)
         try addQuarantine(of: job, in: stored, to: &lease)
         if let first = job.job.steps.first(where: { $0.index == lease.first_step }),

@@ -12,10 +12,15 @@ struct Leases: Sendable {
     let blobs: BlobStore
     let logs: LogBook
     var urls = RepositoryURLs()
+    let secrets: JobSecrets
     private var store: Store { context.store }
 
-    init(context: DomainContext, blobs: BlobStore, logs: LogBook, urls: RepositoryURLs = RepositoryURLs()) {
+    init(
+        context: DomainContext, blobs: BlobStore, logs: LogBook, urls: RepositoryURLs = RepositoryURLs(),
+        outside: Outside? = nil
+    ) {
         (self.context, self.blobs, self.logs, self.urls) = (context, blobs, logs, urls)
+        secrets = JobSecrets(context: context, outside: outside)
     }
 
     /// Topic that rings when a job has become ready.
@@ -58,7 +63,7 @@ struct Leases: Sendable {
         let taken = try await store.bells.poll([Self.readyTopic], until: deadline, by: store.time) {
             () -> LeaseOutcome? in
             var found = LeaseOutcome()
-            found.leases = try await take(input)
+            found.leases = try await secrets.fill(try await take(input), runnerCall(input.name, run: ""))
             // One that drains is answered at once, so that it may end.
             if !found.leases.isEmpty { return found }
             return try await store.read { try $0.isDraining(input.name) } ? found : nil
@@ -69,7 +74,7 @@ struct Leases: Sendable {
     }
 
     /// Takes as many ready jobs as the runner asks for and has room for, in one transaction.
-    private func take(_ input: LeaseInput) async throws -> [Lease] {
+    private func take(_ input: LeaseInput) async throws -> [(Lease, JobNeeds?)] {
         let count = min(max(1, input.count), PipelineLimits.leasesAtOnce)
         let isAnything = try await store.read { sql in !(try sql.candidates(for: input, count: count)).isEmpty }
         guard isAnything else {
@@ -80,7 +85,7 @@ struct Leases: Sendable {
         let logs = logs
         return try await store.change(runnerCall(input.name, run: "")) { change in
             try change.sql.sawRunner(input.name, at: change.now)
-            var leases: [Lease] = []
+            var leases: [(Lease, JobNeeds?)] = []
             for candidate in try change.sql.candidates(for: input, count: count) {
                 guard let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
                     stored.stopping == nil || stored.outlives(job),
@@ -88,7 +93,8 @@ struct Leases: Sendable {
                     try leases.isEmpty || !change.sql.placeable([job], on: input.name).isEmpty
                 else { continue }
                 let offset = try logs.fence(job.key, epoch: job.epoch + 1)
-                leases.append(try change.lease(job, of: stored, to: input, logOffset: offset))
+                let needs = try change.sql.needs(of: job, in: stored)
+                leases.append((try change.lease(job, of: stored, to: input, logOffset: offset), needs))
             }
             return leases
         }

@@ -6,8 +6,13 @@ import SQL
 
 /// What a job is to do, and where and within which bounds.
 struct JobOrders: Sendable {
-    var steps: [StepOrder]
-    var execution: ExecutionSpec
+    var steps: [StepOrder] = []
+    var execution = ExecutionSpec()
+}
+
+extension JobOrders {
+    /// Those that a job was made ready with.
+    init(_ job: StoredJob) { self.init(steps: job.orders ?? [], execution: job.execution ?? ExecutionSpec()) }
 }
 
 /// Makes the orders of a ready job: every expression resolved, every artifact named by its digest.
@@ -102,6 +107,7 @@ struct OrderMaker: Sendable {
     ) throws -> Ordered<String> {
         let first = Resolver(context: Contexts.run(state, job: job))
         var variables = try first.resolve(state.stored.plan.scopes[stage.scope].spec.variables)
+        for (name, value) in state.gates.variables(of: job.job.key) { variables[name] = value }
         for (name, value) in try first.resolve(stage.spec.variables) { variables[name] = value }
         for (name, value) in try first.resolve(spec.variables) { variables[name] = value }
         return variables

@@ -32,7 +32,10 @@ package import SQL
 //   Laying                a run laid down whole        Orders, Resolver   expressions → values, references → digests
 //   Leases, Reports       what runners ask and tell    LogBook, LogIndex   output of jobs, a file each
 //   ServerSteps           register, deploy, watch      RepositoryLoop, Git, Push   refs → runs
-//   Admission             what a pipeline must keep      TestTable, TestChanges, TestRoutes   tests, flaky, quarantine
+//   Admission             what a pipeline must keep    TestTable, TestChanges, TestRoutes   tests, flaky, quarantine
+//   GateDecision          pure: may a job work in its environment   GateWork, GateChanges   bring its gate there
+//   GateRoutes            approve, reject, list        CheckLoop       asks other systems
+//   GateTables            their SQL                    JobSecrets      secrets and identity of a job, at its lease
 
 /// Where pipelines keep what does not fit into the store.
 package struct PipelinesSettings: Sendable {
@@ -135,9 +138,13 @@ package struct PipelinesDomain: Domain {
     let blobs: BlobStore
     let settings: PipelinesSettings
     let logs: LogBook
+    let outside: Outside?
 
-    package init(context: DomainContext, blobs: BlobStore, settings: PipelinesSettings) {
-        (self.context, self.blobs, self.settings) = (context, blobs, settings)
+    /// - Parameter outside: What jobs are given secrets by and gates ask with; nil: neither.
+    package init(
+        context: DomainContext, blobs: BlobStore, settings: PipelinesSettings, outside: Outside? = nil
+    ) {
+        (self.context, self.blobs, self.settings, self.outside) = (context, blobs, settings, outside)
         logs = LogBook(folder: settings.logs, limit: settings.logBytes)
     }
 
@@ -148,7 +155,9 @@ package struct PipelinesDomain: Domain {
         RunRoutes(context: context, logs: logs, git: git, repositories: settings.repositories).add(to: &routes)
         PullRoutes(context: context, git: git, repositories: settings.repositories).add(to: &routes)
         TestRoutes(context: context).add(to: &routes)
-        RunnerRoutes(leases: Leases(context: context, blobs: blobs, logs: logs, urls: settings.urls)).add(to: &routes)
+        let leases = Leases(context: context, blobs: blobs, logs: logs, urls: settings.urls, outside: outside)
+        RunnerRoutes(leases: leases).add(to: &routes)
+        GateRoutes(context: context, git: git, repositories: settings.repositories).add(to: &routes)
         CacheBook(context: context, blobs: blobs).add(to: &routes)
     }
 
@@ -157,6 +166,7 @@ package struct PipelinesDomain: Domain {
         return [
             ReconcileLoop(repositoryReconciler, store: context.store, sweep: .seconds(30), logger: logger),
             ReconcileLoop(runReconciler, store: context.store, sweep: .seconds(15), logger: logger),
+            ReconcileLoop(checkReconciler, store: context.store, sweep: .seconds(15), width: 8, logger: logger),
             ReconcileLoop(ScheduleReconciler(context: context), store: context.store, logger: logger),
             ReconcileLoop(
                 UpkeepReconciler(context: context, git: git, repositories: settings.repositories),
@@ -211,9 +221,11 @@ package struct PipelinesDomain: Domain {
             context: context, git: git, repositories: settings.repositories, urls: settings.urls)
     }
 
+    var checkReconciler: CheckReconciler { CheckReconciler(context: context, outside: outside) }
+
     var runReconciler: RunReconciler {
         RunReconciler(
             context: context, logs: logs, repositories: settings.repositories, bornAt: context.time.now,
-            memory: RunMemory(context.store.bells))
+            memory: RunMemory(context.store.bells), git: git)
     }
 }

@@ -17,6 +17,7 @@ struct RunnerRoutes: Sendable {
         routes.on(Runners.stepFinished) { input, call in try await leases.stepFinished(input, call) }
         routes.on(Runners.jobFinished) { input, call in try await leases.jobFinished(input, call) }
         leases.addMore(to: &routes)
+        routes.on(Runners.idToken) { input, call in try await leases.secrets.token(input, call) }
         routes.on(Runners.list) { _, _ in ItemList(try await leases.context.store.read { try $0.runners() }) }
     }
 }
@@ -59,6 +60,7 @@ struct RunRoutes: Sendable {
         request.trigger.type = call.actor.hasPrefix("system:") ? .api : .manual
         request.trigger.actor = call.actor
         try request.trigger.take(input)
+        request.trigger.labels = input.labels
         try await findCommit(for: &request, wanted: input.commit)
         let id = context.ids.next("run")
         let final = request
@@ -113,6 +115,7 @@ struct RunRoutes: Sendable {
         return try await store.read { sql in
             guard var run = try sql.run(id: id)?.run else { return stored.run }
             run.jobs = try sql.jobs(run: id).map(\.job)
+            run.gates = try sql.gateViews(of: run)
             try sql.addWords(to: &run.jobs, run: id)
             return run
         }

@@ -7,7 +7,7 @@ import SQL
 /// Brings runs forward: asks RunDecision what is next, does it, and looks at the steps that the server carries out itself.
 struct RunReconciler: Reconciler {
     static let name = "pipelines-runs"
-    static let topics: Set<String> = ["Run", "Service", "Runner"]
+    static let topics: Set<String> = ["Run", "Service", "Runner", EnvironmentKind.name, TeamKind.name]
     static let keyed: String? = "Run"
     let context: DomainContext
     let logs: LogBook
@@ -15,11 +15,13 @@ struct RunReconciler: Reconciler {
     let repositories: String
     let bornAt: Timestamp
     let memory: RunMemory
+    let git: Git
 
     func keys() async throws -> [String] { try await context.store.read { try $0.openRunIDs() } }
 
     func reconcile(_ key: String) async throws -> Next {
         guard let state = try await state(of: key) else { return .settled }
+        if try await GateWork(context: context, git: git, repositories: repositories).advance(state) { return .now }
         let decision = RunDecision.decide(state, at: context.time.now)
         if try await act(decision.actions, in: state) { return .now }
         var next: Duration? = decision.lookAgainAt.map { max(.milliseconds(50), $0.since(context.time.now)) }
@@ -132,6 +134,8 @@ struct ActionBatch {
         default: try actOnJob(action)
         }
         switch action {
+        // Who has come to a gate is noted there at the next look.
+        case .wait(_, .gate, _): isMoving = true
         case .ready, .wait, .displace, .finish, .undo: break
         default: isMoving = true
         }
@@ -150,7 +154,8 @@ struct ActionBatch {
         case .halt(let key, let status, let reason): try halt(key, status, reason)
         case .expand(let key, let cells): try expand(key, cells)
         case .enter(let key, let parameters):
-            if let job = try job(key) { try change.enter(job, of: stored, with: parameters) }
+            guard let job = try job(key), try change.passGate(of: job, in: stored, JobOrders()) else { return }
+            try change.enter(job, of: stored, with: parameters)
         case .leave(let key, let status, let reason): try leave(key, status, reason)
         case .claim(_, let claims): for claim in claims { try change.sql.keep(claim, of: stored) }
         case .lose(let key):
@@ -192,6 +197,10 @@ struct ActionBatch {
         }
         let lanes = try takeLanes(seen)
         guard let lanes else { return }
+        guard try change.passGate(of: seen, in: stored, orders) else {
+            isMoving = true
+            return
+        }
         let reason = seen.isOnServer ? nil : "waits for a runner"
         guard try change.sql.makeReady(seen, orders, reason: reason, at: change.now) else {
             hasMissed = true

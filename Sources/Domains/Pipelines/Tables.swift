@@ -102,6 +102,7 @@ enum Tables {
                 """,
                 "CREATE INDEX pipelines_claim_lane ON pipelines_claim (lane)",
             ]),
+        gates,
     ]
 }
 

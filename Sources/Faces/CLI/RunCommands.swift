@@ -16,11 +16,13 @@ struct RunCommand: AsyncParsableCommand {
     @Option(name: [.customShort("p"), .long], help: "A parameter: key=value; may be repeated.") var parameter:
         [String] = []
     @Option(help: "Commit, branch or tag.") var commit: String?
+    @Option(help: "A word that a freeze may let pass: hotfix; may be repeated.") var label: [String] = []
     @Flag(name: .shortAndLong, help: "Stays until the run has ended.") var follow = false
 
     func run() async throws {
         var input = RunInput()
         (input.project, input.pipeline, input.commit) = (connection.projectName, pipeline, commit)
+        input.labels = label
         for pair in parameter {
             guard let equals = pair.firstIndex(of: "=") else {
                 throw ValidationError("\"\(pair)\" is not key=value.")

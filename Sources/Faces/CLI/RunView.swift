@@ -75,7 +75,7 @@ struct RunView {
             out += "\n"
             out += words(job)
         }
-        return out
+        return out + GateWords.evidence(run)
     }
 
     /// What a job has to say of itself: tests, coverage, annotations, where its workspace was kept.

@@ -41,7 +41,9 @@ package struct Vagus: AsyncParsableCommand {
                 subcommands: [
                     StatusCommand.self, PromoteCommand.self, AbortCommand.self, UndoCommand.self, ModelsCommand.self,
                 ]),
-            CommandGroup(name: "Guard:", subcommands: [SecretCommand.self]),
+            CommandGroup(
+                name: "Guard:",
+                subcommands: [ApprovalsCommand.self, ApproveCommand.self, RejectCommand.self, SecretCommand.self]),
             CommandGroup(name: "Look back:", subcommands: [DoraCommand.self, AuditCommand.self, TokenCommand.self]),
         ])
 

@@ -54,6 +54,7 @@ struct StepWork: Sendable {
 
     mutating func run() async throws {
         let place = try folder.makeStep(order.index, keeping: attempt == 1 && shared.survives(lease.execution))
+        try await writeToken()
         try StepMemory.keep(
             environment, hiding: lease.secrets.map(\.value) + [lease.token].compactMap { $0 }, in: place)
         switch order.verb {
@@ -80,6 +81,7 @@ struct StepWork: Sendable {
         all["VAGUS_JOB"] = "\(lease.stage)/\(lease.job)"
         all["VAGUS_ATTEMPT"] = String(lease.attempt)
         all["VAGUS_STEP"] = String(order.index)
+        if lease.id_token != nil { all[Self.tokenVariable] = tokenFile }
         all["VAGUS_WORKSPACE"] = folder.workspace
         for file in StepFile.allCases { all[file.rawValue] = file.place(in: folder.step(order.index)) }
         return all

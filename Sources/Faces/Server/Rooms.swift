@@ -49,7 +49,10 @@ enum Rooms {
                     repositories: folder.file("repositories"), logs: folder.file("logs"),
                     logBytes: Int64(options.config.log_megabytes) << 20, environment: environment,
                     urls: RepositoryURLs { options.config.url ?? place.known },
-                    outbound: forges(options), readSecret: { try await secret($0, $1, vault.secrets) })),
+                    outbound: forges(options), readSecret: { try await secret($0, $1, vault.secrets) }),
+                outside: Outside(secrets: vault.secrets, tokens: vault.tokens) { question, deadline in
+                    try await post(question, deadline, outbound)
+                }),
         ]
     }
 
@@ -67,6 +70,20 @@ enum Rooms {
             return try await vault.withSecret(SecretAsk(project: project, name: name, for: .server)) { $0.text }
         } catch let problem as Problem where problem.status == 404 {
             return ProcessInfo.processInfo.environment["VAGUS_SECRET_\(name.uppercased())"]
+        }
+    }
+
+    private static func post(
+        _ question: Outside.Question, _ deadline: Duration, _ outbound: OutboundClient
+    ) async throws -> Outside.Reply {
+        let request = HTTPRequest(
+            "POST", url: question.url, headers: question.headers, body: .bytes(question.body))
+        do {
+            let response = try await outbound.send(request, deadline: deadline, limit: 1 << 20)
+            return Outside.Reply(status: response.status, body: response.body)
+        } catch {
+            if error.code == .cancelled { throw CancellationError() }
+            throw Problem("outbound.\(error.code.rawValue)", status: 502, error.message)
         }
     }
 
