@@ -21,7 +21,7 @@ import Testing
             var logger = Logger(label: "test")
             logger.logLevel = .critical
             var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
-            options.config.public_url = "https://vagus.example.com"
+            options.config.url = "https://vagus.example.com"
             house = try await House(options, logger: logger)
         }
 
