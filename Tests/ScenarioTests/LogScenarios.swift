@@ -131,7 +131,7 @@ import Testing
             let go = "\(home)/go-\(started.id)"
             defer { unlink(go) }
             async let last = Self.log(started, in: house) { ($0.offset, $0.wait) = (chunk.next_offset + 37_857, true) }
-            FileManager.default.createFile(atPath: go, contents: nil)
+            try Data().write(to: URL(fileURLWithPath: go))
             #expect(try await last.text == "the-end\n")
             _ = try await Self.wait(for: started, in: house)
         }

@@ -41,6 +41,11 @@ final class SampleHouse: Sendable {
             return isEmpty ? bare : SampleWorld.dora
         }
         routes.on(Models.versions) { _, _ in ItemList(isEmpty ? [] : SampleWorld.versions) }
+        routes.on(Tests.list) { query, _ in ItemList(isEmpty || query.failing ? [] : SampleTests.all) }
+        routes.on(Tests.history) { _, _ in
+            if isEmpty { throw Problem("test.not-found", status: 404, "no such test") }
+            return SampleTests.history
+        }
         routes.on(Runs.artifacts) { _, _ in ItemList(isEmpty ? [] : SampleWorld.artifacts) }
         routes.on(Services.traffic) { _, _ in ItemList(isEmpty ? [] : SampleWorld.traffic) }
     }

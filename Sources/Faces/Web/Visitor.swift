@@ -94,6 +94,7 @@ struct Visitor: Sendable {
         let rest = segments.dropFirst()
         guard let name = rest.first else { return try await list(section) }
         if section == .runs, rest.count == 2 { return try await runPart(name, rest.last ?? "") }
+        if section == .pipelines, rest.count == 2, rest.last == "tests" { return try await tests(of: name) }
         if section == .resources {
             return rest.count == 2 ? try await resource(rest[1], rest[2]) : try await resources(of: name)
         }

@@ -100,6 +100,9 @@ static const unsigned char template_overview[] = {
 static const unsigned char template_pipeline[] = {
 #embed "assets/templates/pipeline.mustache"
 };
+static const unsigned char template_testlist[] = {
+#embed "assets/templates/testlist.mustache"
+};
 static const unsigned char template_pipelines[] = {
 #embed "assets/templates/pipelines.mustache"
 };
@@ -168,6 +171,7 @@ static const struct vagus_asset table[] = {
     {"notice.mustache", template_notice, sizeof template_notice},
     {"overview.mustache", template_overview, sizeof template_overview},
     {"pipeline.mustache", template_pipeline, sizeof template_pipeline},
+    {"testlist.mustache", template_testlist, sizeof template_testlist},
     {"pipelines.mustache", template_pipelines, sizeof template_pipelines},
     {"problem.mustache", template_problem, sizeof template_problem},
     {"resource.mustache", template_resource, sizeof template_resource},

@@ -66,6 +66,7 @@ struct PipelinePage: PageBody {
     let noRuns: EmptyState?
     let parameters: Rows<Parameter>?
     let resourceHref: String
+    let testsHref: String
 
     init(_ resource: Resource, runs: [Run], icons: String, csrf: String, now: Double) {
         let name = resource.name
@@ -90,6 +91,7 @@ struct PipelinePage: PageBody {
                     help: value["description"]?.string ?? "")
             })
         resourceHref = Links.resource(PipelineKind.plural, name)
+        testsHref = Links.path(["pipelines", name, "tests"])
     }
 
     static func triggers(_ spec: JSONValue) -> String {
