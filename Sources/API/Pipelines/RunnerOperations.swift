@@ -154,8 +154,6 @@ public struct Lease: Manifest {
     /// The server has noted that the first step begins; the runner need not tell.
     public var begun = false
     public var environment: String?
-    /// Name → value. Never stored, never logged.
-    public var secrets: Ordered<String> = [:]
     public var id_token: IDTokenSpec?
     public init() {}
     public var key: LeaseKey {
@@ -185,7 +183,6 @@ public struct Lease: Manifest {
         .optional("quarantined", \.quarantined, "Tests whose failures do not fail it."),
         .optional("begun", \.begun, "That the first step begins is noted already."),
         .optional("environment", \.environment, "Environment it works in."),
-        .optional("secrets", \.secrets, "Secrets of the job: what `${{ secrets.NAME }}` means."),
         .optional("id_token", \.id_token, "Audience of its identity token, to be asked for before each step."),
     ]
 }

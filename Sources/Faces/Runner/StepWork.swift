@@ -55,8 +55,10 @@ struct StepWork: Sendable {
     mutating func run() async throws {
         let place = try folder.makeStep(order.index, keeping: attempt == 1 && shared.survives(lease.execution))
         try await writeToken()
+        let mask = output.mask.set
         try StepMemory.keep(
-            environment, hiding: lease.secrets.map(\.value) + [lease.token].compactMap { $0 }, in: place)
+            environment.filter { !mask.covers($0.value) },
+            hiding: lease.secrets.map(\.value) + [lease.token].compactMap { $0 }, in: place)
         switch order.verb {
         case "run": try await shell(in: place)
         case "checkout": try await checkout()
