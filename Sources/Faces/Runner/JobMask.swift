@@ -35,6 +35,7 @@ final class JobMask: Sendable {
     }
 
     func mask(_ text: String) -> String { set.mask(text) }
+    func covers(_ text: String) -> Bool { set.covers(text) }
 
     /// The same value with every string masked, names of members too; what is one of fixed words stays.
     func mask<M: Manifest>(_ value: M) throws -> M {

@@ -55,7 +55,7 @@ struct StepWork: Sendable {
     mutating func run() async throws {
         let place = try folder.makeStep(order.index, keeping: attempt == 1 && shared.survives(lease.execution))
         try await writeToken()
-        let mask = output.mask.set
+        let mask = output.mask
         try StepMemory.keep(
             environment.filter { !mask.covers($0.value) },
             hiding: lease.secrets.map(\.value) + [lease.token].compactMap { $0 }, in: place)
