@@ -94,19 +94,22 @@ final class JobOutput: Sendable {
     func pump(by time: any TimeSource, send: (Int64, [UInt8]) async throws -> Int64?) async throws {
         var last: Timestamp?
         while true {
-            let (chunk, offset, isClosed) = state.withLock { state in
-                let end = min(state.bytes.count, state.head + RunnerLimits.chunkBytes)
-                return (Array(state.bytes[state.head..<end]), state.offset, state.isClosed)
-            }
-            if chunk.isEmpty {
+            let (waiting, isClosed) = state.withLock { ($0.waiting, $0.isClosed) }
+            if waiting == 0 {
                 if isClosed { return }
                 try await filled.wait()
-                // The first word after a silence goes up at once; what follows it closely is gathered.
-                let due = last?.advanced(by: RunnerLimits.gathering) ?? time.now
-                while time.now < due, !state.withLock({ $0.isClosed || $0.waiting >= RunnerLimits.chunkBytes }) {
-                    try await filled.wait(until: due, by: time)
-                }
                 continue
+            }
+            // The first word after a silence goes up at once; what follows it closely is gathered.
+            if !isClosed, waiting < RunnerLimits.chunkBytes, let due = last?.advanced(by: RunnerLimits.gathering),
+                time.now < due
+            {
+                try await filled.wait(until: due, by: time)
+                continue
+            }
+            let (chunk, offset) = state.withLock { state in
+                let end = min(state.bytes.count, state.head + RunnerLimits.chunkBytes)
+                return (Array(state.bytes[state.head..<end]), state.offset)
             }
             guard let heard = try await send(offset, chunk) else {
                 state.withLock { state in (state.isRefused, state.bytes, state.head) = (true, [], 0) }
