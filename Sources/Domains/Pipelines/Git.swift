@@ -40,12 +40,14 @@ struct Git: Sendable {
 
     // MARK: Making
 
-    /// Makes a bare repository, unless there is one.
-    func create(_ place: String, branch: String) async throws {
-        guard !Self.isFolder("\(place)/objects") else { return }
+    /// Makes a bare repository, unless there is one; true when it did.
+    @discardableResult
+    func create(_ place: String, branch: String) async throws -> Bool {
+        guard !Self.isFolder("\(place)/objects") else { return false }
         let parent = String(place[..<(place.lastIndex(of: "/") ?? place.startIndex)])
         try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
         _ = try await run(["init", "--quiet", "--bare", "--initial-branch=\(branch)", place], in: parent)
+        return true
     }
 
     /// Brings refs of a repository elsewhere here, and takes away what is no longer there.

@@ -3,14 +3,19 @@ import Foundation
 import Globs
 import Kernel
 import Manifests
+import Synchronization
 
 /// What vagus writes into a repository that it hosts: its settings and the hooks that keep its branches.
 ///
 /// The hooks are plain shell and read what is protected from the repository's own settings, so that a push by a path on this
 /// machine is held to the same rules as one over HTTP.
-struct Hosting: Sendable {
+final class Hosting: Sendable {
     /// Folder of all hosted repositories.
-    let repositories: String
+    private let repositories: String
+    /// Specs that are written: most looks find nothing to do, and read no file.
+    private let prepared = Mutex<[Reference<RepositoryKind>: RepositorySpec]>([:])
+
+    init(repositories: String) { self.repositories = repositories }
 
     /// Folder of the hooks in it; no project can be called so.
     static let hooksFolder = "_hooks"
@@ -19,7 +24,10 @@ struct Hosting: Sendable {
     static let settingsFile = "vagus.config"
 
     /// Writes settings and hooks where they differ from what is there.
-    func prepare(_ place: String, _ spec: RepositorySpec) throws {
+    func prepare(_ place: String, _ reference: Reference<RepositoryKind>, _ spec: RepositorySpec, isNew: Bool)
+        throws
+    {
+        guard isNew || prepared.withLock({ $0[reference] }) != spec else { return }
         let hooks = "\(repositories)/\(Self.hooksFolder)"
         try FileManager.default.createDirectory(atPath: hooks, withIntermediateDirectories: true)
         try FileManager.default.createDirectory(
@@ -33,6 +41,7 @@ struct Hosting: Sendable {
         if !text.contains(Self.settingsFile) {
             try write(text + "[include]\n\tpath = \(Self.settingsFile)\n", to: config, mode: 0o644)
         }
+        prepared.withLock { $0[reference] = spec }
     }
 
     private func write(_ text: String, to path: String, mode: Int) throws {

@@ -12,24 +12,34 @@ struct RepositoryReconciler: Reconciler {
     let git: Git
     let repositories: String
     let urls: RepositoryURLs
+    private let hosting: Hosting
+
+    init(context: DomainContext, git: Git, repositories: String, urls: RepositoryURLs) {
+        (self.context, self.git, self.repositories, self.urls) = (context, git, repositories, urls)
+        hosting = Hosting(repositories: repositories)
+    }
 
     func keys() async throws -> [Reference<RepositoryKind>] {
         try await context.store.read { try $0.resources(RepositoryKind.self).map(\.reference) }
     }
 
     func reconcile(_ key: Reference<RepositoryKind>) async throws -> Next {
-        let read = try await context.store.read { sql in
-            (try sql.resource(RepositoryKind.self, key), try sql.refs(project: key.project, repository: key.name))
+        // What is told of a repository is where to push to.
+        guard !urls.isPending else { return .again(in: .milliseconds(20)) }
+        let (found, known, before) = try await context.store.read { sql in
+            (
+                try sql.resource(RepositoryKind.self, key),
+                try sql.refs(project: key.project, repository: key.name), try sql.pulls(of: key, state: .open)
+            )
         }
-        guard let repository = read.0 else { return .settled }
-        let known = read.1
+        guard let repository = found else { return .settled }
         let place = Git.place(of: key, path: repository.spec.path, hosted: repositories)
         if repository.spec.path == nil {
-            try await git.create(place, branch: repository.spec.default_branch)
-            try Hosting(repositories: repositories).prepare(place, repository.spec)
+            let isNew = try await git.create(place, branch: repository.spec.default_branch)
+            try hosting.prepare(place, repository.reference, repository.spec, isNew: isNew)
         } else if !Git.isFolder("\(place)/objects") {
             try await tellStatus(
-                of: repository, place, [:],
+                of: repository, place, [:], [],
                 Condition("Watched", .no, reason: "NoRepository", message: "There is no git repository at \(place)."))
             return .again(in: .seconds(10))
         }
@@ -44,14 +54,15 @@ struct RepositoryReconciler: Reconciler {
             ).take()
         }
         for note in notes where note.isDone(refs) { note.removeFile() }
-        try await keepPullRefs(of: key, place)
-        try await tellStatus(of: repository, place, refs, nil)
+        let open = try await changes.isEmpty ? before : context.store.read { try $0.pulls(of: key, state: .open) }
+        try await keep(open, in: place)
+        try await tellStatus(of: repository, place, refs, open, nil)
         return .again(in: PipelineLimits.refsInterval)
     }
 
     /// The heads of open pull requests as refs, so that git can fetch them by their number.
-    private func keepPullRefs(of key: Reference<RepositoryKind>, _ place: String) async throws {
-        for pull in try await context.store.read({ try $0.pulls(of: key, state: .open) }) where !pull.is_fork {
+    private func keep(_ open: [PullRequest], in place: String) async throws {
+        for pull in open where !pull.is_fork {
             let now = try? String(contentsOfFile: "\(place)/\(pull.ref)", encoding: .utf8)  // absent: not kept yet
             if now?.hasPrefix(pull.head_commit) ?? false { continue }
             guard try await git.resolve(pull.head_commit, in: place) != nil else { continue }
@@ -67,14 +78,15 @@ struct RepositoryReconciler: Reconciler {
     }
 
     private func tellStatus(
-        of repository: TypedResource<RepositoryKind>, _ place: String, _ refs: [String: String], _ condition: Condition?
+        of repository: TypedResource<RepositoryKind>, _ place: String, _ refs: [String: String],
+        _ open: [PullRequest], _ condition: Condition?
     ) async throws {
         var status = RepositoryStatus()
         let reference = repository.reference
         (status.push_url, status.path) = (
             repository.spec.remote.map { RemoteReconciler.public($0.url) } ?? urls.push(reference) ?? place, place
         )
-        status.pull_requests = try await context.store.read { try $0.pulls(of: reference, state: .open).count }
+        status.pull_requests = open.count
         status.refs = Ordered(refs.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
         let watched =
             condition ?? Condition("Watched", .yes, reason: "Watched", message: "Pushes to \(place) are seen.")

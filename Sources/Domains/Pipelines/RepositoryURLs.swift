@@ -2,10 +2,16 @@ import API
 
 /// Where repositories are reached over HTTP.
 package struct RepositoryURLs: Sendable {
-    /// The server's own address; nil while it is not known.
-    let server: @Sendable () -> String?
+    private let told: (@Sendable () -> String?)?
 
-    package init(_ server: @escaping @Sendable () -> String? = { nil }) { self.server = server }
+    /// - Parameter server: Tells the server's own address; nil while it is not known.
+    package init(_ server: (@Sendable () -> String?)? = nil) { told = server }
+
+    /// The server's own address; nil while it is not known, or when there is no server.
+    func server() -> String? { told?() }
+
+    /// Whether there is a server that does not listen yet.
+    var isPending: Bool { told != nil && server() == nil }
 
     func push(_ repository: Reference<RepositoryKind>) -> String? {
         server().map { "\($0)/git/\(repository.project)/\(repository.name).git" }
