@@ -9,12 +9,22 @@ import Pipelines
 struct HookRoutes: Sendable {
     let webhooks: Webhooks
     let doorman: Doorman
+    private let open = Slots(limit: HookRoutes.requestLimit)
+
+    /// Bodies held in memory at once.
+    static let requestLimit = 16
+
+    init(webhooks: Webhooks, doorman: Doorman) { (self.webhooks, self.doorman) = (webhooks, doorman) }
 
     func respond(to request: Request, correlation: String) async throws -> Response {
         guard request.method == .post else {
             throw Problem(
                 "method.not-allowed", status: 405, "\(request.method.rawValue) is not answered here", hint: "Use POST.")
         }
+        guard let slot = open.take() else {
+            throw Problem("hooks.busy", status: 503, "too many webhooks at once", hint: "Send it again.")
+        }
+        defer { withExtendedLifetime(slot) {} }
         var headers: [String: String] = [:]
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         let body = try await HTTPFace.collect(request, limit: Webhooks.bodyLimit)
