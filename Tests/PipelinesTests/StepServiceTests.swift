@@ -228,6 +228,25 @@ import Testing
         #expect(error?.at.joined(separator: ".") == place, "\(error.map { "\($0)" } ?? "")")
     }
 
+    @Test func `a part of a job that cannot be resolved keeps nobody from being leased it`() async throws {
+        let it = try await PipelineHouse()
+        try await it.house.apply(
+            """
+            kind: Pipeline
+            name: p
+            stages:
+              - name: s
+                jobs:
+                  j:
+                    steps: [{ id: a, run: "true" }]
+                    artifacts: [{ name: "x${{ fromJSON('{') }}", paths: [a] }, { name: "y${{ steps.a.outputs.v }}", paths: [a] }]
+            """)
+        try await it.hello()
+        _ = try await it.start("p")
+        #expect(
+            try await it.lease().artifacts.map(\.name) == ["x${{ fromJSON('{') }}", "y${{ steps.a.outputs.v }}"])
+    }
+
     // MARK: Words
 
     @Test func `what steps say is told with the run: summary, annotations, coverage, workspace`() async throws {

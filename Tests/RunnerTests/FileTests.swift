@@ -190,6 +190,21 @@ import Testing
         #expect(!server.text.contains("silent"))
     }
 
+    @Test func `what the server has left of an artifact's name is resolved when the steps have ended`() async throws {
+        let server = try FakeServer()
+        var lease = FakeServer.lease(["echo v=2 >> \"$VAGUS_OUTPUT\"; echo x > x"]) {
+            $0.steps[0].id = "a"
+            $0.artifacts = [.of("app-${{ steps.a.outputs.v }}", ["x"])]
+        }
+        try await server.work([lease])
+        #expect(server.ended.first?.artifacts.map(\.name) == ["app-2"])
+        server.state.withLock { $0.ended = [] }
+        lease.artifacts = [.of("${{ fromJSON('{') }}", ["x"])]
+        lease.run = "run_2"
+        try await server.work([lease])
+        #expect(server.ended.first?.status == .failed && server.ended.first?.reason?.isEmpty == false)
+    }
+
     @Test func `an artifact that must be there fails the job when nothing matches`() async throws {
         let server = try FakeServer()
         let lease = FakeServer.lease(["true"]) {

@@ -20,9 +20,13 @@ extension Change {
         guard parts.text.contains("${{") else { return }
         let state = RunState(stored: stored, jobs: try sql.jobs(run: job.run), bornAt: now)
         let resolver = Resolver(context: Contexts.job(job, in: state))
-        lease.artifacts = try [ArtifactSpec](json: try resolver.resolve(spec.artifacts.json), at: ["artifacts"])
-        lease.reports = try ReportsSpec(json: try resolver.resolve(spec.reports.json), at: ["reports"])
-        lease.cache = try [CacheSpec](json: try resolver.resolve(spec.cache.json), at: ["cache"])
+        // What cannot be resolved goes as it is written: its runner says so in the log, where people look for it. Here it
+        // would keep the job from ever being leased.
+        func resolved<V: WireValue>(_ value: V) -> V {
+            (try? V(json: resolver.resolve(value.json), at: [])) ?? value  // told by the runner, see above
+        }
+        (lease.artifacts, lease.reports) = (resolved(spec.artifacts), resolved(spec.reports))
+        lease.cache = resolved(spec.cache)
     }
 
     /// Sets when the artifact of a job is forgotten, as its spec says.

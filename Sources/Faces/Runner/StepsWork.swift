@@ -232,9 +232,11 @@ struct StepsWork: Sendable {
             result.cause = stop.isCancelled ? nil : .failure
             return result
         }
-        try await readReports(into: &result)
+        let parts = try context(for: StepOrder(), after: done, later)
+        try await readReports(try ReportsSpec(json: Self.resolve(lease.reports.json, parts), at: []), into: &result)
         let isSuccess = result.status == .succeeded
-        for spec in lease.artifacts where spec.when.holds(isSuccess) {
+        let artifacts = try [ArtifactSpec](json: Self.resolve(lease.artifacts.json, parts), at: ["artifacts"])
+        for spec in artifacts where spec.when.holds(isSuccess) {
             do {
                 result.artifacts += try await collect(spec)
             } catch let error as CancellationError {
@@ -251,14 +253,14 @@ struct StepsWork: Sendable {
         return result
     }
 
-    private func readReports(into result: inout JobResult) async throws {
-        if let pattern = lease.reports.junit {
+    private func readReports(_ reports: ReportsSpec, into result: inout JobResult) async throws {
+        if let pattern = reports.junit {
             let found = try await JUnitReader(workspace: folder.workspace).read(pattern) { try await output.say($0) }
             let cases = found?.cases ?? []
             result.tests = ledger.summary(with: cases) ?? found?.summary
             for (round, told) in ledger.told(with: cases).enumerated() { try await tell(told, round: round) }
         }
-        if let pattern = lease.reports.coverage {
+        if let pattern = reports.coverage {
             result.coverage = try await CoverageReader(workspace: folder.workspace).read(pattern) {
                 try await output.say($0)
             }
