@@ -111,12 +111,16 @@ targets += face(
         "Frames", hummingbird,
         httpTypes, logging,
     ] + lifecycle + nio + domains)
-targets += face("CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound", "Conversion"])
+targets += face(
+    "CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound", "Conversion"])
 targets += [
     .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),
     .testTarget(
         name: "ScenarioTests",
-        dependencies: ["API", "Kernel", "KernelTesting", "Manifests", "SQL", "Server", "Client"] + domains,
+        dependencies: [
+            "API", "Kernel", "KernelTesting", "Manifests", "SQL", "Server", "Client", "Runner", "Blobs", "Processes",
+            logging,
+        ] + domains,
         path: "Tests/ScenarioTests", swiftSettings: house),
     .testTarget(
         name: "ConformanceTests",

@@ -11,7 +11,8 @@ func told(_ name: String) -> String? {
 }
 
 @Suite(
-    .enabled(if: told("VAGUS_TEST_PODMAN") != nil, "SKIPPED: VAGUS_TEST_PODMAN is not set; scripts/setup-podman tells it"),
+    .enabled(
+        if: told("VAGUS_TEST_PODMAN") != nil, "SKIPPED: VAGUS_TEST_PODMAN is not set; scripts/setup-podman tells it"),
     .serialized)
 struct PodmanExecutorTests {
     private static let socket = told("VAGUS_TEST_PODMAN") ?? ""
@@ -45,7 +46,9 @@ struct PodmanExecutorTests {
         return order
     }
 
-    @Test func `executions of a job with services reach each other by name, and the network goes with the job`() async throws {
+    @Test func `executions of a job with services reach each other by name, and the network goes with the job`()
+        async throws
+    {
         let folder = try TestFolder()
         let executor = subject(folder).executor
         var service = order("service", "while :; do echo hello | nc -l -p 7000; done", folder)
@@ -116,7 +119,9 @@ struct PodmanExecutorTests {
         failure = await #expect(throws: ExecutionFailure.self) {
             try await subject(folder).executor.run(unreachable) { _ in }
         }
-        #expect(failure?.code == .invalid && failure?.message.contains("could not be fetched") ?? false, "\(String(describing: failure))")
+        #expect(
+            failure?.code == .invalid && failure?.message.contains("could not be fetched") ?? false,
+            "\(String(describing: failure))")
     }
 
     @Test func `an engine that does not answer is told with its socket`() async throws {
@@ -138,7 +143,9 @@ private func cluster(_ folder: TestFolder, _ make: (String) -> BatchExecutor) ->
 }
 
 @Suite(
-    .enabled(if: told("VAGUS_TEST_SLURM_URL") != nil, "SKIPPED: VAGUS_TEST_SLURM_URL is not set; scripts/setup-slurm tells it"))
+    .enabled(
+        if: told("VAGUS_TEST_SLURM_URL") != nil,
+        "SKIPPED: VAGUS_TEST_SLURM_URL is not set; scripts/setup-slurm tells it"))
 struct SlurmExecutorTests {
     private func subject(_ folder: TestFolder) -> ExecutorSubject {
         cluster(folder) {
@@ -167,7 +174,8 @@ struct SlurmExecutorTests {
     }
 }
 
-@Suite(.enabled(if: told("VAGUS_TEST_RAY_URL") != nil, "SKIPPED: VAGUS_TEST_RAY_URL is not set; `make test-ray` sets it"))
+@Suite(
+    .enabled(if: told("VAGUS_TEST_RAY_URL") != nil, "SKIPPED: VAGUS_TEST_RAY_URL is not set; `make test-ray` sets it"))
 struct RayExecutorTests {
     @Test(arguments: ExecutorCheck.all)
     func `Ray's jobs keep the contract`(_ check: ExecutorCheck) async throws {

@@ -146,6 +146,10 @@ extension HTTPRequest {
         wire.method = HTTPMethod(rawValue: method)
         for (name, value) in headers { wire.headers.add(name: name, value: value) }
         if !wire.headers.contains(name: "user-agent") { wire.headers.add(name: "user-agent", value: "vagus") }
+        // A socket's path is no host, yet HTTP/1.1 wants one named (RFC 9112 §3.2), and Go's servers insist.
+        if url.lowercased().prefix(while: { $0 != ":" }).hasSuffix("unix"), !wire.headers.contains(name: "host") {
+            wire.headers.add(name: "host", value: "localhost")
+        }
         switch body {
         case .none: break
         case .bytes(let bytes): wire.body = .bytes(ByteBuffer(bytes: bytes))

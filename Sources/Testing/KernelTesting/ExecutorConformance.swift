@@ -110,6 +110,7 @@ package struct ExecutorTrial: Sendable {
         let executor = subject.executor
         let failure = try await withThrowingTaskGroup(of: ExecutionFailure?.self) { group in
             group.addTask {
+                defer { heard.end() }
                 do throws(ExecutionFailure) {
                     _ = try await executor.run(order) { heard.add($0) }
                     return nil
@@ -117,7 +118,9 @@ package struct ExecutorTrial: Sendable {
                     return error
                 }
             }
-            try await wait(for: "the execution to begin") { try until(heard) }
+            try await wait(for: "the execution to begin") {
+                try until(heard) || heard.isOver
+            }
             group.cancelAll()
             return try await group.next() ?? nil
         }
@@ -144,10 +147,12 @@ package struct ExecutorTrial: Sendable {
 
 /// Output of an execution, as it comes.
 package final class Heard: Sendable {
-    private let state = Mutex<[UInt8]>([])
+    private let state = Mutex<(bytes: [UInt8], isOver: Bool)>(([], false))
     package init() {}
-    package func add(_ bytes: [UInt8]) { state.withLock { $0 += bytes } }
-    package var bytes: [UInt8] { state.withLock { $0 } }
+    package func add(_ bytes: [UInt8]) { state.withLock { $0.bytes += bytes } }
+    package func end() { state.withLock { $0.isOver = true } }
+    package var isOver: Bool { state.withLock { $0.isOver } }
+    package var bytes: [UInt8] { state.withLock { $0.bytes } }
     package var text: String { String(decoding: bytes, as: UTF8.self) }
 }
 

@@ -75,11 +75,24 @@ struct SlurmSystem: BatchSystem {
         let script = "#!/bin/sh\nexec /bin/sh \(BatchScript.quoted(job.script))\n"
         let (status, json) = try await call("POST", "/job/submit", ["script": .string(script), "job": .object(fields)])
         guard (200..<300).contains(status), let number = json["job_id"]?.int, number > 0 else {
+            if Self.isBroken(json) {
+                throw ExecutionFailure(
+                    .unavailable, "slurmrestd does not get through to Slurm: \(Self.told(json))",
+                    hint:
+                        "Look at slurmctld; a token that is wrong or has run out ends so too: scontrol token username=\(user)"
+                )
+            }
             throw ExecutionFailure(
                 .invalid, "Slurm did not take the job: \(Self.told(json))",
                 hint: "Look at its partitions and limits: sinfo, scontrol show partition")
         }
         return String(number)
+    }
+
+    /// Slurm's numbers of errors between its own programs (slurm_errno.h: 1000 to 1999, 5000 to 5999).
+    private static func isBroken(_ json: JSONValue) -> Bool {
+        let codes = (json["errors"]?.array ?? []).compactMap { ($0["error_code"] ?? $0["error_number"])?.int }
+        return codes.contains { (1000..<2000).contains($0) || (5000..<6000).contains($0) }
     }
 
     func find(_ name: String) async throws(ExecutionFailure) -> String? {
@@ -92,7 +105,10 @@ struct SlurmSystem: BatchSystem {
         let (status, json) = try await call("GET", "/job/\(number)")
         guard let job = json["jobs"]?.array?.first, let word = job["job_state"]?.string else {
             // 2017 is ESLURM_INVALID_JOB_ID: ended so long ago that it is forgotten.
-            let isForgotten = json["errors"]?.array?.contains { $0["error_number"]?.int == 2017 } ?? false
+            let isForgotten =
+                json["errors"]?.array?.contains {
+                    ($0["error_code"] ?? $0["error_number"])?.int == 2017
+                } ?? false
             if isForgotten || status == 404 { return .unknown }
             throw ExecutionFailure(.unavailable, "Slurm did not tell of job \(number): \(Self.told(json))")
         }

@@ -77,28 +77,34 @@ struct ContainerEngine: Sendable {
         if container.pull != .always {
             let found = try await call("GET", "/images/\(image)/json")
             if found.isSuccess { return }
+            guard found.status == 404 else { throw refusal("look for an image", found) }
             guard container.pull == .missing else {
                 throw ExecutionFailure(
-                    .invalid, "the image \"\(image)\" is not on this machine", hint: "Fetch it first, or write `pull: missing`.")
+                    .invalid, "the image \"\(image)\" is not on this machine",
+                    hint: "Fetch it first, or write `pull: missing`.")
             }
         }
         var headers: [(String, String)] = []
         if let login = container.credentials {
             let registry = image.split(separator: "/").first.map(String.init) ?? ""
             let json: JSONValue = [
-                "username": .string(login.username), "password": .string(login.password), "serveraddress": .string(registry),
+                "username": .string(login.username), "password": .string(login.password),
+                "serveraddress": .string(registry),
             ]
             headers = [("X-Registry-Auth", Data(json.bytes).base64EncodedString().urlSafe)]
         }
         var last: [UInt8] = []
         let request = request("POST", "/images/create?fromImage=\(Self.escaped(Self.tagged(image)))", nil, headers)
-        let status = try await stream(request, idle: Self.pullPatience) { bytes in last = Array((last + bytes).suffix(8192)) }
+        let status = try await stream(request, idle: Self.pullPatience) { bytes in
+            last = Array((last + bytes).suffix(8192))
+        }
         let lines = String(decoding: last, as: UTF8.self).split { $0.isNewline }
         // The status is told before the fetching begins: an error comes as the last line.
         let error = lines.last.flatMap { try? JSONParser.parse(String($0)) }?["error"]?.string  // cut line: no error
         guard (200..<300).contains(status), error == nil else {
             throw ExecutionFailure(
-                .invalid, "the image \"\(image)\" could not be fetched: \(error ?? String(decoding: last, as: UTF8.self))",
+                .invalid,
+                "the image \"\(image)\" could not be fetched: \(error ?? String(decoding: last, as: UTF8.self))",
                 hint: "Look at its name, and at `credentials` if its registry wants a login.")
         }
     }

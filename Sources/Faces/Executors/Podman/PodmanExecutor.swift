@@ -138,7 +138,9 @@ package final class PodmanExecutor: Executor {
         }
     }
 
-    private func result(_ code: Int, _ name: String, _ order: ExecutionOrder, _ tail: Tail) async throws -> ExecutionResult {
+    private func result(_ code: Int, _ name: String, _ order: ExecutionOrder, _ tail: Tail) async throws
+        -> ExecutionResult
+    {
         if code == 0 { return ExecutionResult(.exited(0)) }
         if tail.text.contains("catatonit:"), tail.text.contains("failed to exec pid1") {
             throw ExecutionFailure(
@@ -150,7 +152,8 @@ package final class PodmanExecutor: Executor {
         if try await engine.wasOutOfMemory(name) { return .outOfMemory(memory) }
         // Podman does not tell it everywhere (4.3 on version 1 of cgroups never does); nobody else here kills it.
         let size = ByteSize(bytes: memory)
-        return ExecutionResult(.signalled(9), detail: "was killed, most likely for using more than its \(size) of memory")
+        return ExecutionResult(
+            .signalled(9), detail: "was killed, most likely for using more than its \(size) of memory")
     }
 
     // MARK: - Inside a running container
