@@ -29,7 +29,19 @@ func program(_ name: String) -> String? {
 }
 
 @Suite struct LocalExecutorTests {
-    @Test(arguments: ExecutorCheck.all)
+    private static func process(_ folder: String, user: String? = nil, sandbox: Bool = false) throws -> ProcessExecutor
+    {
+        let settings = ProcessSettings(folder: "\(folder)/own", user: user, processes: 64)
+        return try ProcessExecutor(settings, sandbox: sandbox ? Sandbox(program: program("bwrap") ?? "") : nil)
+    }
+
+    /// The sentences that can be asked here: what can be bounded depends on the machine.
+    private static func checks(sandbox: Bool = false) throws -> [ExecutorCheck] {
+        let folder = try TestFolder()
+        return ExecutorCheck.suited(to: try process(folder.path, sandbox: sandbox))
+    }
+
+    @Test(arguments: ExecutorCheck.suited(to: FakeExecutor()))
     func `the fake keeps the contract`(_ check: ExecutorCheck) async throws {
         let folder = try TestFolder()
         var subject = ExecutorSubject(executor: FakeExecutor(), folder: folder.path)
@@ -37,27 +49,68 @@ func program(_ name: String) -> String? {
         try await check.run(on: subject)
     }
 
-    @Test(arguments: ExecutorCheck.all)
+    @Test(arguments: try checks())
     func `processes keep the contract`(_ check: ExecutorCheck) async throws {
         let folder = try TestFolder()
-        let settings = ProcessSettings(folder: "\(folder.path)/own", processes: 64)
-        try await check.run(on: ExecutorSubject(executor: try ProcessExecutor(settings), folder: folder.path))
+        try await check.run(on: ExecutorSubject(executor: try Self.process(folder.path), folder: folder.path))
     }
 
-    @Test(.enabled(if: ProcessUser.canSwitch, "only root may run commands as others"), arguments: ExecutorCheck.all)
+    @Test(.enabled(if: ProcessUser.canSwitch, "only root may run commands as others"), arguments: try checks())
     func `processes of another user keep the contract`(_ check: ExecutorCheck) async throws {
         let folder = try TestFolder()
-        let settings = ProcessSettings(folder: "\(folder.path)/own", user: "nobody", processes: 64)
-        try await check.run(on: ExecutorSubject(executor: try ProcessExecutor(settings), folder: folder.path))
+        let executor = try Self.process(folder.path, user: "nobody")
+        try await check.run(on: ExecutorSubject(executor: executor, folder: folder.path))
     }
 
     @Test(
         .enabled(if: program("bwrap") != nil, "SKIPPED: bubblewrap is not installed; scripts/setup-sandbox does it"),
-        arguments: ExecutorCheck.all)
+        arguments: try checks(sandbox: true))
     func `sandboxes keep the contract`(_ check: ExecutorCheck) async throws {
         let folder = try TestFolder()
-        let settings = ProcessSettings(folder: "\(folder.path)/own", processes: 64)
-        let executor = try ProcessExecutor(settings, sandbox: Sandbox(program: #require(program("bwrap"))))
+        let executor = try Self.process(folder.path, sandbox: true)
         try await check.run(on: ExecutorSubject(executor: executor, folder: folder.path))
+    }
+
+    @Test(
+        .enabled(
+            if: program("bwrap") != nil && ProcessUser.canSwitch,
+            "SKIPPED: bubblewrap is not installed, or we are not root"),
+        arguments: try checks(sandbox: true))
+    func `sandboxes of another user keep the contract`(_ check: ExecutorCheck) async throws {
+        let folder = try TestFolder()
+        let executor = try Self.process(folder.path, user: "nobody", sandbox: true)
+        try await check.run(on: ExecutorSubject(executor: executor, folder: folder.path))
+    }
+
+    @Test(.enabled(if: program("bwrap") != nil, "SKIPPED: bubblewrap is not installed; scripts/setup-sandbox does it"))
+    func `a sandbox sees no process, no secret and no other folder of ours, and can write only what is its own`()
+        async throws
+    {
+        let folder = try TestFolder()
+        try Data("ours".utf8).write(to: URL(fileURLWithPath: "\(folder.path)/secret"))
+        try FileManager.default.createDirectory(atPath: "\(folder.path)/work", withIntermediateDirectories: true)
+        let script = """
+            never() { if "$@" 2>/dev/null; then echo "could: $*"; exit 1; fi; }
+            never test -e \(folder.path)/secret
+            never test -s /etc/shadow
+            never test -d /proc/\(getpid())
+            never touch /usr/x
+            never touch /etc/x
+            never sh -c 'echo x > /proc/sys/kernel/core_pattern'
+            touch /tmp/x "$HOME/x" kept
+            # The way to the workspace, and what was just made.
+            test "$(ls /tmp | grep -c .)" -le 2
+            grep -q 'NoNewPrivs:.1' /proc/self/status
+            grep -q 'CapEff:.0000000000000000' /proc/self/status
+            """
+        let order = ExecutionOrder(
+            id: "x", job: "x", command: ["/bin/sh", "-ec", script],
+            environment: ["PATH": "/usr/bin:/bin", "HOME": "/root"], directory: "\(folder.path)/work",
+            writable: ["\(folder.path)/work"], timeout: .seconds(30))
+        let heard = Heard()
+        let result = try await Self.process(folder.path, sandbox: true).run(order) { heard.add($0) }
+        #expect(result.isSuccess, "\(result): \(heard.text)")
+        #expect(FileManager.default.fileExists(atPath: "\(folder.path)/work/kept"))
+        #expect(!FileManager.default.fileExists(atPath: "/tmp/x") && !FileManager.default.fileExists(atPath: "/root/x"))
     }
 }

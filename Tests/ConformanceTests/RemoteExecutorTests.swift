@@ -32,7 +32,7 @@ struct PodmanExecutorTests {
         return subject
     }
 
-    @Test(arguments: ExecutorCheck.all)
+    @Test(arguments: ExecutorCheck.suited(to: PodmanExecutor(socket: "", owner: "")))
     func `containers keep the contract`(_ check: ExecutorCheck) async throws {
         let folder = try TestFolder()
         try await check.run(on: subject(folder))
@@ -155,7 +155,7 @@ struct SlurmExecutorTests {
         }
     }
 
-    @Test(arguments: ExecutorCheck.all)
+    @Test(arguments: ExecutorCheck.suited(to: BatchExecutor.slurm(url: "", user: "", tokenFile: "", folder: "")))
     func `Slurm's jobs keep the contract`(_ check: ExecutorCheck) async throws {
         let folder = try TestFolder()
         try await check.run(on: subject(folder))
@@ -177,7 +177,7 @@ struct SlurmExecutorTests {
 @Suite(
     .enabled(if: told("VAGUS_TEST_RAY_URL") != nil, "SKIPPED: VAGUS_TEST_RAY_URL is not set; `make test-ray` sets it"))
 struct RayExecutorTests {
-    @Test(arguments: ExecutorCheck.all)
+    @Test(arguments: ExecutorCheck.suited(to: BatchExecutor.ray(url: "", folder: "")))
     func `Ray's jobs keep the contract`(_ check: ExecutorCheck) async throws {
         let folder = try TestFolder()
         var subject = cluster(folder) { .ray(url: told("VAGUS_TEST_RAY_URL") ?? "", folder: $0) }

@@ -38,10 +38,13 @@ struct JobServices: Sendable {
         for kind in lease.execution.executors {
             await shared.executors.first { $0.kind == kind }?.clear(job: lease.executionJob)
         }
+        JobFolder.remove(folder.services)
     }
 
     private func beside(_ body: @escaping @Sendable (Lease) async throws -> JobResult) async throws -> JobResult {
         guard !lease.execution.services.isEmpty else { return try await body(lease) }
+        JobFolder.remove(folder.services)
+        try JobFolder.make(folder.services)
         let services = try lease.execution.services.map { name, spec in
             try JobService(name: name, spec: spec, lease: lease, shared: shared, folder: folder)
         }
@@ -133,7 +136,7 @@ struct JobService: Sendable {
         let stepsInContainers = lease.execution.executor == .podman
         let kind = spec.image == nil ? lease.execution.executor : .podman
         executor = try shared.executor(kind)
-        log = "\(folder.folder)/service.\(name).log"
+        log = "\(folder.services)/service.\(name).log"
         let isContainer = kind == .podman
         let own = try LocalPort.free()
         var ports = spec.ports.map { ExecutionPort(inside: $0, outside: $0) }
@@ -148,8 +151,8 @@ struct JobService: Sendable {
         var order = ExecutionOrder(
             id: "\(lease.executionJob)/e\(lease.epoch)/service/\(name)", job: lease.executionJob,
             command: spec.command.map { $0.replacing("${PORT}", with: String(first.inside)) },
-            environment: environment, directory: isContainer ? "" : folder.workspace,
-            writable: isContainer ? [] : [folder.folder], grace: RunnerLimits.stopGrace)
+            environment: environment, directory: isContainer ? "" : folder.services,
+            writable: isContainer ? [] : [folder.services], grace: RunnerLimits.stopGrace)
         order.network = lease.execution.network
         order.isJoined = true
         (order.alias, order.ports) = (name, isContainer ? ports : [])

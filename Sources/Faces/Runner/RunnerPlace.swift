@@ -55,6 +55,8 @@ struct JobFolder: Sendable {
     var workspace: String { "\(folder)/workspace" }
     /// `runner.temp`: gone with the job.
     var temporary: String { "\(folder)/tmp" }
+    /// Where the job's services run and what they say is kept; apart from the steps, whose folder begins empty.
+    var services: String { "\(folder).services" }
     private var memory: String { "\(folder)/done.json" }
     private var laterMemory: String { "\(folder)/later.json" }
     /// Marks a folder whose job has ended, and which is kept for people to look at.

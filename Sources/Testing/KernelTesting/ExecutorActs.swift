@@ -64,7 +64,9 @@ package enum ExecutorAct: Sendable, Equatable {
 
     private static func hold(_ pipes: [String], _ isDeaf: Bool) -> String {
         let forms = ["sleep 300 > %", "setsid sleep 300 > %", "(setsid sleep 300 > % &) "]
-        let starts = zip(forms, pipes).map { form, pipe in form.replacing("%", with: pipe) + (form.hasPrefix("(") ? ";" : " &") }
+        let starts = zip(forms, pipes).map { form, pipe in
+            form.replacing("%", with: pipe) + (form.hasPrefix("(") ? ";" : " &")
+        }
         return (isDeaf ? "trap '' TERM; " : "") + starts.joined(separator: " ") + " echo begun; wait; sleep 300"
     }
 }
