@@ -74,6 +74,22 @@ import Testing
         #expect(server.ended.first?.reason?.hasPrefix("service \"db\" was not ready after 2 tries") ?? false)
     }
 
+    @Test func `a service is given secrets by name, and its kept words hold none`() async throws {
+        let server = try FakeServer()
+        var spec = service(["sh", "-c", "echo got $KEY; test \"$KEY\" = open-sesame && touch right; sleep 300"]) {
+            $0.exec = "test -e right"
+        }
+        spec.env["KEY"] = "${{ secrets.DOOR }}"
+        var lease = lease(["echo fine"], [("db", spec)])
+        lease.secrets["DOOR"] = "open-sesame"
+        try await server.work([lease])
+        let job = try #require(server.ended.first)
+        #expect(job.status == .succeeded)
+        let log = try #require(job.artifacts.first { $0.name == "service.db" })
+        let text = try String(contentsOfFile: server.blobs.path(of: #require(.init(log.digest))), encoding: .utf8)
+        #expect(text.hasPrefix("got ") && !text.contains("open-sesame"))
+    }
+
     @Test func `the job's executor gets the steps, and is told of the bounds`() async throws {
         let server = try FakeServer()
         let fake = FakeExecutor(kind: .slurm)

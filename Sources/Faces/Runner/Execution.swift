@@ -1,4 +1,5 @@
 import API
+import Expressions
 import Foundation
 import Kernel
 import Manifests
@@ -76,6 +77,28 @@ extension StepWork {
 extension Lease {
     /// Names the job among all that this runner's executors know.
     var executionJob: String { "\(run)/\(stage)/\(job)" }
+}
+
+extension ExecutionSpec {
+    /// The same with `${{ secrets.NAME }}` replaced; the server has resolved all other expressions.
+    func resolved(secrets: Ordered<String>) throws -> ExecutionSpec {
+        guard json.text.contains("${{") else { return self }
+        let context = Context(values: ["secrets": Value(secrets.json)])
+        func resolve(_ json: JSONValue) throws -> JSONValue {
+            switch json {
+            case .string(let text) where text.contains("${{"):
+                .string(try Template(parsing: text).render(in: context))
+            case .array(let items): .array(try items.map(resolve))
+            case .object(let members): .object(try members.map(resolve))
+            default: json
+            }
+        }
+        do {
+            return try ExecutionSpec(json: try resolve(json), at: [])
+        } catch let error as ManifestError {
+            throw Problem(error)
+        }
+    }
 }
 
 extension ExecutionOrder {

@@ -3,6 +3,7 @@ import Executors
 import Foundation
 import Kernel
 import Manifests
+import Masking
 import Processes
 import Synchronization
 
@@ -42,11 +43,13 @@ struct JobServices: Sendable {
     }
 
     private func beside(_ body: @escaping @Sendable (Lease) async throws -> JobResult) async throws -> JobResult {
+        var lease = lease
+        lease.execution = try lease.execution.resolved(secrets: lease.secrets)
         guard !lease.execution.services.isEmpty else { return try await body(lease) }
         JobFolder.remove(folder.services)
         try JobFolder.make(folder.services)
         let services = try lease.execution.services.map { name, spec in
-            try JobService(name: name, spec: spec, lease: lease, shared: shared, folder: folder)
+            try JobService(name: name, spec: spec, lease: lease, shared: shared, folder: folder, mask: output.mask)
         }
         var known = lease
         for index in known.steps.indices {
@@ -121,6 +124,7 @@ struct JobService: Sendable {
     private let order: ExecutionOrder
     private let executor: any Executor
     private let shared: JobContext
+    private let mask: JobMask
     private let log: String
     /// Where steps reach it.
     private let host: String
@@ -131,8 +135,8 @@ struct JobService: Sendable {
     /// Bytes of it that are shown when it fails.
     private static let shownBytes = 4096
 
-    init(name: String, spec: SidecarSpec, lease: Lease, shared: JobContext, folder: JobFolder) throws {
-        (self.name, self.spec, self.shared) = (name, spec, shared)
+    init(name: String, spec: SidecarSpec, lease: Lease, shared: JobContext, folder: JobFolder, mask: JobMask) throws {
+        (self.name, self.spec, self.shared, self.mask) = (name, spec, shared, mask)
         let stepsInContainers = lease.execution.executor == .podman
         let kind = spec.image == nil ? lease.execution.executor : .podman
         executor = try shared.executor(kind)
@@ -176,15 +180,10 @@ struct JobService: Sendable {
 
     /// Runs until ended; how it ended, in words.
     func run() async throws -> String {
-        try Data().write(to: URL(fileURLWithPath: log))
-        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: log))
-        let written = Atomic(0)
+        let words = try ServiceLog(path: log, limit: Self.logLimit, mask: mask)
+        defer { words.close() }
         do throws(ExecutionFailure) {
-            let result = try await executor.run(order) { bytes in
-                if written.add(bytes.count, ordering: .relaxed).oldValue < Self.logLimit {
-                    try file.write(contentsOf: bytes)
-                }
-            }
+            let result = try await executor.run(order) { try words.add($0) }
             return switch result.ending {
             case .exited(let code): "ended with exit code \(code)"
             case .signalled(let number): "was ended by signal \(number)"
@@ -226,5 +225,36 @@ struct JobService: Sendable {
     func keptOutput() async throws -> Artifact? {
         guard let size = FileManager.default.contents(atPath: log)?.count, size > 0 else { return nil }
         return try await shared.cache.keep(log, as: "service.\(name)")
+    }
+}
+
+/// What a service says on its way into a file: masked, and no more than there is room for.
+private final class ServiceLog: Sendable {
+    private let file: FileHandle
+    private let state: Mutex<(masker: Masker, left: Int)>
+
+    init(path: String, limit: Int, mask: JobMask) throws {
+        try Data().write(to: URL(fileURLWithPath: path))
+        file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+        state = Mutex((Masker(mask.set), limit))
+    }
+
+    func add(_ bytes: [UInt8]) throws {
+        try state.withLock { state in
+            var clean: [UInt8] = []
+            state.masker.feed(bytes, into: &clean)
+            try file.write(contentsOf: clean.prefix(state.left))
+            state.left -= min(state.left, clean.count)
+        }
+    }
+
+    /// Writes what the masker held back as the possible beginning of a secret.
+    func close() {
+        state.withLock { state in
+            var clean: [UInt8] = []
+            state.masker.flush(into: &clean)
+            try? file.write(contentsOf: clean.prefix(state.left))  // a full disk: the words before are kept
+            try? file.close()  // nothing is left to be done with it
+        }
     }
 }
