@@ -149,12 +149,15 @@ package struct ProcessUser: Sendable, Equatable {
     package let group: UInt32
     /// Supplementary groups.
     package let groups: [UInt32]
+    /// Its home folder, which need not be there.
+    package let home: String
 
     /// Most groups that a program may be in here.
     private static let groupLimit = 64
 
-    package init(id: UInt32, group: UInt32, groups: [UInt32] = []) {
+    package init(id: UInt32, group: UInt32, groups: [UInt32] = [], home: String = "/") {
         (self.id, self.group, self.groups) = (id, group, Array(groups.prefix(Self.groupLimit)))
+        self.home = home
     }
 
     /// Whether this process may become other users.
@@ -176,6 +179,7 @@ package struct ProcessUser: Sendable, Equatable {
         var groups = [gid_t](repeating: 0, count: Self.groupLimit)
         let listed = getgrouplist(login, entry.pw_gid, &groups, &count)
         self.init(
-            id: entry.pw_uid, group: entry.pw_gid, groups: listed < 0 ? groups : Array(groups.prefix(Int(count))))
+            id: entry.pw_uid, group: entry.pw_gid, groups: listed < 0 ? groups : Array(groups.prefix(Int(count))),
+            home: entry.pw_dir.map { String(cString: $0) } ?? "/")
     }
 }

@@ -13,16 +13,16 @@ enum Ownership {
     ///
     /// Links are not followed, and files with a second name are left alone: that name may lie elsewhere.
     ///
-    /// - Parameter root: The folder of ours from which on, downwards, others are let through.
-    static func give(_ folders: [String], to user: ProcessUser, openingBelow root: String) async throws {
+    /// - Parameter root: The folder of ours from which on, downwards, others are let through; nil: they need no way there.
+    static func give(_ folders: [String], to user: ProcessUser, openingBelow root: String?) async throws {
         try await withCheckedThrowingContinuation { (listener: CheckedContinuation<Void, any Error>) in
             queue.async { listener.resume(with: Result { try giveNow(folders, to: user, root) }) }
         }
     }
 
-    private static func giveNow(_ folders: [String], to user: ProcessUser, _ root: String) throws {
+    private static func giveNow(_ folders: [String], to user: ProcessUser, _ root: String?) throws {
         for folder in folders {
-            letThrough(folder, root)
+            if let root { letThrough(folder, root) }
             let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
             guard descriptor >= 0 else { throw failure(folder) }
             guard fchown(descriptor, user.id, user.group) == 0 else {

@@ -60,6 +60,12 @@ enum ExecutorChoice {
         return try await choice.found()
     }
 
+    /// The home of the user that steps run as, if that is another's and there.
+    static func home(_ config: RunnerConfig) -> String? {
+        guard let name = config.run_as, let user = try? ProcessUser(named: name) else { return nil }  // told before
+        return FileManager.default.fileExists(atPath: user.home) ? user.home : "/tmp"
+    }
+
     /// The machine's processors.
     static var processors: Double { Double(max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
 

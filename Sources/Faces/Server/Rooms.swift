@@ -133,6 +133,7 @@ enum Rooms {
             environment: environment, version: vagusVersion)
         settings.executors = try await ExecutorChoice.make(
             config.runner, runner: name, folder: place, root: folder.path)
+        settings.environment["HOME"] = ExecutorChoice.home(config.runner) ?? settings.environment["HOME"]
         settings.cpu = config.runner.cpu?.cpus ?? ExecutorChoice.processors
         settings.memory = config.runner.memory?.bytes ?? ExecutorChoice.memory
         (settings.isOnce, settings.drainTimeout) = (life.isOnce, life.drainTimeout)

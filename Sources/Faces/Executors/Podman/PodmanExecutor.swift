@@ -69,7 +69,7 @@ package final class PodmanExecutor: Executor {
         }
         try await engine.provide(container)
         if let number = container.user.flatMap(Self.numbers) {
-            try await Ownership.give(order.writable, to: number, openingBelow: "/")
+            try await Ownership.give(order.writable, to: number, openingBelow: nil)
         }
         var network: String?
         if order.isJoined {
