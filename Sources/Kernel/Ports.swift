@@ -199,6 +199,8 @@ package struct ExecutionOrder: Sendable {
     package var ports: [ExecutionPort] = []
     /// Whether the job has services, so that its executions are joined by a network.
     package var isJoined = false
+    /// It is vagus itself at work, with its own rights even where commands run as another user.
+    package var isOurs = false
     /// Id of a running execution in whose surroundings this one takes place.
     package var inside: String?
     package var timeout: Duration?

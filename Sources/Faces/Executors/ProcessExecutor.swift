@@ -152,7 +152,7 @@ package final class ProcessExecutor: Executor {
 
     /// Whom the command runs as; its folders are given to that user first.
     private func owner(of order: ExecutionOrder) async throws(ExecutionFailure) -> ProcessUser? {
-        guard let name = settings.user else { return nil }
+        guard let name = settings.user, !order.isOurs else { return nil }
         do {
             let user = try ProcessUser(named: name)
             try await Ownership.give(order.writable, to: user, openingBelow: settings.root)

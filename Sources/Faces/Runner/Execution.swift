@@ -26,6 +26,8 @@ extension StepWork {
             environment: executor.traits.contains(.ownSystem) ? inside(environment) : environment,
             directory: directory, writable: [folder.folder], timeout: limit.left, grace: RunnerLimits.stopGrace)
         execution.apply(spec)
+        // It reads what only we may read: datasets, the cache.
+        execution.isOurs = executable == shared.settings.vagus
         let output = output
         let result: ExecutionResult
         do throws(ExecutionFailure) {
