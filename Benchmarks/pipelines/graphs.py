@@ -21,7 +21,7 @@ def graph(shape, count):
 def pipeline(name, shape, count, script="true"):
     """Chains are stages of one job each, the wide graph is one stage of many jobs."""
     lines = ["kind: Pipeline", f"name: {name}", "stages:"]
-    step = f"{{ steps: [{{ run: {script} }}] }}"
+    step = f"{{ steps: [{{ run: '{script}' }}] }}"
     if shape == "wide":
         lines += ["  - name: all", "    jobs:"] + [f"      j{number}: {step}" for number in range(count)]
     else:

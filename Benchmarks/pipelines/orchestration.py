@@ -68,14 +68,15 @@ def python_peer(folder, name, shape, count, workers):
 
 
 def validation(house, folder):
-    """`apply --dry-run` of a pipeline of many stages, the client's own time included, and the request alone."""
+    """`apply --dry-run` of a pipeline of many stages, the client's own time included; None when it was not answered."""
     path = folder / "large.yaml"
     path.write_text(graphs.pipeline("large", "chains", NODES))
-    began = time.monotonic()
-    house.run("apply", "-f", path, "--dry-run")
-    whole = time.monotonic() - began
     server = bench.cpu([house.server.process.pid])
-    house.run("apply", "-f", path, "--dry-run")
+    began = time.monotonic()
+    told = house.server.run("apply", "-f", path, "--dry-run", check=False)
+    whole = time.monotonic() - began
+    if "large" not in told:
+        return None
     return {"wall": whole, "server": bench.cpu([house.server.process.pid]) - server, "bytes": path.stat().st_size}
 
 
@@ -133,6 +134,9 @@ def main():
             bench.bar(rate, RATE_LIMIT, f"{rate:.0f} jobs/s (bar {RATE_LIMIT})", at_most=False),
             bench.bar(share, SHARE_LIMIT, f"{share:.2f} of make -j2 (bar {SHARE_LIMIT})", at_most=False),
             bench.bar(overheads[words], OVERHEAD_LIMIT, f"{overheads[words] * 1000:.2f} ms CPU of the engine a job (bar 5)")]) + ".")
+    if large is None:
+        result.say(f"A graph of {NODES:,} nodes was not answered by `vagus apply --dry-run` within its time limit ✗ (bar 1 s).")
+        return result.write()
     result.say("A graph of {:,} nodes ({:.1f} MB of YAML): `vagus apply --dry-run` {}, server CPU {:.2f} s.".format(
         NODES, large["bytes"] / 1e6, bench.bar(large["wall"], 1, f"{large['wall']:.2f} s (bar 1 s)"), large["server"]))
     result.write()
