@@ -54,6 +54,13 @@ document.addEventListener("click", async (event) => {
   }, 1500);
 });
 
+// The tab that is open is in sight, also where a phone shows three of six.
+vagus.enhance((part) => {
+  for (const tab of part.querySelectorAll(".tabs [aria-current]")) {
+    tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 24;
+  }
+});
+
 // Open panels close on Escape and on a click outside.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
