@@ -95,16 +95,16 @@ class Fleet:
         query = urllib.parse.urlencode({"job": job, "line": number, "lines": 1})
         return self.call("GET", f"{PROJECT}/runs/{run}/log?{query}")
 
-    def follow(self, run, job, mark, seconds=30):
-        """The log up to the first piece that holds `mark`, and the time when that arrived."""
+    def follow(self, run, job, pattern, seconds=30):
+        """The first match of `pattern` in the log, and the time when that had arrived."""
         end, text, offset = time.monotonic() + seconds, "", 0
         while time.monotonic() < end:
             chunk = self.log(run, job, offset, wait=True)
             seen = time.time()
             text += chunk["text"]
             offset = chunk["next_offset"]
-            if mark in text:
-                return text, seen
+            if found := re.search(pattern, text, re.M):
+                return found, seen
             if chunk["ended"]:
                 break
-        sys.exit(f"the log of {run} never told {mark!r}: {text[:500]}")
+        sys.exit(f"the log of {run} never told {pattern!r}: {text[:500]}")

@@ -29,8 +29,8 @@ stages:
 def one(house):
     asked = time.time()
     run = house.start("clock")["id"]
-    text, seen = house.follow(run, "one/tell", "now=")
-    began = float(text.split("now=", 1)[1].split()[0].replace(",", "."))
+    told, seen = house.follow(run, "one/tell", r"^now=(\d+)[.,](\d+)$")
+    began = float(f"{told[1]}.{told[2]}")
     house.ended(run, 30, every=0.02)
     return began - asked, seen - asked
 

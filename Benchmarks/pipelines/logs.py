@@ -28,7 +28,7 @@ def pipeline(name, script):
 
 
 def ingest(house, count):
-    house.apply(pipeline("write", f"yes '{LINE[:99]}' | head -c {count}"))
+    house.apply(pipeline("write", f"head -c {count} <(yes '{LINE[:99]}')"))
     server, runner = house.server.process.pid, house.runner.pid
     before = bench.cpu([server]), bench.cpu([runner])
     run = house.ended(house.start("write")["id"], 1800)
