@@ -266,7 +266,7 @@ private func check(_ source: String, _ expected: String) throws {
     }
 
     @Test(arguments: [
-        "a ==", "== a", "a &&", "|| a", "a b", "a.", "a.1", "a..b", ".a", "a[", "a[]", "a]", "()", "(a", "a)", "f(,)",
+        "a ==", "== a", "a &&", "|| a", "a b", "a.", "a.1", "a..b", ".a", "a[", "a[]", "a]", "()", "(a", "a)",
         "contains('a',)", "contains(,'a')", "'", "'a", "a = b", "a & b", "a | b", "a === b", "a != = b", "\"a\"", "`a`",
         "a ? b : c", "{}", "[1]", "a.'b'", "a.*.", "a[*", "*", "1 2", "0x", "0xg", "1..2", "--", "!", "a!", "@", "#",
         "a;b", "$a", "a\\b", "a.b()", "null()", "1a", "é",
