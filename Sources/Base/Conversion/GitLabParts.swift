@@ -172,7 +172,7 @@ struct GitLabParts {
                 ours["junit"] = .string(cleanFolder(report.texts.first ?? ""))
                 if report.texts.count > 1 { report.lost("only the first: write one pattern for all of them") }
             case "coverage_report":
-                report.lose(["coverage_format": "the form is told by the file itself"])
+                report.take("coverage_format")?.needless("the form is told by the file itself")
                 ours["coverage"] = .string(cleanFolder(report.take("path")?.text ?? ""))
             case "dotenv":
                 if dotenv.names.isEmpty {
