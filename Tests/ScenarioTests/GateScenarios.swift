@@ -249,4 +249,17 @@ import Testing
             #expect(told.issuer == "https://vagus.example.com")
         }
     }
+
+    @Test(arguments: ["approvals.md", "secrets.md"])
+    func `the manifests of the pages are accepted`(page: String) async throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let text = try String(contentsOf: root.appending(path: "docs/how-to/\(page)"), encoding: .utf8)
+        let examples = text.components(separatedBy: "```yaml\n").dropFirst().compactMap {
+            $0.components(separatedBy: "```").first
+        }
+        #expect(examples.count >= 2)
+        let world = try await World()
+        for example in examples { try await world.apply(example) }
+    }
 }
