@@ -207,8 +207,10 @@ import Testing
         for run in runs { try await finish(it, try await take(it, run, "test")) }
         // The first was there first and works; the second waited and is overtaken.
         let first = try await take(it, runs[0], "ship")
+        try await it.settle()
         let overtaken = try await it.run(runs[1].id)
         #expect(overtaken.status == .superseded && overtaken.reason == "superseded by run #3")
+        #expect(overtaken.superseded_by == runs[2].id)
         #expect(overtaken.jobs[1].status == .superseded)
         #expect(try await job(it, runs[2], "ship/j").status == .waiting)
         try await finish(it, first)

@@ -190,7 +190,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["steps.md", "caches-and-artifacts.md"])
+    @Test(arguments: ["steps.md", "caches-and-artifacts.md", "graphs.md"])
     func `the examples of the pages are accepted`(page: String) async throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()

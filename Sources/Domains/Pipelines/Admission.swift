@@ -24,14 +24,23 @@ enum Admission {
     static func check(_ spec: PipelineSpec) throws(ManifestError) {
         try templates(in: spec.variables.json, at: ["variables"])
         try triggers(of: spec)
-        for (index, stage) in spec.stages.enumerated() {
-            let at = ["stages", "\(index)"]
-            if let condition = stage.if { try self.condition(condition, at: at + ["if"]) }
-            try templates(in: stage.variables.json, at: at + ["variables"])
-            for (name, job) in stage.allJobs {
-                if !isResourceName(name) { throw notAName(name, at: at + ["jobs", name]) }
-                try check(job, at: stage.jobs.isEmpty ? at : at + ["jobs", name], isLone: stage.jobs.isEmpty)
-            }
+        try templates(in: spec.outputs.json, at: ["outputs"])
+        if let group = spec.concurrency?.group { try templates(in: .string(group), at: ["concurrency", "group"]) }
+        for (key, stages) in [("stages", spec.stages), ("finally", spec.finally)] {
+            for (index, stage) in stages.enumerated() { try check(stage, at: [key, "\(index)"]) }
+        }
+    }
+
+    private static func check(_ stage: StageSpec, at path: [String]) throws(ManifestError) {
+        if let condition = stage.if { try self.condition(condition, at: path + ["if"]) }
+        try templates(in: stage.variables.json, at: path + ["variables"])
+        if let group = stage.concurrency?.group {
+            try templates(in: .string(group), at: path + ["concurrency", "group"])
+        }
+        if let uses = stage.uses { return try templates(in: uses.with.json, at: path + ["uses", "with"]) }
+        for (name, job) in stage.allJobs {
+            if !isResourceName(name) { throw notAName(name, at: path + ["jobs", name]) }
+            try check(job, at: stage.jobs.isEmpty ? path : path + ["jobs", name], isLone: stage.jobs.isEmpty)
         }
     }
 
@@ -43,6 +52,11 @@ enum Admission {
         }
         try templates(in: job.variables.json, at: path + ["variables"])
         try templates(in: job.outputs.json, at: path + ["outputs"])
+        if let condition = job.if { try self.condition(condition, at: path + ["if"]) }
+        if let matrix = job.matrix { try templates(in: matrix.json, at: path + ["matrix"]) }
+        if let group = job.concurrency?.group {
+            try templates(in: .string(group), at: path + ["concurrency", "group"])
+        }
         for (index, step) in job.steps.enumerated() {
             let at = isLone ? path : path + ["steps", "\(index)"]
             if StepVerbs.serverSide.contains(step.verb.name) != job.isOnServer {

@@ -18,7 +18,7 @@ extension Change {
             "artifacts": spec.artifacts.json, "reports": spec.reports.json, "cache": spec.cache.json,
         ]
         guard parts.text.contains("${{") else { return }
-        let state = RunState(stored: stored, jobs: try sql.jobs(run: job.run), bornAt: now)
+        let state = RunState(stored: stored, jobs: try sql.glance(run: job.run), bornAt: now)
         let resolver = Resolver(context: Contexts.job(job, in: state))
         // What cannot be resolved goes as it is written: its runner says so in the log, where people look for it. Here it
         // would keep the job from ever being leased.

@@ -143,7 +143,8 @@ struct RunRoutes: Sendable {
 
     /// The job that "stage/job", or the stage alone, means.
     static func job(_ name: String, of run: String, in sql: Connection) throws -> JobKey {
-        let jobs = try sql.jobs(run: run)
+        if let key = JobKey(topic: "\(run)/\(name)"), try sql.glance(key) != nil { return key }
+        let jobs = try sql.glance(run: run)
         let found = jobs.filter { $0.job.key == name || $0.job.stage == name }
         guard let first = found.first else {
             throw Problem(

@@ -62,11 +62,15 @@ struct RunReconciler: Reconciler {
             made = try await maker.orders(
                 for: state.jobs.filter { wanted.contains($0.job.key) }, in: state, repositories: repositories)
         }
+        let positions = Dictionary(
+            state.jobs.enumerated().map { ($1.job.key, $0) }, uniquingKeysWith: { first, _ in first })
         for begin in stride(from: 0, to: actions.count, by: PipelineLimits.actionsAtOnce) {
             let some = actions[begin..<min(actions.count, begin + PipelineLimits.actionsAtOnce)]
             let orders = made
             let (moved, missed) = try await context.store.change(call(state)) { change in
-                guard var batch = try ActionBatch(change, state, orders) else { return (false, true) }
+                guard var batch = try ActionBatch(change, state, orders, positions: positions) else {
+                    return (false, true)
+                }
                 for action in some { try batch.act(action) }
                 return (batch.isMoving, batch.hasMissed)
             }
@@ -110,17 +114,20 @@ struct ActionBatch {
     private let made: [String: OrderMaker.Made]
     private let positions: [String: Int]
     private var stored: StoredRun
+    /// What runners have room for, once somebody asked.
+    private var offers: [Placement.Offer]?
     /// Something is other than it was seen, so that all has to be read again.
     private(set) var hasMissed = false
     /// Something was done that may make more possible, without anybody else's word.
     private(set) var isMoving = false
 
     /// Nil when the run has ended.
-    init?(_ change: Change, _ state: RunState, _ made: [String: OrderMaker.Made]) throws {
+    init?(
+        _ change: Change, _ state: RunState, _ made: [String: OrderMaker.Made], positions: [String: Int]
+    ) throws {
         guard let stored = try change.sql.run(id: state.stored.run.id), !stored.run.status.hasEnded else { return nil }
         (self.change, self.state, self.made, self.stored) = (change, state, made, stored)
-        positions = Dictionary(
-            state.jobs.enumerated().map { ($1.job.key, $0) }, uniquingKeysWith: { first, _ in first })
+        self.positions = positions
     }
 
     mutating func act(_ action: RunDecision.Action) throws {
@@ -151,6 +158,8 @@ struct ActionBatch {
         case .end(let key, let status, let reason): try end(key, status, reason)
         case .supersede(let key, let rival):
             try end(key, .superseded, "superseded by \(rival.words(seenFrom: stored.rival))")
+            stored.run.superseded_by = rival.run
+            try change.sql.update(stored)
         case .halt(let key, let status, let reason): try halt(key, status, reason)
         case .expand(let key, let cells): try expand(key, cells)
         case .enter(let key, let parameters):
@@ -166,8 +175,11 @@ struct ActionBatch {
             try change.retry(job, of: stored, after: .timeout, because: "took longer than \(job.timeLimit(in: stored))")
         default: break
         }
+        switch action {
         // The first thing that begins in a run changes the run.
-        stored = try change.sql.run(id: stored.run.id) ?? stored
+        case .begin, .enter, .supersede: stored = try change.sql.run(id: stored.run.id) ?? stored
+        default: break
+        }
     }
 
     private func seen(_ key: String) -> StoredJob? { positions[key].map { state.jobs[$0] } }
@@ -201,7 +213,7 @@ struct ActionBatch {
             isMoving = true
             return
         }
-        let reason = seen.isOnServer ? nil : "waits for a runner"
+        let reason = seen.isOnServer ? nil : try placement(of: seen, orders)
         guard try change.sql.makeReady(seen, orders, reason: reason, at: change.now) else {
             hasMissed = true
             return
@@ -209,6 +221,15 @@ struct ActionBatch {
         change.ring(seen.key.topic)
         for claim in lanes { try change.sql.take(claim, of: stored.run.id, at: change.now) }
         if seen.isOnServer { isMoving = true } else { change.ring(Leases.readyTopic) }
+    }
+
+    /// Why a job that has just become ready waits.
+    private mutating func placement(of job: StoredJob, _ orders: JobOrders) throws -> String {
+        var ready = job
+        ready.execution = orders.execution
+        let offers = try self.offers ?? change.sql.offers(at: change.now)
+        self.offers = offers
+        return Placement.reason(ready.demand, offers)
     }
 
     /// The lanes that the job takes a place in; nil when one has none left.
