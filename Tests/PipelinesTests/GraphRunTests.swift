@@ -308,6 +308,23 @@ import Testing
         #expect(done.status == .cancelled && done.jobs[2].status == .succeeded)
     }
 
+    @Test func `cancelled twice, also what runs at the end is cancelled`() async throws {
+        let it = try await house(Self.ending)
+        let run = try await it.start("p")
+        let lease = try await it.lease()
+        let name = RunName(project: "default", run: run.id)
+        _ = try await it.house.call(Runs.cancel, name)
+        try await it.end(lease, .cancelled)
+        let clean = try await it.lease()
+        _ = try await it.house.call(Runs.cancel, name)
+        let state = try await it.house.call(Runners.renew, clean.key)
+        #expect(state.stop && state.reason == "cancelled again by system:test")
+        try await it.end(clean, .cancelled)
+        try await it.settle()
+        let done = try await it.run(run.id)
+        #expect(done.status == .cancelled && done.jobs[2].status == .cancelled)
+    }
+
     // MARK: Rollback
 
     @Test func `a run that fails after it has deployed takes that back`() async throws {

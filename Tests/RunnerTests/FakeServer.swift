@@ -112,7 +112,10 @@ final class FakeServer: ServerDoor {
             return self.leaseState
         }
         routes.on(Runners.jobFinished) { input, _ in
-            self.state.withLock { $0.ended.append(input) }
+            self.state.withLock { state in
+                state.finished += input.steps
+                state.ended.append(input)
+            }
             self.news.ring()
             return self.leaseState
         }

@@ -201,8 +201,7 @@ enum Lanes {
         guard let (_, spec) = state.stored.plan.find(job.key) else { return [] }
         // The places of cells that are not laid down yet are theirs to ask for.
         let isPlaceholder = spec.spec.matrix != nil && job.job.matrix.isEmpty
-        // What cannot be told now is told, or fails the job, when its turn has come.
-        let wanted = (try? wanted(by: job, in: state)) ?? []
+        let wanted = (try? wanted(by: job, in: state)) ?? []  // fails the job when its turn has come
         return wanted.filter { isKnownEarly($0.spec) && !(isPlaceholder && !$0.claim.job.isEmpty) }.map(\.claim)
     }
 
@@ -225,8 +224,7 @@ enum Lanes {
     /// Whether a group can be told before the run has begun: it reads nothing that comes only with it.
     static func isKnownEarly(_ spec: ConcurrencySpec) -> Bool {
         for piece in Resolver.pieces(of: spec.group) {
-            // What cannot be parsed was refused at admission, or fails the job later.
-            guard let template = try? Template(parsing: piece) else { return false }
+            guard let template = try? Template(parsing: piece) else { return false }  // fails the job later
             if template.references.contains(where: { $0.path.first?.lowercased() == "needs" }) { return false }
         }
         return true

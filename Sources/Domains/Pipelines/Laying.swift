@@ -97,6 +97,20 @@ extension Change {
     }
 }
 
+extension Change {
+    /// Tells all that is left of a run to stop, what would outlive its cancellation too.
+    func halt(_ stored: StoredRun, because reason: String) throws {
+        guard !stored.run.status.hasEnded else { return }
+        for job in try sql.glance(run: stored.run.id) where !job.job.status.hasEnded && job.stop == nil {
+            if let (stage, _) = stored.plan.find(job.key), stored.plan.stages[stage].called != nil { continue }
+            var stopped = job
+            stopped.stop = StoredJob.Stop(status: .cancelled, reason: reason, at: now)
+            try update(stopped)
+            try tellJob("job.stopping", stopped)
+        }
+    }
+}
+
 /// Finds the pipelines that stages use, and those that theirs use.
 private struct CallFinder {
     let project: String

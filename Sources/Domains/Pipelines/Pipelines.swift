@@ -20,15 +20,17 @@ package import SQL
 // has finished stay finished when the same runner comes back to its kept workspace.
 //
 // Tables owned: pipelines_ref, pipelines_run, pipelines_job, pipelines_step, pipelines_artifact, pipelines_runner,
-// pipelines_test, pipelines_test_result, pipelines_quarantine.
+// pipelines_test, pipelines_test_result, pipelines_quarantine, pipelines_attempt, pipelines_claim.
 // Events told: run.queued, run.started, run.cancel-requested, run.finished; job.leased, job.started (server's own),
-// job.skipped, job.finished, job.lost, job.retried; step.started, step.finished; repository.pushed,
+// job.waiting, job.expanded, job.stopping, job.skipped, job.finished, job.lost, job.retried; run.rolled-back; step.started, step.finished; repository.pushed,
 // repository.ref-deleted, repository.manifests-applied, repository.manifests-refused; test.flaky, test.quarantined,
 // test.quarantine-expired, test.released.
 // Loops run: pipelines-repositories, pipelines-runs, pipelines-quarantine.
 //
 //   Routes, RunRoutes     handlers                     RunDecision     pure: which jobs do what next
 //   Tables, RunTable, JobTable   the only SQL          RunLoop         does it
+//   Plan, Standing        a frozen graph, how it stands   RunMemory    what has changed since the last look
+//   LaneDecision, LaneTable   who may work in a lane   Undoing         a failed run's deploy taken back
 //   Laying                a run laid down whole        Orders, Resolver   expressions → values, references → digests
 //   Leases, Reports       what runners ask and tell    LogBook, LogIndex   output of jobs, a file each
 //   ServerSteps           register, deploy, watch      RepositoryLoop, Git, Push   refs → runs

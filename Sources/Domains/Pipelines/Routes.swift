@@ -136,6 +136,8 @@ struct RunRoutes: Sendable {
             actor: call.actor, correlation: found.run.id, permission: call.permission, project: call.project)
         try await store.change(runCall) { change in
             guard let stored = try change.sql.run(id: found.run.id) else { return }
+            // Said twice, it means what cleans up as well.
+            if stored.stopping != nil { return try change.halt(stored, because: "cancelled again by \(call.actor)") }
             try change.stop(stored, as: .cancelled, because: "cancelled by \(call.actor)")
         }
         return try await whole(found)

@@ -383,8 +383,8 @@ struct RunLook {
 
 extension RunPlan.Condition {
     var readsMatrix: Bool {
-        // What cannot be parsed reads nothing.
-        (try? expression.get().references.contains { $0.path.first?.lowercased() == "matrix" }) ?? false
+        guard case .success(let expression) = expression else { return false }
+        return expression.references.contains { $0.path.first?.lowercased() == "matrix" }
     }
 }
 
