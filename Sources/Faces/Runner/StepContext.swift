@@ -32,7 +32,6 @@ extension StepsWork {
             "status": .string(isCancelled ? "cancelled" : isFailure ? "failure" : "success"),
             "workspace": .string(folder.workspace),
         ])
-        values["secrets"] = Value(lease.secrets.json)
         values["runner"] = Value(Self.runner(named: shared.settings.name, folder: folder))
         // Known without the server's word, for runs that were laid before it sent any.
         for (name, variable) in [("ref", "VAGUS_REF"), ("commit", "VAGUS_COMMIT"), ("pipeline", "VAGUS_PIPELINE")]
