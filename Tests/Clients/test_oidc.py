@@ -19,7 +19,7 @@ stages:
       app:
         id_token: sts.example.com
         steps:
-          - run: cat "$VAGUS_ID_TOKEN_FILE" > "$OUT/first"; stat -c %%a "$VAGUS_ID_TOKEN_FILE" > "$OUT/mode"
+          - run: cat "$VAGUS_ID_TOKEN_FILE"; cat "$VAGUS_ID_TOKEN_FILE" > "$OUT/first"; stat -c %%a "$VAGUS_ID_TOKEN_FILE" > "$OUT/mode"
           - run: cat "$VAGUS_ID_TOKEN_FILE" > "$OUT/second"; env | grep -c "$(cat "$VAGUS_ID_TOKEN_FILE")" > "$OUT/env" || true
   - name: plain
     jobs: { j: { steps: [{ run: "test -z \\"${VAGUS_ID_TOKEN_FILE:-}\\"" }] } }
@@ -62,6 +62,8 @@ def main():
             assert claims["exp"] - claims["iat"] == 600
             assert (claims["run"], claims["job"], claims["commit"]) == (run["id"], "deploy/app", run["commit"])
         assert read("mode") == "600" and read("env") == "0"
+        log = vagus.run("logs", "shop:latest", "deploy").stdout
+        assert "***" in log and tokens[0] not in log, log
 
         for wrong in ({"audience": "other"}, {"audience": "sts.example.com", "issuer": "https://evil.example.com"}):
             try:

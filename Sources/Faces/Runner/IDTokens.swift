@@ -11,6 +11,7 @@ extension StepWork {
     func writeToken() async throws {
         guard lease.id_token != nil else { return }
         let token = try await patient.call(Runners.idToken, lease.key)
+        output.hide(token.token)
         guard FileManager.default.createFile(
             atPath: tokenFile, contents: Data(token.token.utf8), attributes: [.posixPermissions: 0o600])
         else {

@@ -24,12 +24,13 @@ final class JobMask: Sendable {
     /// Secrets were added that only this process knows.
     var hasGrown: Bool { state.withLock { $0.hasGrown } }
 
+    /// - Parameter isPassing: It will soon be worth nothing, so that a later life need not know it.
     @discardableResult
-    func add(_ secret: String) -> MaskSet {
-        grown()
+    func add(_ secret: String, isPassing: Bool = false) -> MaskSet {
+        if !isPassing { grown() }
         return state.withLock { state in
             state.set = state.set.adding(secret)
-            state.hasGrown = true
+            state.hasGrown = state.hasGrown || !isPassing
             return state.set
         }
     }

@@ -63,6 +63,9 @@ final class JobOutput: Sendable {
         masker.feed(Array("::add-mask::\(Masking.mask)\n".utf8)[...], into: &out)
     }
 
+    /// Masks a word from now on that is worth nothing soon.
+    func hide(_ word: String) { state.withLock { $0.masker.know(mask.add(word, isPassing: true)) } }
+
     /// A line of the runner's own.
     func say(_ line: String) async throws {
         // What a program has left open ends before: it is not the beginning of our line.
