@@ -99,6 +99,7 @@ import Testing
         ])
         try await server.work([lease]) { $0.started.count == 2 }
         (lease.first_step, lease.epoch) = (1, 2)
+        lease.output_offset = Int64(server.text.utf8.count)
         try await server.work([lease]) { $0.ended.contains { $0.status == .succeeded } }
         #expect(server.text.contains("begins anew: the workspace that was kept is gone"))
     }

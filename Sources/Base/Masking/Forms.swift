@@ -48,9 +48,9 @@ enum Forms {
     private static func base64(_ value: [UInt8]) -> Set<[UInt8]> {
         var forms: Set<[UInt8]> = []
         for alphabet in [standard, urlSafe] {
-            let whole = encode(value, alphabet)
-            forms.insert(whole)
-            forms.insert(whole + [UInt8](repeating: UInt8(ascii: "="), count: (4 - whole.count % 4) % 4))
+            let bare = encode(value, alphabet)
+            let whole = bare + [UInt8](repeating: UInt8(ascii: "="), count: (4 - bare.count % 4) % 4)
+            forms.formUnion([bare, whole])
             // Behind 0, 1 or 2 bytes of something else: the characters that those cannot change.
             for offset in 0..<3 {
                 let first = (8 * offset + 5) / 6
