@@ -127,6 +127,29 @@ import Testing
         #expect(try await log(it, run) { $0.tail = 1000 }.first_line == 1)
     }
 
+    @Test func `what one try of a job wrote is read by itself`() async throws {
+        let it = try await PipelineHouse()
+        try await it.house.apply(
+            "kind: Pipeline\nname: p\nstages: [{ name: s, jobs: { j: { retry: { max: 1, for: [failure] }, steps: [{ run: a }] } } }]"
+        )
+        try await it.hello()
+        let run = try await it.start("p")
+        let first = try await it.lease()
+        _ = try await it.append("one\nhalf\n", at: 0, first)
+        try await it.finish(first, .failed)
+        try await it.end(first, .failed, cause: .failure, reason: "broke")
+        let second = try await it.lease()
+        #expect(second.output_offset == 9)
+        _ = try await it.append("two\n", at: 9, second)
+        let before = try await log(it, run) { $0.attempt = 1 }
+        #expect(before.text == "one\nhalf\n" && before.ended)
+        #expect(try await log(it, run) { ($0.attempt, $0.tail) = (1, 1) }.text == "half\n")
+        let now = try await log(it, run) { $0.attempt = 2 }
+        #expect(now.text == "two\n" && now.first_line == 3 && !now.ended)
+        let missing = await #expect(throws: Problem.self) { try await log(it, run) { $0.attempt = 3 } }
+        #expect(missing?.hint == "It has 1, 2.")
+    }
+
     @Test func `output in bytes that are no text is kept as it is`() async throws {
         let (it, run, lease) = try await begun()
         var place = OutputInput()

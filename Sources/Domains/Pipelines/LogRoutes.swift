@@ -24,8 +24,13 @@ extension RunRoutes {
 
     private func chunk(_ key: JobKey, _ input: LogQuery) async throws -> LogChunk {
         // Asked before the output is read: what an ended job has written is all there.
-        let hasEnded = try await context.store.read { try $0.job(key)?.job.status.hasEnded ?? true }
-        var chunk = try logs.lines(key) { lines in try Self.chunk(of: lines, input, hasEnded: hasEnded) }
+        let (hasEnded, window) = try await context.store.read { sql in
+            let hasEnded = try sql.glance(key)?.job.status.hasEnded ?? true
+            return (hasEnded, try input.attempt.map { try Self.window(of: $0, of: key, in: sql) } ?? 0..<Int64.max)
+        }
+        var chunk = try logs.lines(key) { lines in
+            try Self.chunk(of: lines, input, in: window, hasEnded: hasEnded || window.upperBound < .max)
+        }
         if chunk == nil {
             var empty = LogChunk()
             (empty.ended, empty.next_offset) = (hasEnded, max(0, input.offset))
@@ -34,15 +39,34 @@ extension RunRoutes {
         return chunk ?? LogChunk()
     }
 
-    private static func chunk(of lines: borrowing LogLines, _ input: LogQuery, hasEnded: Bool) throws -> LogChunk {
+    /// Where in a job's output that of one of its tries lies.
+    private static func window(of attempt: Int, of key: JobKey, in sql: Connection) throws -> Range<Int64> {
+        guard let stored = try sql.jobs(run: key.run).first(where: { $0.key == key }) else { return 0..<0 }
+        let all = stored.job.attempts.isEmpty ? [stored.lastAttempt] : stored.job.attempts
+        guard let index = all.firstIndex(where: { $0.attempt == attempt }) else {
+            throw Problem(
+                "attempt.not-found", status: 404, "job \"\(stored.job.key)\" has no attempt \(attempt)",
+                hint: "It has \(all.map { String($0.attempt) }.joined(separator: ", ")).")
+        }
+        let start = all[index].log_offset
+        return start..<max(start, index + 1 < all.count ? all[index + 1].log_offset : .max)
+    }
+
+    private static func chunk(
+        of lines: borrowing LogLines, _ input: LogQuery, in window: Range<Int64>, hasEnded: Bool
+    ) throws -> LogChunk {
         var chunk = LogChunk()
         chunk.total_lines = try lines.count()
+        let size = min(lines.size, window.upperBound)
         var offset = max(0, input.offset)
         if let line = input.line { offset = try lines.start(of: line) }
-        if let tail = input.tail { offset = try lines.start(of: max(1, chunk.total_lines - tail + 1)) }
-        if let tail = input.tail, tail == 0 { offset = lines.size }
+        if let tail = input.tail {
+            let last = size == lines.size ? chunk.total_lines : try lines.number(at: size) - 1
+            offset = tail == 0 ? size : try lines.start(of: max(1, last - tail + 1))
+        }
+        offset = max(offset, window.lowerBound)
         chunk.first_line = try lines.number(at: offset)
-        let read = try lines.file.read(from: offset, limit: input.limit)
+        let read = try lines.file.read(from: offset, limit: Int(min(Int64(input.limit), max(0, size - offset))))
         var bytes = LogBook.whole(read)
         var end = bytes.count
         if let most = input.lines {
@@ -52,13 +76,13 @@ extension RunRoutes {
                 end = place
             }
         }
-        if bytes.isEmpty, hasEnded, offset < lines.size {
+        if bytes.isEmpty, hasEnded, offset < size {
             // What is left is no whole character and never will be.
             (bytes, end) = (Array("\u{FFFD}".utf8), read.count)
         }
         chunk.text = String(decoding: bytes, as: UTF8.self)
         chunk.next_offset = offset + Int64(end)
-        chunk.ended = hasEnded && chunk.next_offset >= lines.size
+        chunk.ended = hasEnded && chunk.next_offset >= size
         return chunk
     }
 
