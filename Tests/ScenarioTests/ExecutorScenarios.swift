@@ -4,6 +4,7 @@ import Foundation
 import Kernel
 import Logging
 import Manifests
+import Pipelines
 import Processes
 import Testing
 
