@@ -67,6 +67,22 @@ import Testing
             "\(server.text)")
     }
 
+    @Test func `what somebody else names a secret is masked from then on`() async throws {
+        let mask = JobMask(secrets: [])
+        let output = JobOutput(offset: 0, mask: mask)
+        try await output.write(Array("one token-1 tok".utf8))
+        mask.cover("token-1")
+        try await output.write(Array("en-1 two token-1\n".utf8))
+        output.close()
+        let sent = Mutex<[UInt8]>([])
+        try await output.pump(by: SystemTime()) { offset, bytes in
+            sent.withLock { $0 += bytes }
+            return offset + Int64(bytes.count)
+        }
+        #expect(String(decoding: sent.withLock { $0 }, as: UTF8.self) == "one token-1 token-1 two ***\n")
+        #expect(!mask.hasGrown)
+    }
+
     @Test func `what fixed words say is not masked, and names of members are`() throws {
         let mask = JobMask(secrets: ["failed", "build", "ends"])
         var report = JobReport()

@@ -11,9 +11,10 @@ extension StepWork {
     func writeToken() async throws {
         guard lease.id_token != nil else { return }
         let token = try await patient.call(Runners.idToken, lease.key)
-        output.hide(token.token)
-        guard FileManager.default.createFile(
-            atPath: tokenFile, contents: Data(token.token.utf8), attributes: [.posixPermissions: 0o600])
+        output.mask.cover(token.token)
+        guard
+            FileManager.default.createFile(
+                atPath: tokenFile, contents: Data(token.token.utf8), attributes: [.posixPermissions: 0o600])
         else {
             throw Problem("oidc.file", status: 500, "the identity token could not be written")
         }

@@ -8,12 +8,18 @@ import Synchronization
 ///
 /// Secrets come with the lease, and while it works by `::add-mask::VALUE` in its output.
 final class JobMask: Sendable {
-    private let state: Mutex<(set: MaskSet, hasGrown: Bool)>
-    /// Called when a secret was added: it is known to this process alone.
+    private struct State {
+        var set: MaskSet
+        /// Counts secrets that came later.
+        var version = 0
+        var hasGrown = false
+    }
+    private let state: Mutex<State>
+    /// Called when a secret was added that is known to this process alone.
     private let grown: @Sendable () -> Void
 
     init(secrets: some Sequence<String>, grown: @escaping @Sendable () -> Void = {}) {
-        state = Mutex((MaskSet(secrets: secrets), false))
+        state = Mutex(State(set: MaskSet(secrets: secrets)))
         self.grown = grown
     }
     convenience init(_ lease: Lease, grown: @escaping @Sendable () -> Void) {
@@ -21,17 +27,23 @@ final class JobMask: Sendable {
     }
 
     var set: MaskSet { state.withLock { $0.set } }
+    /// What is known now, and whether that is more than at the version before.
+    var current: (set: MaskSet, version: Int) { state.withLock { ($0.set, $0.version) } }
     /// Secrets were added that only this process knows.
     var hasGrown: Bool { state.withLock { $0.hasGrown } }
 
-    /// - Parameter isPassing: It will soon be worth nothing, so that a later life need not know it.
-    @discardableResult
-    func add(_ secret: String, isPassing: Bool = false) -> MaskSet {
-        if !isPassing { grown() }
-        return state.withLock { state in
+    /// Masks a value from now on that only a step of this process knows.
+    func add(_ secret: String) {
+        grown()
+        state.withLock { $0.hasGrown = true }
+        cover(secret)
+    }
+
+    /// Masks a value from now on that a later life of the runner will be given anew.
+    func cover(_ secret: String) {
+        state.withLock { state in
             state.set = state.set.adding(secret)
-            state.hasGrown = state.hasGrown || !isPassing
-            return state.set
+            state.version += 1
         }
     }
 

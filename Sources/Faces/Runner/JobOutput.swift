@@ -19,6 +19,8 @@ final class JobOutput: Sendable {
         var isRefused = false
         var commands = MaskCommands()
         var masker: Masker
+        /// What the masker knows of the mask.
+        var version = 0
         var line = LineLimiter()
         var waiting: Int { bytes.count - head }
     }
@@ -50,21 +52,28 @@ final class JobOutput: Sendable {
 
     /// Every byte goes this way: commands taken out, secrets masked, lines cut.
     private func take(_ bytes: [UInt8], _ state: inout State) {
+        learn(&state)
         var (masker, clean) = (state.masker, [UInt8]())
         clean.reserveCapacity(bytes.count)
         state.commands.feed(
-            bytes, bytes: { masker.feed($0, into: &clean) }, secret: { learn($0, &masker, &clean) })
+            bytes, bytes: { masker.feed($0, into: &clean) }, secret: { add($0, &masker, &clean) })
         state.masker = masker
         state.line.feed(clean, into: &state.bytes)
     }
 
-    private func learn(_ secret: String, _ masker: inout Masker, _ out: inout [UInt8]) {
-        masker.know(mask.add(secret))
+    private func add(_ secret: String, _ masker: inout Masker, _ out: inout [UInt8]) {
+        mask.add(secret)
+        masker.know(mask.set)
         masker.feed(Array("::add-mask::\(Masking.mask)\n".utf8)[...], into: &out)
     }
 
-    /// Masks a word from now on that is worth nothing soon.
-    func hide(_ word: String) { state.withLock { $0.masker.know(mask.add(word, isPassing: true)) } }
+    /// Others add secrets too.
+    private func learn(_ state: inout State) {
+        let (set, version) = mask.current
+        guard version != state.version else { return }
+        state.masker.know(set)
+        state.version = version
+    }
 
     /// A line of the runner's own.
     func say(_ line: String) async throws {
@@ -85,7 +94,7 @@ final class JobOutput: Sendable {
     /// Lets go of what was held back as a possible beginning of a command or secret.
     private func flush(_ state: inout State) {
         var (masker, clean) = (state.masker, [UInt8]())
-        state.commands.flush(bytes: { masker.feed($0, into: &clean) }, secret: { learn($0, &masker, &clean) })
+        state.commands.flush(bytes: { masker.feed($0, into: &clean) }, secret: { add($0, &masker, &clean) })
         masker.flush(into: &clean)
         state.masker = masker
         state.line.feed(clean, into: &state.bytes)
