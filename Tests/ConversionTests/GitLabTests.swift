@@ -110,4 +110,16 @@ import Testing
         #expect(it.stage("release-job")?["if"] == "tag")
         #expect(it.stage("pages")?["environment"] == "review/${{ (branch || tag) }}")
     }
+
+    @Test func `merge keys that follow each other are one, and lines stay`() throws {
+        let text =
+            ".a: &a\n  image: one\n.b: &b\n  image: two\n  tags: [x]\njob:\n  <<: *a\n  <<: *b\n  script: [y]\n  oops: 1\n"
+        #expect(throws: ManifestError.self) { try YAML.documents(text) }
+        let joined = Merging.joined(text)
+        #expect(joined.contains("  <<: [*b, *a]\n\n  script"))
+        let it = try Sample.converted(text: joined)
+        #expect(it.job("job")?["container"] == "two" && it.job("job")?["runs_on"] == ["labels": ["x"]])
+        #expect(it.notes.first { $0.path == ["job", "oops"] }?.line == 10)
+        #expect(Merging.joined("a: 1\n<<: *x\nb: 2\n") == "a: 1\n<<: *x\nb: 2\n")
+    }
 }

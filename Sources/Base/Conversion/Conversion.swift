@@ -90,8 +90,40 @@ package enum Conversion {
 }
 
 /// Merge keys (`<<`) of YAML 1.1, which both systems know.
-enum Merging {
+package enum Merging {
     static let key = "<<"
+
+    /// The text with merge keys that follow each other in one map joined: `<<: *a`, `<<: *b` becomes `<<: [*b, *a]`.
+    ///
+    /// GitLab reads a key that is written twice so, later ones going first; YAML knows no such thing. Lines stay in place.
+    package static func joined(_ text: String) -> String {
+        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        var first: (index: Int, indent: Substring, aliases: [String])?
+        func close() {
+            if let first, first.aliases.count > 1 {
+                lines[first.index] = "\(first.indent)\(key): [\(first.aliases.reversed().joined(separator: ", "))]"
+            }
+            first = nil
+        }
+        for index in lines.indices {
+            let indent = lines[index].prefix { $0 == " " }
+            let rest = lines[index].dropFirst(indent.count)
+            guard rest.hasPrefix("\(key): *") else {
+                if !rest.isEmpty { close() }
+                continue
+            }
+            let alias = String(rest.dropFirst(4)).trimmed
+            if let open = first, open.indent == indent {
+                first?.aliases.append(alias)
+                lines[index] = ""
+            } else {
+                close()
+                first = (index, Substring(String(indent)), [alias])
+            }
+        }
+        close()
+        return lines.joined(separator: "\n")
+    }
 
     static func merged(_ value: JSONValue) -> JSONValue {
         switch value {

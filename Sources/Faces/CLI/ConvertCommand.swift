@@ -57,7 +57,7 @@ struct ConvertCommand: ParsableCommand {
             throw Problem(
                 "file.unreadable", status: 404, "could not read \"\(path)\"", hint: "Check its path and permissions.")
         }
-        let documents = try YAML.documents(text, file: path)
+        let documents = try YAML.documents(Merging.joined(text), file: path)
         // A GitLab file may begin with a document of its inputs.
         guard let document = documents.last(where: { $0.value["spec"] == nil }) ?? documents.last else {
             throw Problem("file.empty", status: 422, "there is nothing in \"\(path)\"")
