@@ -15,14 +15,17 @@ struct LocalFlags: ParsableArguments {
     @Option(help: "With --local: a branch, tag or commit instead of the files as they stand.") var ref: String?
     @Option(name: .customLong("pipeline"), help: "With --local: which pipeline, when the file has several.")
     var chosen: String?
+    @Option(help: "With --local: a secret, its value taken from the environment variable of that name, or asked for.")
+    var secret: [String] = []
+    @Flag(help: "With --local: says yes to every approval.") var approve = false
     @Flag(help: "With --local: keeps the data folder, for vagus dev --data and vagus shell.") var keep = false
 
     /// Refuses what has a meaning only here.
     func check() throws {
         guard !local else { return }
         if !jobs.isEmpty { throw ValidationError("Jobs are chosen with --local only.") }
-        if ref != nil || chosen != nil || keep {
-            throw ValidationError("--ref, --pipeline and --keep go with --local.")
+        if ref != nil || chosen != nil || keep || approve || !secret.isEmpty {
+            throw ValidationError("--ref, --pipeline, --secret, --approve and --keep go with --local.")
         }
     }
 }
@@ -88,15 +91,23 @@ struct LocalRun: Sendable {
         (apply.project, apply.documents) = (project, manifests.documents)
         apply.documents.append(Self.repository(tree))
         _ = try await client.call(Resources.apply, apply)
+        for name in flags.secret {
+            var secret = SecretInput()
+            (secret.project, secret.name, secret.value) = (project, name, .string(try Self.secret(name)))
+            _ = try await client.call(Secrets.set, secret)
+        }
         var input = RunInput()
         (input.project, input.pipeline, input.parameters) = (project, manifests.pipeline, parameters)
         input.commit = tree?.branch
         let run = try await client.call(Runs.start, input)
         let wasInterrupted = Mutex(false)
+        let gates = LocalGates(client: client, project: project, approvesAll: flags.approve)
         var end: (any Error)?
         do {
             try await Interrupts.during {
-                try await RunView(client: client, connection: connection).follow(run)
+                try await RunView(client: client, connection: connection).follow(run) { run in
+                    try await gates.look(at: run)
+                }
             } heed: { count in
                 wasInterrupted.withLock { $0 = true }
                 // Asked twice: whoever asks does not want to wait for steps that heed nothing.
@@ -110,6 +121,17 @@ struct LocalRun: Sendable {
         try await endServices(client, in: folder)
         if wasInterrupted.withLock({ $0 }) { throw CancellationError() }
         if let end { throw end }
+    }
+
+    /// Never from the command line, where other users of the machine could read it.
+    private static func secret(_ name: String) throws -> String {
+        if let value = ProcessInfo.processInfo.environment[name] { return value }
+        guard isatty(STDIN_FILENO) == 1 else {
+            throw Problem(
+                "local.secret", status: 422, "there is no environment variable \"\(name)\" to take the secret from",
+                hint: "Set it, or run this on a terminal, where it is asked for.")
+        }
+        return String(decoding: try Prompt.hidden("Value of \(name): "), as: UTF8.self)
     }
 
     /// The commit's home; without a work tree there is nothing to check out, which such a step then says.

@@ -10,8 +10,9 @@ struct RunView {
 
     /// Stays until the run has ended.
     ///
+    /// - Parameter between: Done after each look; true when it has written to the terminal.
     /// - Throws: `Ending.Refused` when it did not succeed.
-    func follow(_ first: Run) async throws {
+    func follow(_ first: Run, between: ((Run) async throws -> Bool)? = nil) async throws {
         var run = first
         var shown: [String: RunStatus] = [:]
         var drawn = 0
@@ -28,6 +29,7 @@ struct RunView {
                 }
             }
             if run.status.hasEnded { break }
+            if let between, try await between(run) { drawn = 0 }
             try await Task.sleep(for: .milliseconds(Terminal.isInteractive ? 200 : 300))
             turn += 1
             run = try await client.call(Runs.get, RunName(project: run.project, run: run.id))
