@@ -12,7 +12,7 @@ import Testing
         .appending(path: "ConversionTests/Files")
 
     private static var names: [String] {
-        let all = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []  // none: the count is tested
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []  // none: counted
         return all.filter { $0.hasSuffix(".yml") }.sorted()
     }
 

@@ -8,7 +8,7 @@ enum Sample {
     static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Files")
 
     static var names: [String] {
-        let all = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []  // none: the count is tested
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []  // none: counted
         return all.filter { $0.hasSuffix(".yml") }.sorted()
     }
 

@@ -64,10 +64,10 @@ package enum Conversion {
         return hasJob || members["stages"] != nil || members["include"] != nil ? .gitlab : nil
     }
 
-    /// - Parameters:
-    ///   - name: What to call the pipeline when the file does not.
-    ///   - include: Reads another file that this one includes, by its path in the repository.
-    /// - Throws: `ManifestError` when the file has not the form that its system asks for.
+    /// The file as manifests.
+    ///
+    /// `name` is what to call the pipeline when the file does not; `include` reads another file that this one includes, by
+    /// its path in the repository. A file that has not the form that its system asks for is a `ManifestError`.
     package static func convert(
         _ document: YAMLDocument, from source: Source, name: String,
         include: (String) throws -> YAMLDocument? = { _ in nil }

@@ -4,7 +4,7 @@ import Manifests
 struct GitLabRules {
     let words: GitLabWords
 
-    /// The first rule that matches counts. Nil: always.
+    /// The first rule that matches counts; nil means always.
     func condition(_ rules: Cursor) -> String? {
         var cases: [(condition: String?, isOut: Bool)] = []
         for rule in rules.items.flatMap({ $0.value.array == nil ? [$0] : $0.items }) {

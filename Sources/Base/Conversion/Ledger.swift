@@ -53,7 +53,9 @@ extension JSONValue {
     }
 }
 
-/// A place in the file. Reading a value through it notes that it was read.
+/// A place in the file.
+///
+/// Reading a value through it notes that it was read.
 struct Cursor {
     let value: JSONValue
     let path: [String]

@@ -60,7 +60,9 @@ extension Function {
         return text
     }
 
-    /// Fills `{0}`, `{1}`…; `{{` and `}}` are braces. `value` is asked only for placeholders that are there.
+    /// Fills `{0}`, `{1}`…; `{{` and `}}` are braces.
+    ///
+    /// `value` is asked only for placeholders that are there.
     static func format(
         _ pattern: String, count: Int, at position: Position, value: (Int) throws -> String
     ) throws -> String {

@@ -12,9 +12,10 @@ struct LocalManifests {
     /// Repository that pipelines get their commit from.
     static let repository = "work-tree"
 
-    /// - Parameters:
-    ///   - pipeline: Which one to run, when the file has several.
-    ///   - jobs: Only these, and what they need: `stage` or `stage/job`; none: all.
+    /// Reads the file and what lies beside it.
+    ///
+    /// `pipeline` says which one to run, when the file has several; `jobs` (`stage` or `stage/job`) takes only these and
+    /// what they need.
     static func read(_ file: String, pipeline: String?, jobs: [String], project: String) throws -> LocalManifests {
         let own = try ManifestFiles.read([file])
         let beside = try documents(beside: file)

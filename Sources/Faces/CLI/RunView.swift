@@ -10,7 +10,8 @@ struct RunView {
 
     /// Stays until the run has ended.
     ///
-    /// - Parameter between: Done after each look; true when it has written to the terminal.
+    /// `between` is done after each look, and answers true when it has written to the terminal.
+    ///
     /// - Throws: `Ending.Refused` when it did not succeed.
     func follow(_ first: Run, between: ((Run) async throws -> Bool)? = nil) async throws {
         var run = first

@@ -15,10 +15,9 @@ struct WorkTree: Sendable {
     /// Whether the commit holds changes that the work tree has over its HEAD.
     let hasChanges: Bool
 
-    /// - Parameters:
-    ///   - folder: Any folder of the work tree.
-    ///   - ref: A branch, tag or commit to take instead of the files as they stand.
-    /// - Returns: Nil when the folder is in no work tree.
+    /// Copies the work tree that the folder is in; nil when it is in none.
+    ///
+    /// `ref` names a branch, tag or commit to take instead of the files as they stand.
     static func copy(around folder: String, to place: String, ref: String?) async throws -> WorkTree? {
         let git = LocalGit()
         let (code, top) = try await git.attempt(["rev-parse", "--show-toplevel"], in: folder)

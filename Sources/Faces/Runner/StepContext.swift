@@ -7,7 +7,7 @@ import Manifests
 // What expressions see on the runner: what the server sent along with the step, and what only the runner knows.
 
 extension StepsWork {
-    /// - Parameter environment: Variables as the step will see them, so far as they are known.
+    /// `environment` are the variables as the step will see them, so far as they are known.
     func context(
         for order: StepOrder?, after done: [StepReport], environment: Ordered<String>, isFailure: Bool
     ) -> Context {

@@ -5,7 +5,7 @@ import Manifests
 package enum StepMemory {
     static let file = "environment.json"
 
-    /// - Parameter secrets: Values that must not be written down, also not as a part of another.
+    /// `secrets` are values that must not be written down, also not as a part of another.
     static func keep(_ environment: [String: String], hiding secrets: [String], in place: String) throws {
         var members = Ordered<JSONValue>()
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) {

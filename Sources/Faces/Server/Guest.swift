@@ -2,7 +2,9 @@ import Client
 import ServiceLifecycle
 import UnixSignals
 
-/// Somebody for whom a house is opened: when it leaves, the house closes. `vagus run --local` is one.
+/// Somebody for whom a house is opened: when it leaves, the house closes.
+///
+/// `vagus run --local` is one.
 struct GuestService: Service {
     let place: ServerPlace
     let client: @Sendable (String) -> VagusClient
@@ -15,7 +17,7 @@ struct GuestService: Service {
 
 /// SIGINT and SIGTERM as they come, for as long as a body runs.
 package enum Interrupts {
-    /// - Parameter heed: Told of each, counting from 1.
+    /// `heed` is told of each, counting from 1.
     package static func during<T: Sendable>(
         _ body: @escaping @Sendable () async throws -> T, heed: @escaping @Sendable (Int) async throws -> Void
     ) async throws -> T {
