@@ -34,7 +34,7 @@ public enum Operations {
         Runners.stepStarted.erased, Runners.stepFinished.erased, Runners.jobFinished.erased, Runners.list.erased,
         Runners.testCases.erased, Runners.absent.erased, Runners.drain.erased,
         Caches.find.erased, Caches.save.erased, Caches.list.erased, Caches.delete.erased, Storage.sweep.erased,
-        Runners.testCases.erased, Tests.list.erased, Tests.history.erased, Tests.quarantine.erased,
+        Tests.list.erased, Tests.history.erased, Tests.quarantine.erased,
         Tests.release.erased,
         Services.status.erased, Services.list.erased, Services.deploy.erased, Services.promote.erased,
         Services.abort.erased, Services.undo.erased, Services.traffic.erased,

@@ -101,8 +101,9 @@ import Testing
         var state = try Self.state([("a", .running)])
         state.jobs[0].leaseUntil = Self.now.advanced(by: .seconds(3600))
         state.jobs[0].deadlineAt = Self.now
-        #expect(RunDecision.decide(state, at: Self.now.advanced(by: .seconds(29))).actions == [])
-        #expect(RunDecision.decide(state, at: Self.now.advanced(by: .seconds(30))).actions == [.timeOut("a/a")])
+        let end = Self.now.advanced(by: PipelineLimits.timeoutGrace)
+        #expect(RunDecision.decide(state, at: end.advanced(by: .milliseconds(-1))).actions == [])
+        #expect(RunDecision.decide(state, at: end).actions == [.timeOut("a/a")])
     }
 
     @Test func `a run that takes too long is stopped as failed`() throws {

@@ -132,7 +132,7 @@ import Testing
             ("steps: [{ run: x }, { watch: { monitor: m } }]", "cannot share a job"),
             ("steps: [{ run: \"${{ nope(\" }]", "the expression cannot be read"),
             ("steps: []", "at least one step"),
-            ("steps: [{ run: x }], artifacts: [{ name: ../x, paths: [a] }]", "is not a name"),
+            ("steps: [{ run: x }], artifacts: [{ name: ../x, paths: [a] }]", "cannot be the name of an artifact"),
             ("steps: [{ run: x }] }, ../../j: { steps: [{ run: x }]", "is not a name"),
         ])
     func `a pipeline that nobody could carry out is refused`(steps: String, words: String) async throws {

@@ -223,7 +223,7 @@ extension Connection {
             let (run, stage, name): (String, String, String) = (try $0.get(1), try $0.get(2), try $0.get(3))
             jobs[runner, default: []].append("\(run)/\(stage)/\(name)")
         }
-        return try rows("SELECT \(Self.runColumns) FROM pipelines_runner ORDER BY name").map { row in
+        return try rows("SELECT * FROM pipelines_runner ORDER BY name").map { row in
             var info = RunnerInfo()
             info.name = try row.get("name")
             info.labels = try row.value("labels")

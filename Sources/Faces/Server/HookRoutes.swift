@@ -30,7 +30,8 @@ struct HookRoutes: Sendable {
         let body = try await HTTPFace.collect(request, limit: Webhooks.bodyLimit)
         // No token, or one that does not hold: then the signature must.
         let call =
-            request.headers[.authorization] == nil ? nil : try? doorman.call(for: request, correlation: correlation)
+            request.headers[.authorization] == nil
+            ? nil : try? doorman.call(for: request, correlation: correlation)  // then it says nothing
         let path = request.uri.path.split(separator: "/").dropFirst().map(String.init)
         let answer = try await webhooks.receive(
             Webhooks.Request(path: path, headers: headers, body: body, call: call, isOpen: !doorman.hasAuth),
