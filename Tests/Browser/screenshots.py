@@ -25,7 +25,8 @@ from playwright.sync_api import sync_playwright
 
 CSP = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 WIDTHS = {"desktop": (1360, 900), "phone": (390, 844)}
-FIXED = ["/", "/runs", "/pipelines", "/services", "/models", "/datasets", "/monitors", "/dora", "/events", "/resources"]
+FIXED = ["/", "/runs", "/approvals", "/queue", "/pipelines", "/services", "/models", "/datasets", "/monitors", "/dora"]
+FIXED += ["/runners", "/events", "/resources"]
 DETAIL = ["/runs/", "/pipelines/", "/services/", "/models/", "/datasets/", "/monitors/", "/resources/"]
 RUN_VIEWS = ["timeline", "artifacts", "tests", "quality", "metrics"]
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -112,7 +113,7 @@ CHECKS = """() => {
     if (!svg.getAttribute('aria-label')) problems.push('an svg with role img has no aria-label');
   }
   if (document.querySelectorAll('h1').length !== 1) problems.push('there is not exactly one h1');
-  for (const input of document.querySelectorAll('input:not([type=hidden]), select')) {
+  for (const input of document.querySelectorAll('input:not([type=hidden]), select, textarea')) {
     if (!input.labels.length && !input.getAttribute('aria-label')) problems.push(`a field has no label: ${input.name}`);
   }
   const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);

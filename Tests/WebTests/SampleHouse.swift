@@ -27,7 +27,8 @@ final class SampleHouse: Sendable {
     private func lists(_ routes: inout Routes) {
         let isEmpty = isEmpty
         routes.on(Runs.list) { query, _ in
-            let runs = isEmpty ? [] : SampleWorld.runs.filter { query.status == nil || $0.status == query.status }
+            let all = query.status == .waiting ? [SampleWaiting.run] : SampleWorld.runs
+            let runs = isEmpty ? [] : all.filter { query.status == nil || $0.status == query.status }
             return ItemList(Array(runs.prefix(query.limit)), next: query.status == nil && !isEmpty ? "run_01" : nil)
         }
         routes.on(Services.list) { _, _ in ItemList(isEmpty ? [] : [SampleWorld.canary, SampleWorld.aborted]) }
@@ -40,6 +41,8 @@ final class SampleHouse: Sendable {
             (bare.from, bare.to) = (SampleWorld.dora.from, SampleWorld.dora.to)
             return isEmpty ? bare : SampleWorld.dora
         }
+        routes.on(Approvals.list) { _, _ in ItemList(isEmpty ? [] : [SampleWaiting.foreign, SampleWaiting.mine]) }
+        routes.on(Runners.list) { _, _ in ItemList(isEmpty ? [] : SampleWaiting.runners) }
         routes.on(Models.versions) { _, _ in ItemList(isEmpty ? [] : SampleWorld.versions) }
         routes.on(Tests.list) { query, _ in ItemList(isEmpty || query.failing ? [] : SampleTests.all) }
         routes.on(Tests.history) { _, _ in
@@ -57,7 +60,7 @@ final class SampleHouse: Sendable {
                 (bare.id, bare.pipeline, bare.number) = (name.run, "employment", 1)
                 return bare
             }
-            guard let run = SampleWorld.runs.first(where: { $0.id == name.run }) else {
+            guard let run = (SampleWorld.runs + [SampleWaiting.run]).first(where: { $0.id == name.run }) else {
                 throw missing("run \"\(name.run)\"")
             }
             return run
@@ -108,6 +111,27 @@ final class SampleHouse: Sendable {
         routes.on(Runs.start) { [self] input, _ in
             note("runs.start", input.json)
             return SampleWorld.runs[0]
+        }
+        routes.on(Approvals.approve) { [self] input, _ in
+            guard input.digest == SampleWaiting.digest else {
+                throw Problem(
+                    "approval.author", status: 403, "ana has started this run or written its commit",
+                    hint: "Environment \"production\" wants the approval of somebody else.")
+            }
+            note("approvals.approve", input.json)
+            return ItemList([SampleWaiting.gate])
+        }
+        routes.on(Approvals.reject) { [self] input, _ in
+            note("approvals.reject", input.json)
+            return ItemList([SampleWaiting.gate])
+        }
+        routes.on(Tests.quarantine) { [self] input, _ in
+            note("tests.quarantine", input.json)
+            return SampleTests.all[1]
+        }
+        routes.on(Tests.release) { [self] input, _ in
+            note("tests.release", input.json)
+            return SampleTests.all[1]
         }
         routes.on(Services.promote) { [self] input, _ in
             note("services.promote", input.json)

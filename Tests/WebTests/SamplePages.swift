@@ -12,6 +12,8 @@ enum SamplePages {
         ("run-tests", "/runs/run_01kb12", ["view": "tests"]),
         ("run-quality", "/runs/run_01kb12", ["view": "quality"]),
         ("run-metrics", "/runs/run_01kb12", ["view": "metrics"]),
+        ("run-waiting", "/runs/run_01kb15", ["job": "test/unit.2"]), ("approvals", "/approvals", [:]),
+        ("approvals-mine", "/approvals", ["show": "mine"]), ("queue", "/queue", [:]), ("runners", "/runners", [:]),
         ("pipelines", "/pipelines", [:]), ("pipeline", "/pipelines/employment", [:]),
         ("tests", "/pipelines/employment/tests", ["test": "Cart.adds"]),
         ("tests-flaky", "/pipelines/employment/tests", ["show": "flaky"]), ("services", "/services", [:]),

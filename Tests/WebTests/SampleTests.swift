@@ -1,4 +1,6 @@
 import API
+import Manifests
+import Synchronization
 import Testing
 
 @testable import Web
@@ -51,6 +53,24 @@ struct TestsPageTests {
         #expect(html.contains("<h2 id=\"th\">Cart.adds</h2>") && html.contains("41 runs, 3 failed, 2 flaky"))
         #expect(html.contains("href=\"/runs/run_01kb12?job=test%2Funit\""))
         #expect(html.contains("expected &lt;img src=x&gt; to be 1"))
+    }
+
+    @Test(arguments: [
+        ("quarantine", "tests.quarantine", ["owner": "team:shop", "reason": "issue 12"]),
+        ("release", "tests.release", [:]),
+    ])
+    func `a test goes into quarantine and out of it by one operation`(
+        verb: String, operation: String, fields: [String: String]
+    ) async throws {
+        let house = SampleHouse()
+        let form = fields.merging(["test": "Cart.adds"]) { given, _ in given }
+        let answer = try await house.face().handle(SampleHouse.post("/ui/pipelines/employment/\(verb)", form))
+        #expect(
+            try #require(answer).target == "/pipelines/employment/tests?test=Cart.adds&done=\(verb)")
+        let asked = house.asked.withLock { $0 }
+        #expect(asked.map(\.operation) == [operation])
+        #expect(asked.first?.input["test"]?.string == "Cart.adds")
+        #expect(asked.first?.input["owner"]?.string == fields["owner"])
     }
 
     @Test func `a list that a filter leaves empty says so`() async throws {

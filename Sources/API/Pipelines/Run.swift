@@ -75,6 +75,8 @@ public struct Job: Manifest {
     public var annotations: [Annotation] = []
     /// Folder on its runner that was kept when it ended.
     public var workspace: String?
+    public var ready_at: Timestamp?
+    public var runs_on: RunsOn?
     public init() {}
     /// "stage/name": unique in the run.
     public var key: String { "\(stage)/\(name)" }
@@ -98,6 +100,8 @@ public struct Job: Manifest {
         .optional("coverage", \.coverage, "What its coverage report said."),
         .optional("annotations", \.annotations, "Errors, warnings and notices that its steps have told."),
         .optional("workspace", \.workspace, "Folder that its runner has kept, until that makes room."),
+        .optional("ready_at", \.ready_at, "Since when it waits for a runner, while it does."),
+        .optional("runs_on", \.runs_on, "What it asks of a runner, while it waits for one."),
     ]
 }
 

@@ -293,6 +293,7 @@ extension StoredJob {
         attemptAt = try row.maybeTime("attempt_at")
         logOffset = try row.get("log_offset", as: Int64?.self) ?? 0
         if !job.matrix.isEmpty { job.title = "\(baseName) (\(job.matrix.cellTitle))" }
+        tellPlacement()
     }
 
     /// The try that is the newest one.

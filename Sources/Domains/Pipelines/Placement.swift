@@ -88,6 +88,16 @@ extension StoredJob {
     /// It is ready, and not the server's own.
     var waitsForRunner: Bool { job.status == .queued && readyAt != nil && !isOnServer }
 
+    /// What the queue shows of it.
+    mutating func tellPlacement() {
+        guard waitsForRunner else { return }
+        job.ready_at = readyAt
+        var asked = RunsOn()
+        (asked.labels, asked.executor) = (labels, execution?.executor)
+        (asked.cpu, asked.memory) = (execution?.cpu, execution?.memory)
+        job.runs_on = asked
+    }
+
     var demand: Placement.Demand {
         Placement.Demand(
             labels: labels, executors: execution?.executors ?? [.process], cpu: execution?.cpu?.cpus ?? 0,

@@ -52,6 +52,8 @@ extension Visitor {
             _ = try await ask(Runs.cancel, RunName(project: project, run: target))
             return .redirect(Links.path(["runs", target], ["done": verb]))
         case ("runs", "again"): return try await again(target)
+        case ("runs", "approve"), ("runs", "reject"): return try await say(verb, of: target)
+        case ("pipelines", "quarantine"), ("pipelines", "release"): return try await quarantine(verb, in: target)
         case ("pipelines", "run"):
             var input = RunInput()
             (input.project, input.pipeline) = (project, target)

@@ -66,8 +66,9 @@ struct Visitor: Sendable {
         }
         let cursor = try await cursor()
         let body = try await make()
-        return .html(
-            status: status, face.site.document(body, title: title, visit(cursor: cursor)), cookies: session.cookies)
+        var visit = visit(cursor: cursor)
+        visit.waiting = try await gates().count
+        return .html(status: status, face.site.document(body, title: title, visit), cookies: session.cookies)
     }
 
     private func visit(cursor: Int64) -> Site.Visit {
@@ -83,7 +84,9 @@ struct Visitor: Sendable {
             "promote-full": "Promoted: the new revision gets all traffic",
             "abort": "Aborted: all traffic goes to the stable revision",
             "undo": "Going back to the earlier revision", "again": "A new run was started",
-            "run": "The run was started",
+            "run": "The run was started", "approve": "Approved", "reject": "Rejected: the job fails",
+            "quarantine": "In quarantine: its failures do not fail the job",
+            "release": "Out of quarantine: its failures count again",
         ]
         return words[key].map { Notice(tone: .ok, icon: "ok", title: $0, text: nil) }
     }
@@ -105,12 +108,15 @@ struct Visitor: Sendable {
         switch section {
         case .overview: try await overview()
         case .runs: try await runs()
+        case .approvals: try await approvals()
+        case .queue: try await queue()
         case .pipelines: try await pipelines()
         case .services: try await services()
         case .models: try await models()
         case .datasets: try await datasets()
         case .monitors: try await monitors()
         case .dora: try await dora()
+        case .runners: try await runners()
         case .events: try await events(audit: nil)
         case .resources: try await resources(of: EnvironmentKind.plural)
         }

@@ -34,6 +34,9 @@ static const unsigned char favicon_svg[] = {
 static const unsigned char template_action[] = {
 #embed "assets/templates/action.mustache"
 };
+static const unsigned char template_approvals[] = {
+#embed "assets/templates/approvals.mustache"
+};
 static const unsigned char template_badge[] = {
 #embed "assets/templates/badge.mustache"
 };
@@ -63,6 +66,9 @@ static const unsigned char template_facts[] = {
 };
 static const unsigned char template_figure[] = {
 #embed "assets/templates/figure.mustache"
+};
+static const unsigned char template_gate[] = {
+#embed "assets/templates/gate.mustache"
 };
 static const unsigned char template_head[] = {
 #embed "assets/templates/head.mustache"
@@ -109,6 +115,9 @@ static const unsigned char template_pipelines[] = {
 static const unsigned char template_problem[] = {
 #embed "assets/templates/problem.mustache"
 };
+static const unsigned char template_queue[] = {
+#embed "assets/templates/queue.mustache"
+};
 static const unsigned char template_resource[] = {
 #embed "assets/templates/resource.mustache"
 };
@@ -117,6 +126,9 @@ static const unsigned char template_resources[] = {
 };
 static const unsigned char template_run[] = {
 #embed "assets/templates/run.mustache"
+};
+static const unsigned char template_runners[] = {
+#embed "assets/templates/runners.mustache"
 };
 static const unsigned char template_runs[] = {
 #embed "assets/templates/runs.mustache"
@@ -149,6 +161,7 @@ static const struct vagus_asset table[] = {
     {"icons.svg", icons_svg, sizeof icons_svg},
     {"favicon.svg", favicon_svg, sizeof favicon_svg},
     {"action.mustache", template_action, sizeof template_action},
+    {"approvals.mustache", template_approvals, sizeof template_approvals},
     {"badge.mustache", template_badge, sizeof template_badge},
     {"dataset.mustache", template_dataset, sizeof template_dataset},
     {"datasets.mustache", template_datasets, sizeof template_datasets},
@@ -159,6 +172,7 @@ static const struct vagus_asset table[] = {
     {"events.mustache", template_events, sizeof template_events},
     {"facts.mustache", template_facts, sizeof template_facts},
     {"figure.mustache", template_figure, sizeof template_figure},
+    {"gate.mustache", template_gate, sizeof template_gate},
     {"head.mustache", template_head, sizeof template_head},
     {"layout.mustache", template_layout, sizeof template_layout},
     {"login.mustache", template_login, sizeof template_login},
@@ -174,9 +188,11 @@ static const struct vagus_asset table[] = {
     {"testlist.mustache", template_testlist, sizeof template_testlist},
     {"pipelines.mustache", template_pipelines, sizeof template_pipelines},
     {"problem.mustache", template_problem, sizeof template_problem},
+    {"queue.mustache", template_queue, sizeof template_queue},
     {"resource.mustache", template_resource, sizeof template_resource},
     {"resources.mustache", template_resources, sizeof template_resources},
     {"run.mustache", template_run, sizeof template_run},
+    {"runners.mustache", template_runners, sizeof template_runners},
     {"runs.mustache", template_runs, sizeof template_runs},
     {"runtable.mustache", template_runtable, sizeof template_runtable},
     {"service.mustache", template_service, sizeof template_service},

@@ -11,9 +11,14 @@ struct RunGraph: Sendable {
         let since: String?
         let href: String
         let isChosen: Bool
-        init(name: String, status: Badge, time: String, since: String? = nil, href: String, isChosen: Bool = false) {
+        /// It lies on the chain of jobs that took longest.
+        let isCritical: Bool
+        init(
+            name: String, status: Badge, time: String, since: String? = nil, href: String, isChosen: Bool = false,
+            isCritical: Bool = false
+        ) {
             (self.name, self.status, self.time, self.since) = (name, status, time, since)
-            (self.href, self.isChosen) = (href, isChosen)
+            (self.href, self.isChosen, self.isCritical) = (href, isChosen, isCritical)
         }
     }
     struct Stage: Sendable {
@@ -127,7 +132,10 @@ struct RunGraph: Sendable {
                 guard let from = index[need].map({ boxes[$0] }), from.index != box.index else { continue }
                 let path = size == .phone ? Self.down(from, box) : Self.across(from, box)
                 let tone = stages[box.index].tone
-                let state = tone == .run ? " now" : tone == .ok ? " done" : ""
+                let isCritical = [need, stages[box.index].name].allSatisfy { name in
+                    index[name].map { stages[$0].jobs.contains(where: \.isCritical) } ?? false
+                }
+                let state = (tone == .run ? " now" : tone == .ok ? " done" : "") + (isCritical ? " critical" : "")
                 svg.add("path", ["class": "edge\(state)", "d": "\(path)"])
             }
         }
@@ -191,7 +199,7 @@ struct RunGraph: Sendable {
             [
                 "href": "\(job.href)",
                 "class": "\(job.isChosen ? "on " : "")\(job.status.tone == .mute ? "skipped" : "")",
-                "aria-label": "\(job.name): \(job.status.text)",
+                "aria-label": "\(job.name): \(job.status.text)\(job.isCritical ? ", on the critical path" : "")",
             ])
         svg.add(
             "rect",
@@ -199,6 +207,13 @@ struct RunGraph: Sendable {
                 "class": "job-bg", "x": .number(x + 5), "y": .number(y + 1), "width": .number(width - 10), "height": 23,
                 "rx": 6,
             ])
+        if job.isCritical {
+            svg.add(
+                "rect",
+                [
+                    "class": "critical", "x": .number(x + 5), "y": .number(y + 4), "width": 3, "height": 17, "rx": 1.5,
+                ])
+        }
         svg.open("g", ["transform": "translate(\(SVG.coordinate(x + 12)) \(SVG.coordinate(y + 5)))"])
         svg.add(
             "use",

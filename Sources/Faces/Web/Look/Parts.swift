@@ -116,6 +116,24 @@ struct Action: Sendable {
     let consequences: [String]
     let confirm: String
     let csrf: String
+    /// What the form says besides.
+    var hidden: [Pair] = []
+    /// What the form asks for.
+    var asks: [Question] = []
+
+    struct Pair: Sendable {
+        let name: String
+        let value: String
+    }
+
+    struct Question: Sendable {
+        let id: String
+        let name: String
+        let label: String
+        let isRequired: Bool
+        /// Room for several lines.
+        let isLong: Bool
+    }
 }
 
 /// One tab of a page.

@@ -12,7 +12,8 @@ extension PageBody {
 
 /// The entries of the navigation.
 enum Section: String, CaseIterable, Sendable {
-    case overview, runs, pipelines, services, models, datasets, monitors, dora, events, resources
+    case overview, runs, approvals, queue, pipelines, services, models, datasets, monitors, dora, runners, events,
+        resources
 
     var label: String {
         switch self {
@@ -22,7 +23,15 @@ enum Section: String, CaseIterable, Sendable {
         }
     }
     var path: String { self == .overview ? "/" : "/\(rawValue)" }
-    var icon: String { self == .resources ? "environments" : rawValue }
+    var icon: String {
+        switch self {
+        case .approvals: "shield"
+        case .queue: "waiting"
+        case .runners: "system"
+        case .resources: "environments"
+        default: rawValue
+        }
+    }
 }
 
 /// Turns page bodies into documents.
@@ -44,6 +53,8 @@ struct Site: Sendable {
         /// Where the live feed goes on: the newest event that this page has seen.
         var cursor: Int64 = 0
         var notice: Notice?
+        /// Gates that wait, for the navigation.
+        var waiting = 0
     }
 
     /// The body alone, for a page that refreshes itself.
@@ -53,7 +64,9 @@ struct Site: Sendable {
 
     func document<Body: PageBody>(_ body: Body, title: String? = nil, _ visit: Visit) -> String {
         let nav = Section.allCases.map { section in
-            NavItem(label: section.label, href: section.path, icon: section.icon, isCurrent: section == Body.section)
+            NavItem(
+                label: section.label, href: section.path, icon: section.icon, isCurrent: section == Body.section,
+                count: section == .approvals && visit.waiting > 0 ? Format.count(visit.waiting) : nil)
         }
         return templates.render(
             Shell(
@@ -84,6 +97,7 @@ struct Site: Sendable {
         let href: String
         let icon: String
         let isCurrent: Bool
+        let count: String?
     }
 
     private struct Shell: Sendable {

@@ -25,11 +25,23 @@ extension Visitor {
             let job = RunPage.chosen(request.query["job"], in: run)
             // A page that refreshes itself keeps the log it has; log.js reads on.
             let wantsLog = view == .log && !request.wantsFragment
-            let log = wantsLog ? try await firstLog(run, job, from: request.query["line"].flatMap { Int($0) }) : nil
+            let log = wantsLog ? try await firstLog(run, job) : nil
             return RunPage(
-                run, artifacts: artifacts, view: view, job: request.query["job"], log: log, icons: icons, csrf: csrf,
-                now: now)
+                try await withOwnGates(run), artifacts: artifacts, view: view, job: request.query["job"], log: log,
+                viewer: GateCard.Viewer(call), icons: icons, csrf: csrf, now: now)
         }
+    }
+
+    /// A run whose waiting gates tell whether the visitor may say yes, as the list of approvals does.
+    private func withOwnGates(_ run: Run) async throws -> Run {
+        guard run.gates.contains(where: { $0.status == .waiting }) else { return run }
+        let own = try await gates().filter { $0.run == run.id && $0.mine }
+        var run = run
+        for index in run.gates.indices {
+            let gate = run.gates[index]
+            run.gates[index].mine = own.contains { $0.stage == gate.stage && $0.job == gate.job }
+        }
+        return run
     }
 
     /// Parts of a run that are fetched by themselves: "log" for the page, "raw" for people.
@@ -54,15 +66,23 @@ extension Visitor {
     /// Lines before the end of a long log with which the page starts.
     static let tailLines = 2000
 
-    private func firstLog(_ run: Run, _ job: Job?, from line: Int?) async throws -> RunPage.LogPanel? {
+    /// The log from the line or the byte that is asked for, or else its last lines.
+    private func firstLog(_ run: Run, _ job: Job?) async throws -> RunBench.LogPanel? {
         guard let job, job.started_at != nil || job.status == .running else { return nil }
+        let (line, byte) = (request.query["line"].flatMap { Int($0) }, request.query["from"].flatMap { Int64($0) })
         let chunk = try await output(run.id, job.key) { query in
-            if let line { query.line = max(1, line) } else { query.tail = Self.tailLines }
+            if let line {
+                query.line = max(1, line)
+            } else if let byte {
+                query.offset = max(0, byte)
+            } else {
+                query.tail = Self.tailLines
+            }
         }
         let ended = chunk?.ended ?? job.status.hasEnded
         let lines = LogLines(chunk?.text ?? "", first: chunk?.first_line ?? 1, ended: ended)
         let part = LogPart(chunk: chunk, offset: 0, lines: lines)
-        return RunPage.LogPanel(
+        return RunBench.LogPanel(
             lines: lines.html, next: part.next, line: lines.nextLine, group: lines.isInGroup, done: ended,
             more: Links.path(["runs", run.id, "log"], ["job": job.key]),
             raw: Links.path(["runs", run.id, "raw"], ["job": job.key]),

@@ -9,55 +9,16 @@ struct RunPage: PageBody {
     /// The parts of the page, one at a time.
     enum View: String, CaseIterable, Sendable { case log, timeline, artifacts, tests, quality, metrics, summary }
 
-    struct Bench: Sendable {
-        struct StageJobs: Sendable {
-            let name: String
-            let jobs: [JobLink]
-        }
-        struct JobLink: Sendable {
-            let href: String
-            let name: String
-            let isCurrent: Bool
-            let status: Badge
-            let elapsed: Elapsed?
-        }
-        let stages: [StageJobs]
-        let job: JobPanel?
-    }
-
-    struct JobPanel: Sendable {
-        struct StepRow: Sendable {
-            let name: String
-            let status: Badge
-            let elapsed: Elapsed?
-            let message: String?
-        }
-        let title: String
-        let status: Badge
-        let note: String
-        let why: String?
-        let steps: [StepRow]
-        let log: LogPanel?
-    }
-
-    struct LogPanel: Sendable {
-        let lines: Markup
-        let next: String
-        let line: Int
-        let group: Bool
-        let done: Bool
-        let more: String
-        let raw: String
-        let earlier: String?
-    }
-
     let head: PageHead
     let reason: Notice?
     let facts: [Fact]
+    let waiting: WaitingView?
+    let gates: [GateCard]
     let graph: Figure?
     let graphNote: String
+    let path: PathView?
     let tabs: [Tab]
-    let bench: Bench?
+    let bench: RunBench?
     let timeline: Figure?
     let artifacts: ArtifactsView?
     let tests: TestsView?
@@ -66,8 +27,9 @@ struct RunPage: PageBody {
     let summary: SummaryView?
 
     init(
-        _ run: Run, artifacts all: [Artifact], view: View, job key: String?, log: LogPanel?, icons: String,
-        csrf: String, now: Double
+        _ run: Run, artifacts all: [Artifact], view: View, job key: String?, log: RunBench.LogPanel?,
+        viewer: GateCard.Viewer,
+        icons: String, csrf: String, now: Double
     ) {
         let chosen = Self.chosen(key, in: run)
         head = PageHead(
@@ -80,11 +42,20 @@ struct RunPage: PageBody {
             return Notice(tone: badge.tone, icon: badge.icon, title: "\(badge.text) because", text: text)
         }
         facts = Self.facts(run, now: now)
+        waiting = WaitingView(run)
+        let back = Links.run(run.id)
+        gates = run.gates.map { GateCard($0, for: viewer, back: back, csrf: csrf, now: now) }
         let stages = RunStages(run).list
-        graph = stages.isEmpty ? nil : Self.graph(run, stages, chosen: chosen, view: view, icons: icons, now: now)
+        let critical = JobNeeds(run.jobs).criticalPath(now: now)
+        path = PathView(critical, of: run, now: now)
+        let marked = path == nil ? [] : Set(critical.map(\.key))
+        let chosenKey = view == .log ? chosen?.key : nil
+        graph =
+            stages.isEmpty
+            ? nil : RunGraph(stages: stages.map { Self.box($0, run, chosenKey, marked, now: now) }, icons: icons).figure
         graphNote = Self.progress(run)
         tabs = Self.tabs(run, artifacts: all.count, view: view, job: key)
-        bench = view == .log ? Self.bench(run, stages, chosen: chosen, log: log, now: now) : nil
+        bench = view == .log ? RunBench(run, stages, chosen: chosen, log: log, now: now) : nil
         timeline = view == .timeline ? Self.timeline(run, now: now) : nil
         artifacts = view == .artifacts ? ArtifactsView(all, run: run) : nil
         tests = view == .tests ? TestsView(run) : nil
@@ -143,6 +114,9 @@ struct RunPage: PageBody {
                     run.finished_at == nil ? "Running for" : "Took",
                     Format.duration((run.finished_at?.seconds ?? now) - start.seconds)))
         }
+        if let newer = run.superseded_by {
+            facts.append(Fact("Superseded by", "a newer run", href: Links.run(newer)))
+        }
         for (name, value) in run.parameters { facts.append(Fact(name, value.gist, code: true)) }
         facts.append(Fact("Id", run.id, code: true))
         return facts
@@ -153,23 +127,37 @@ struct RunPage: PageBody {
         return "\(ended) of \(Format.plural(run.jobs.count, "job")) ended"
     }
 
-    private static func graph(
-        _ run: Run, _ stages: [RunStages.Stage], chosen: Job?, view: View, icons: String, now: Double
-    ) -> Figure {
-        RunGraph(
-            stages: stages.map { stage in
-                RunGraph.Stage(
-                    name: stage.name, type: stage.type, needs: stage.needs, tone: stage.badge.tone,
-                    jobs: stage.jobs.map { job in
-                        let elapsed = Elapsed(from: job.started_at?.seconds, to: job.finished_at?.seconds, now: now)
-                        return RunGraph.Job(
-                            name: job.name, status: Badge(status: job.status.rawValue), time: elapsed?.text ?? "",
-                            since: elapsed?.since, href: Links.run(run.id, job: job.key) + "#bench",
-                            isChosen: view == .log && job.key == chosen?.key)
-                    })
-            }, icons: icons
-        ).figure
+    /// A stage of the graph; the cells of a large matrix share one line.
+    private static func box(_ stage: RunStages.Stage, _ run: Run, _ chosen: String?, _ marked: Set<String>, now: Double)
+        -> RunGraph.Stage
+    {
+        let lines = stage.groups.flatMap { group -> [RunGraph.Job] in
+            guard group.jobs.count > cellLimit, let first = RunStages.foremost(group.jobs) else {
+                return group.jobs.map { job in
+                    let elapsed = Elapsed(from: job.started_at?.seconds, to: job.finished_at?.seconds, now: now)
+                    return RunGraph.Job(
+                        name: job.title ?? job.name, status: Badge(status: job.status.rawValue),
+                        time: elapsed?.text ?? "",
+                        since: elapsed?.since, href: Links.run(run.id, job: job.key) + "#bench",
+                        isChosen: job.key == chosen, isCritical: marked.contains(job.key))
+                }
+            }
+            let ended = group.jobs.count { $0.status.hasEnded }
+            return [
+                RunGraph.Job(
+                    name: "\(group.name ?? first.name), \(group.jobs.count) cells",
+                    status: Badge(status: RunStages.status(group.jobs.map(\.status)).rawValue),
+                    time: "\(ended) ended", href: Links.run(run.id, job: first.key) + "#bench",
+                    isChosen: group.jobs.contains { $0.key == chosen },
+                    isCritical: group.jobs.contains { marked.contains($0.key) })
+            ]
+        }
+        return RunGraph.Stage(
+            name: stage.name, type: stage.type, needs: stage.needs, tone: stage.badge.tone, jobs: lines)
     }
+
+    /// More cells of a matrix than this share one line of the graph.
+    private static let cellLimit = 4
 
     private static func tabs(_ run: Run, artifacts: Int, view: View, job: String?) -> [Tab] {
         let tests = TestsView.summaries(run)
@@ -200,65 +188,15 @@ struct RunPage: PageBody {
         ]
     }
 
-    private static func bench(_ run: Run, _ stages: [RunStages.Stage], chosen: Job?, log: LogPanel?, now: Double)
-        -> Bench
-    {
-        Bench(
-            stages: stages.map { stage in
-                Bench.StageJobs(
-                    name: stage.name,
-                    jobs: stage.jobs.map { job in
-                        Bench.JobLink(
-                            href: Links.run(run.id, job: job.key) + "#bench", name: job.name,
-                            isCurrent: job.key == chosen?.key,
-                            status: Badge(status: job.status.rawValue),
-                            elapsed: Elapsed(from: job.started_at?.seconds, to: job.finished_at?.seconds, now: now))
-                    })
-            }, job: chosen.map { panel($0, log: log, now: now) })
-    }
-
-    private static func panel(_ job: Job, log: LogPanel?, now: Double) -> JobPanel {
-        var notes: [String] = []
-        if job.attempt > 1 { notes.append("try \(job.attempt)") }
-        if let runner = job.runner { notes.append(runner == "server" ? "on the server" : "on runner \(runner)") }
-        return JobPanel(
-            title: job.stage == job.name ? job.name : "\(job.stage) / \(job.name)",
-            status: Badge(status: job.status.rawValue),
-            note: notes.joined(separator: ", "), why: job.reason ?? standardReason(job),
-            steps: job.steps.map { step in
-                var words = [step.reason].compactMap { $0 }
-                if let code = step.exit_code, code != 0 { words.append("exit code \(code)") }
-                if step.attempts > 1 { words.append("begun \(step.attempts) times") }
-                return JobPanel.StepRow(
-                    name: step.name, status: Badge(status: step.status.rawValue),
-                    elapsed: Elapsed(from: step.started_at?.seconds, to: step.finished_at?.seconds, now: now),
-                    message: words.isEmpty ? nil : words.joined(separator: " · "))
-            }, log: log)
-    }
-
-    /// Why a job stands as it does, when the server gave no reason of its own.
-    private static func standardReason(_ job: Job) -> String? {
-        switch job.status {
-        case .queued where !job.needs.isEmpty: "Waits for \(job.needs.joined(separator: ", "))."
-        case .queued: "Waits for a runner."
-        default: nil
-        }
-    }
-
     private static func timeline(_ run: Run, now: Double) -> Figure {
+        let needs = JobNeeds(run.jobs)
         let bars = run.jobs.map { job in
             StepTimeline.Bar(
-                name: job.stage == job.name ? job.name : "\(job.stage)/\(job.name)",
-                queued: queuedAt(job, in: run), start: job.started_at?.seconds, end: job.finished_at?.seconds,
+                name: RunWords.job(job),
+                queued: job.started_at == nil ? nil : needs.ready(job) ?? run.created_at.seconds,
+                start: job.started_at?.seconds, end: job.finished_at?.seconds,
                 status: Badge(status: job.status.rawValue))
         }
         return StepTimeline(bars: bars, now: now).figure(.full)
-    }
-
-    /// When a job could have begun: the end of the last stage it needs, or the beginning of the run.
-    private static func queuedAt(_ job: Job, in run: Run) -> Double? {
-        guard job.started_at != nil else { return nil }
-        let needed = run.jobs.filter { job.needs.contains($0.stage) }.compactMap { $0.finished_at?.seconds }.max()
-        return needed ?? run.created_at.seconds
     }
 }

@@ -1,4 +1,5 @@
 import API
+import Manifests
 
 /// One run as a line of a table.
 struct RunRow: Sendable {
@@ -63,6 +64,12 @@ enum RunWords {
         return "\(message) · \(how)"
     }
 
+    /// "train" of stage train, "test / unit (debian12)" of stage test.
+    static func job(_ stage: String, _ name: String, title: String? = nil) -> String {
+        stage == name ? title ?? name : "\(stage) / \(title ?? name)"
+    }
+    static func job(_ job: Job) -> String { self.job(job.stage, job.name, title: job.title) }
+
     /// "main" of "refs/heads/main".
     static func branch(_ ref: String) -> String {
         for prefix in ["refs/heads/", "refs/tags/"] where ref.hasPrefix(prefix) {
@@ -87,6 +94,25 @@ struct RunStages: Sendable {
         let needs: [String]
         let jobs: [Job]
         let badge: Badge
+
+        /// Its jobs, the cells of each matrix together.
+        var groups: [Group] {
+            var groups: [Group] = []
+            for job in jobs {
+                let name = job.matrix.isEmpty ? nil : job.name.lastIndex(of: ".").map { String(job.name[..<$0]) }
+                if let name, groups.last?.name == name {
+                    groups[groups.count - 1].jobs.append(job)
+                } else {
+                    groups.append(Group(name: name, jobs: [job]))
+                }
+            }
+            return groups
+        }
+    }
+    /// The cells of one matrix, or a job without one.
+    struct Group: Sendable {
+        let name: String?
+        var jobs: [Job]
     }
     let list: [Stage]
 
@@ -105,6 +131,12 @@ struct RunStages: Sendable {
         }
     }
 
+    /// The job that a person would look at first.
+    static func foremost(_ jobs: [Job]) -> Job? {
+        let worst = status(jobs.map(\.status))
+        return jobs.first { $0.status == worst } ?? jobs.first
+    }
+
     /// How a stage stands as a whole: what needs eyes first.
     static func status(_ jobs: [RunStatus]) -> RunStatus {
         let order: [RunStatus] = [.failed, .running, .waiting, .cancelled, .queued, .superseded]
@@ -112,5 +144,13 @@ struct RunStages: Sendable {
             return first == .queued && jobs.contains(.succeeded) ? .running : first
         }
         return jobs.contains(.succeeded) ? .succeeded : .skipped
+    }
+}
+
+extension Job {
+    /// "debian12, 6.3" of "unit (debian12, 6.3)".
+    var cell: String {
+        guard let title, let open = title.firstIndex(of: "("), title.last == ")" else { return title ?? name }
+        return String(title[title.index(after: open)...].dropLast())
     }
 }

@@ -20,7 +20,7 @@ struct ArtifactsView: Sendable {
             artifacts.map { artifact in
                 Row(
                     name: artifact.name, type: artifact.form == .tree ? "folder" : artifact.file_name,
-                    from: artifact.stage == artifact.job ? artifact.stage : "\(artifact.stage) / \(artifact.job)",
+                    from: RunWords.job(artifact.stage, artifact.job),
                     digest: artifact.digest, short: Format.short(artifact.digest, 12),
                     size: Format.bytes(Int(artifact.size_bytes)),
                     href: artifact.form == .file ? "/api/v1/blobs/\(Links.encoded(artifact.digest))" : nil)
@@ -90,7 +90,7 @@ struct TestsView: Sendable {
         }
         svg.close("svg")
         return Suite(
-            name: job.stage == job.name ? job.name : "\(job.stage) / \(job.name)",
+            name: RunWords.job(job),
             status: bad > 0
                 ? Badge(.bad, "failed", "\(Format.plural(bad, "test")) failed") : Badge(.ok, "ok", "All passed"),
             note:

@@ -58,7 +58,7 @@ struct SummaryView: Sendable {
             note = "\(percent(coverage.covered, of: coverage.lines)) of \(coverage.lines) lines covered"
         }
         return Part(
-            name: job.stage == job.name ? job.name : "\(job.stage) / \(job.name)", note: note,
+            name: RunWords.job(job), note: note,
             notes: job.annotations.map { annotation in
                 Note(
                     status: badge(annotation.level),

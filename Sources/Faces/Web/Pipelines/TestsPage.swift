@@ -35,6 +35,7 @@ struct TestsPage: PageBody {
         let note: String
         let strip: Markup
         let rows: [Result]
+        let acts: Listing<Action>?
     }
 
     let head: PageHead
@@ -44,7 +45,10 @@ struct TestsPage: PageBody {
     let empty: EmptyState?
     let more: String?
 
-    init(_ pipeline: String, _ tests: [TestRecord], filter: Filter, next: String?, history: TestHistory?, now: Double) {
+    init(
+        _ pipeline: String, _ tests: [TestRecord], filter: Filter, next: String?, history: TestHistory?, csrf: String,
+        now: Double
+    ) {
         head = PageHead(
             "Tests", in: [Link("Pipelines", "/pipelines"), Link(pipeline, Links.pipeline(pipeline))],
             lead: "What the JUnit reports of \(pipeline) have told.")
@@ -54,7 +58,7 @@ struct TestsPage: PageBody {
                 Links.path(["pipelines", pipeline, "tests"], ["show": one == .all ? nil : one.rawValue]),
                 current: one == filter)
         }
-        self.history = history.map { Self.history($0, now: now) }
+        self.history = history.map { Self.history($0, of: pipeline, csrf: csrf, now: now) }
         table = Rows(tests.map { Self.row($0, pipeline) })
         empty =
             !tests.isEmpty
@@ -86,7 +90,7 @@ struct TestsPage: PageBody {
         return "\(quarantine.owner), \(time)"
     }
 
-    private static func history(_ history: TestHistory, now: Double) -> History {
+    private static func history(_ history: TestHistory, of pipeline: String, csrf: String, now: Double) -> History {
         let test = history.test
         var note = "\(Format.plural(test.runs, "run")), \(test.failures) failed, \(test.flakes) flaky"
         if let quarantine = test.quarantine {
@@ -107,7 +111,33 @@ struct TestsPage: PageBody {
                     verdict: Badge(status: result.verdict.rawValue), flaky: result.is_flaky ? flakyBadge : nil,
                     took: Format.duration(result.seconds), message: result.message.map { Format.clipped($0, 300) },
                     at: When(result.at.seconds, now: now))
-            })
+            }, acts: Listing([act(on: test, of: pipeline, csrf: csrf)]))
+    }
+
+    /// What a person may do about a test: let its failures not count for a while, or count again.
+    private static func act(on test: TestRecord, of pipeline: String, csrf: String) -> Action {
+        let hidden = [Action.Pair(name: "test", value: test.id)]
+        let target = "/ui/pipelines/\(Links.encoded(pipeline))/"
+        if test.quarantine.map({ !$0.has_expired }) == true {
+            return Action(
+                id: "act-release", label: "End the quarantine", icon: "undo", look: "", isDanger: false,
+                target: target + "release", question: "Let its failures count again?",
+                consequences: ["From the next run on, a failure of this test fails its job."],
+                confirm: "End the quarantine", csrf: csrf, hidden: hidden)
+        }
+        return Action(
+            id: "act-quarantine", label: "Quarantine", icon: "warn", look: "", isDanger: false,
+            target: target + "quarantine", question: "Let its failures not fail the job?",
+            consequences: ["It is run and shown as before.", "After 30 days its failures count again."],
+            confirm: "Put it in quarantine", csrf: csrf, hidden: hidden,
+            asks: [
+                Action.Question(
+                    id: "q-owner", name: "owner", label: "Who looks after it, like team:payments or user:ana",
+                    isRequired: true, isLong: false),
+                Action.Question(
+                    id: "q-reason", name: "reason", label: "Why (you may leave it out)", isRequired: false, isLong: true
+                ),
+            ])
     }
 }
 
@@ -127,7 +157,24 @@ extension Visitor {
                 (asked.project, asked.pipeline, asked.test) = (project, pipeline, test)
                 history = try await find(Tests.history, asked)
             }
-            return TestsPage(pipeline, list.items, filter: filter, next: list.next, history: history, now: now)
+            return TestsPage(
+                pipeline, list.items, filter: filter, next: list.next, history: history, csrf: csrf, now: now)
         }
+    }
+
+    /// Puts a test in quarantine or takes it out, then leads back to the test.
+    func quarantine(_ verb: String, in pipeline: String) async throws -> WebResponse {
+        let test = given("test") ?? ""
+        if verb == "release" {
+            var input = TestName()
+            (input.project, input.pipeline, input.test) = (project, pipeline, test)
+            _ = try await ask(Tests.release, input)
+        } else {
+            var input = QuarantineInput()
+            (input.project, input.pipeline, input.test) = (project, pipeline, test)
+            (input.owner, input.reason) = (given("owner") ?? "", given("reason"))
+            _ = try await ask(Tests.quarantine, input)
+        }
+        return .redirect(Links.path(["pipelines", pipeline, "tests"], ["test": test, "done": verb]))
     }
 }
