@@ -43,6 +43,8 @@ final class SampleHouse: Sendable {
         }
         routes.on(Approvals.list) { _, _ in ItemList(isEmpty ? [] : [SampleWaiting.foreign, SampleWaiting.mine]) }
         routes.on(Runners.list) { _, _ in ItemList(isEmpty ? [] : SampleWaiting.runners) }
+        routes.on(Triggers.list) { _, _ in ItemList(isEmpty ? [] : SampleWaiting.triggers) }
+        routes.on(Pulls.list) { _, _ in ItemList(isEmpty ? [] : SampleWaiting.pulls) }
         routes.on(Models.versions) { _, _ in ItemList(isEmpty ? [] : SampleWorld.versions) }
         routes.on(Tests.list) { query, _ in ItemList(isEmpty || query.failing ? [] : SampleTests.all) }
         routes.on(Tests.history) { _, _ in

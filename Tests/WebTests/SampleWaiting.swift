@@ -101,4 +101,30 @@ enum SampleWaiting {
         (leaving.name, leaving.seen_at, leaving.is_draining) = ("leaving", SampleWorld.at(8), true)
         return [attic, den, leaving]
     }()
+
+    static let triggers: [TriggerInfo] = {
+        let specs: [JSONValue] = [
+            ["push": ["branches": ["main", "release/*"], "paths": ["src/**"]]],
+            ["schedule": ["cron": "0 3 * * *", "tz": "Europe/Berlin"]], ["alert": ["name": "<img src=x>"]],
+        ]
+        return specs.map { spec in
+            var info = TriggerInfo()
+            info.spec = spec
+            if spec["schedule"] != nil {
+                (info.next, info.last_at) = ([SampleWorld.at(-57_600)], SampleWorld.at(28_800))
+            }
+            return info
+        }
+    }()
+
+    static let pulls: [PullRequest] = {
+        var pull = PullRequest()
+        (pull.number, pull.title, pull.author) = (7, "Sell more <script>alert(1)</script>", "Ben <ben@example.com>")
+        (pull.head_ref, pull.base_ref, pull.is_fork) = ("refs/heads/more", "refs/heads/main", true)
+        (pull.head_commit, pull.url) = ("3f1c2ab4d5e6f708192a3b4c5d6e7f8091a2b3c4", "javascript:alert(1)")
+        pull.updated_at = SampleWorld.at(1200)
+        var other = pull
+        (other.number, other.url, other.is_fork) = (6, "https://forge.example/shop/pulls/6", false)
+        return [pull, other]
+    }()
 }

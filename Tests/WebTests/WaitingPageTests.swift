@@ -123,6 +123,34 @@ struct WaitingPageTests {
         for word in ["Silent", "Full", "Draining"] { #expect(html.contains("</svg>\(word)</span>")) }
         #expect(html.contains("4 cpu, 8Gi"))
     }
+
+    @Test func `a pipeline tells what sets it off and when next`() async throws {
+        let html = try await page("/pipelines/employment")
+        #expect(html.contains("A push to main, release/*<span class=\"sub\">when src/** changes</span>"))
+        #expect(html.contains("Schedule 0 3 * * * (Europe/Berlin)"))
+        #expect(html.contains("title=\"24 Nov 2026, 02:00:00 UTC\""))
+    }
+
+    @Test func `open pull requests are linked where that is a web page`() async throws {
+        let html = try await page("/pipelines/employment")
+        #expect(html.contains("href=\"https://forge.example/shop/pulls/6\""))
+        #expect(html.contains("more into main, from a fork"))
+        #expect(!html.contains("javascript:"))
+    }
+
+    @Test(
+        arguments: [
+            (["push": [:]], "a push to the default branch"), (["push": ["tags": ["v*"]]], "a tag v*"),
+            (["push": ["branches_ignore": ["wip/*"]]], "a push to any branch but wip/*"),
+            (["pull_request": ["branches": ["main"]]], "a pull request into main"), (["tag": [:]], "a tag"),
+            (["pipeline": ["name": "base"]], "a run of base that ended succeeded"),
+            (["model": ["name": "m", "alias": "champion"]], "alias champion of model m"),
+            (["artifact": ["pipeline": "p", "name": "app"]], "artifact app of pipeline p"),
+            (["webhook": [:]], "a webhook"),
+        ] as [(JSONValue, String)])
+    func `a trigger is told in words`(json: JSONValue, words: String) throws {
+        #expect(TriggerWords.short(try TriggerSpec(json: json, at: [])) == words)
+    }
 }
 
 struct CriticalPathTests {

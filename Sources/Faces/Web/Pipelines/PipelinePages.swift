@@ -64,11 +64,16 @@ struct PipelinePage: PageBody {
     let runsHref: String
     let runs: RunTable?
     let noRuns: EmptyState?
+    let triggers: TriggerTable?
+    let pulls: PullTable?
     let parameters: Rows<Parameter>?
     let resourceHref: String
     let testsHref: String
 
-    init(_ resource: Resource, runs: [Run], icons: String, csrf: String, now: Double) {
+    init(
+        _ resource: Resource, runs: [Run], triggers: [TriggerInfo], pulls: [PullRequest], icons: String, csrf: String,
+        now: Double
+    ) {
         let name = resource.name
         head = PageHead(
             name, in: [Link("Pipelines", "/pipelines")], status: runs.first.map { Badge(status: $0.status.rawValue) },
@@ -83,6 +88,8 @@ struct PipelinePage: PageBody {
         runsHref = Links.path(["runs"], ["pipeline": name])
         self.runs = RunTable(Array(runs.prefix(15)), caption: "Latest runs of \(name)", now: now)
         noRuns = runs.isEmpty ? RunsPage.nothing(isFiltered: false, pipelines: [name]) : nil
+        self.triggers = TriggerTable(triggers, now: now)
+        self.pulls = PullTable(pulls, now: now)
         parameters = Rows(
             (resource.spec["parameters"]?.object ?? [:]).map { key, value in
                 Parameter(
@@ -95,10 +102,9 @@ struct PipelinePage: PageBody {
     }
 
     static func triggers(_ spec: JSONValue) -> String {
-        let pushes = (spec["triggers"]?.array ?? []).compactMap { $0["push"] }
-        guard !pushes.isEmpty else { return "vagus run" }
-        let branches = pushes.flatMap { $0["branches"]?.array?.compactMap(\.string) ?? ["main"] }
-        return "a push to \(branches.joined(separator: ", "))"
+        // A trigger of another version of vagus may not read; it is then left out of the sentence.
+        let known = (spec["triggers"]?.array ?? []).compactMap { try? TriggerSpec(json: $0, at: []) }  // unreadable: left out
+        return known.isEmpty ? "vagus run" : known.map(TriggerWords.short).joined(separator: "; ")
     }
 
     private static func start(_ name: String, csrf: String) -> Action {

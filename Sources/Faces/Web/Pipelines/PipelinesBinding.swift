@@ -1,4 +1,5 @@
 import API
+import Manifests
 
 extension Visitor {
     func runs() async throws -> WebResponse {
@@ -114,9 +115,26 @@ extension Visitor {
             (query.project, query.pipeline) = (project, name)
             let asked = query
             async let found = ask(Runs.list, asked)
-            async let one = resource(PipelineKind.self, name)
-            return PipelinePage(try await one, runs: try await found.items, icons: icons, csrf: csrf, now: now)
+            async let set = triggers(of: name)
+            let one = try await resource(PipelineKind.self, name)
+            let pulls = try await openPulls(of: one.spec["repository"]?.string)
+            return PipelinePage(
+                one, runs: try await found.items, triggers: try await set, pulls: pulls, icons: icons, csrf: csrf,
+                now: now)
         }
+    }
+
+    private func triggers(of pipeline: String) async throws -> [TriggerInfo] {
+        var query = TriggerQuery()
+        (query.project, query.pipeline, query.times) = (project, pipeline, 3)
+        return try await find(Triggers.list, query)?.items ?? []
+    }
+
+    private func openPulls(of repository: String?) async throws -> [PullRequest] {
+        guard let repository else { return [] }
+        var query = PullQuery()
+        (query.project, query.repository, query.state, query.limit) = (project, repository, .open, PullTable.limit)
+        return try await find(Pulls.list, query)?.items ?? []
     }
 }
 

@@ -18,14 +18,15 @@ vagus.duration = (seconds) => {
   return `${Math.floor(s / 86400)}d ${Math.floor((s % 86400) / 3600)}h`;
 };
 
-/** "4 min ago" for a moment in the past. */
+/** "4 min ago" for a moment in the past, "in 4 min" for one to come. */
 vagus.ago = (seconds) => {
-  const s = Math.max(0, seconds);
+  const s = Math.abs(seconds);
   if (s < 10) return "just now";
-  if (s < 60) return `${Math.floor(s)}s ago`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ago`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ago`;
-  return `${Math.floor(s / 86400)} d ago`;
+  let text = `${Math.floor(s / 86400)} d`;
+  if (s < 60) text = `${Math.floor(s)}s`;
+  else if (s < 3600) text = `${Math.floor(s / 60)} min`;
+  else if (s < 86400) text = `${Math.floor(s / 3600)} h`;
+  return seconds < 0 ? `in ${text}` : `${text} ago`;
 };
 
 // Clocks: elements with data-since count up, times with data-ago grow old.
