@@ -12,7 +12,9 @@ import Testing
 
     static func spec(_ yaml: String) throws -> EnvironmentSpec { try EnvironmentSpec(yaml: yaml) }
 
-    static func run(ref: String? = "refs/heads/main", actor: String = "token:bob", edit: (inout Trigger) -> Void = { _ in })
+    static func run(
+        ref: String? = "refs/heads/main", actor: String = "token:bob", edit: (inout Trigger) -> Void = { _ in }
+    )
         -> Run
     {
         var run = Run()
@@ -23,7 +25,8 @@ import Testing
 
     /// A job that came to the gate an hour ago and was asked approval for half an hour ago.
     static func known(
-        _ yaml: String, approved: [String] = [], checks: [GateCheck.Status?] = [], edit: (inout GateCase) -> Void = { _ in }
+        _ yaml: String, approved: [String] = [], checks: [GateCheck.Status?] = [],
+        edit: (inout GateCase) -> Void = { _ in }
     ) throws -> GateCase {
         var known = GateCase(environment: "production", spec: try spec(yaml))
         let expires = known.spec?.approval_gates.approvals?.expires
@@ -85,7 +88,8 @@ import Testing
         Row(what: "a branch that may", yaml: "branches: [main]", expected: .open),
         Row(
             what: "a branch that may not", yaml: "branches: [main, \"release/*\"]", ref: "refs/heads/feature/x",
-            expected: .refuse(reason: "environment \"production\" takes only runs of main, release/*, not of feature/x")),
+            expected: .refuse(reason: "environment \"production\" takes only runs of main, release/*, not of feature/x")
+        ),
         Row(
             what: "a branch whose name only begins so", yaml: "branches: [main]", ref: "refs/heads/mainline",
             expected: .refuse(reason: "environment \"production\" takes only runs of main, not of mainline")),
@@ -96,7 +100,9 @@ import Testing
         Row(
             what: "a wildcard that ends at a slash", yaml: "branches: [\"release/*\"]", ref: "refs/heads/release/1/x",
             expected: .refuse(reason: "environment \"production\" takes only runs of release/*, not of release/1/x")),
-        Row(what: "a tag by its whole ref", yaml: "branches: [\"refs/tags/v*\"]", ref: "refs/tags/v1.2", expected: .open),
+        Row(
+            what: "a tag by its whole ref", yaml: "branches: [\"refs/tags/v*\"]", ref: "refs/tags/v1.2", expected: .open
+        ),
         Row(
             what: "a run of no branch", yaml: "branches: [main]", ref: nil,
             expected: .refuse(reason: "environment \"production\" takes only runs of main; this one is of no branch")),
@@ -151,10 +157,12 @@ import Testing
                 until: expiry)),
         Row(what: "two have approved", yaml: two, approved: ["ana", "cleo"], expected: .open),
         Row(
-            what: "the time is over", yaml: "approval_gates: { approvals: { min: 2, expires: 30m } }", approved: ["ana"],
+            what: "the time is over", yaml: "approval_gates: { approvals: { min: 2, expires: 30m } }",
+            approved: ["ana"],
             expected: .refuse(
                 reason:
-                    "approval for environment \"production\" expired at 2026-03-04T12:00:00Z: it had 1 of 2 approvals (ana)")),
+                    "approval for environment \"production\" expired at 2026-03-04T12:00:00Z: it had 1 of 2 approvals (ana)"
+            )),
         Row(
             what: "the time is over, but all have approved",
             yaml: "approval_gates: { approvals: { min: 1, expires: 30m } }", approved: ["ana"], expected: .open),
@@ -195,6 +203,19 @@ import Testing
                 == [.wait("deploy/deploy", .gate, reason: "comes to the gate of environment \"production\"")])
     }
 
+    @Test func `time at gates is counted once, however many jobs stand there`() throws {
+        var facts = GateFacts()
+        for (job, from, to) in [("a", 0, 100), ("b", 50, 150), ("c", 60, 70), ("d", 200, nil)] as [(String, Int, Int?)]
+        {
+            facts.cases[job] = try Self.known("{}") { known in
+                known.gate?.beganAt = Self.now.advanced(by: .seconds(from))
+                known.gate?.endedAt = to.map { Self.now.advanced(by: .seconds($0)) }
+            }
+        }
+        #expect(facts.waited(at: Self.now.advanced(by: .seconds(230))) == .seconds(150 + 30))
+        #expect(GateFacts().waited(at: Self.now) == .zero)
+    }
+
     // Friday 18:00 in Berlin, for 62 hours: until Monday 08:00. In winter Berlin is an hour ahead of UTC, in summer two.
     static let weekends: [(moment: String, end: String?)] = [
         ("2026-03-06T16:59:59Z", nil),
@@ -217,7 +238,8 @@ import Testing
     static let people: [(person: String, actor: String, author: String?, isAuthor: Bool)] = [
         ("ana", "token:ana", nil, true), ("ana", "user:ana", nil, true), ("ana", "token:bob", nil, false),
         ("ana", "git:Ana <ana@example.com>", nil, true), ("ana", "git:Someone <ana@example.com>", nil, true),
-        ("ana", "git:Someone <a.lopez@example.com>", nil, true), ("ana", "git:Someone <A.Lopez@Example.com>", nil, true),
+        ("ana", "git:Someone <a.lopez@example.com>", nil, true),
+        ("ana", "git:Someone <A.Lopez@Example.com>", nil, true),
         ("ana", "git:Someone <bob@example.com>", nil, false), ("ana", "token:bob", "Ana <x@example.com>", true),
         ("ana-lopez", "token:bob", "Ana Lopez <x@example.com>", true), ("ana", "system:pipelines", nil, false),
         ("ana", "token:bob", "Anabel <anabel@example.com>", false),
@@ -254,7 +276,10 @@ import Testing
     }
 
     static let invalid: [(yaml: String, message: String)] = [
-        ("approval_gates: { checks: [{ slo: api }] }", "a check of an slo needs the Telemetry room, which is not built yet"),
+        (
+            "approval_gates: { checks: [{ slo: api }] }",
+            "a check of an slo needs the Telemetry room, which is not built yet"
+        ),
         ("approval_gates: { checks: [{ query: up }] }", "a check of a query needs the Prometheus that it asks"),
         ("approval_gates: { checks: [{ webhook: itsm }] }", "\"itsm\" is not a URL that can be asked"),
         ("approval_gates: { checks: [{ timeout: 1m }] }", "a check says nothing of what it does"),

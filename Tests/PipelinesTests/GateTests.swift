@@ -307,6 +307,7 @@ extension PipelineHouse {
         let it = try await house("approval_gates: { approvals: { min: 1, supersede: true } }")
         let (first, second, third) = (try await it.begin(), try await it.begin(), try await it.begin())
         try await it.say(.approved, second, by: "ana")
+        try await it.settle()
         let older = try await it.run(first.id)
         #expect(older.status == .superseded)
         #expect(older.jobs[0].reason == "superseded by p:2, which was let into environment \"production\"")
@@ -414,7 +415,9 @@ extension PipelineHouse {
 
     @Test func `a webhook is asked until it says yes, each time under the same key, signed`() async throws {
         let systems = FakeSystems()
-        systems.answer([(202, "{\"message\": \"in the board\"}"), (503, ""), (200, "{\"message\": \"CHG-7 is approved\"}")])
+        systems.answer([
+            (202, "{\"message\": \"in the board\"}"), (503, ""), (200, "{\"message\": \"CHG-7 is approved\"}"),
+        ])
         let it = try await house(Self.hook, systems: systems)
         let run = try await it.begin()
         try await it.check()

@@ -225,7 +225,8 @@ import Testing
             _ = try await world.start("shop")
             let frozen = try await world.until("shop:1", "the job to wait") { $0.gates.first != nil }
             #expect(
-                frozen.jobs[0].reason == "environment \"production\" is frozen by \"for-now\" until 2120-01-01T00:00:00Z"
+                frozen.jobs[0].reason
+                    == "environment \"production\" is frozen by \"for-now\" until 2120-01-01T00:00:00Z"
             )
             let hotfix = try await world.start("shop", labels: ["hotfix"])
             #expect(try await world.lease().run == hotfix.id)

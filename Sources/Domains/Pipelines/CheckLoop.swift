@@ -187,7 +187,9 @@ struct CheckReconciler: Reconciler {
             + query.utf8.map { byte in
                 let isPlain =
                     (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-                return isPlain ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+                return isPlain
+                    ? String(UnicodeScalar(byte))
+                    : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
             }.joined()
         let base = source.hasSuffix("/") ? String(source.dropLast()) : source
         return Outside.Question(

@@ -18,6 +18,17 @@ struct GateFacts: Sendable, Equatable {
     var cases: [String: GateCase] = [:]
     var teams: [String: TeamSpec] = [:]
 
+    /// How long some job of the run has stood at a gate: time that is nobody's work, and counts for no time limit.
+    func waited(at now: Timestamp) -> Duration {
+        let spans = cases.values.compactMap(\.gate).map { ($0.beganAt, $0.endedAt ?? now) }.sorted { $0.0 < $1.0 }
+        var (total, end) = (Duration.zero, Timestamp.zero)
+        for (from, to) in spans where to > end {
+            total += to.since(max(from, end))
+            end = to
+        }
+        return total
+    }
+
     /// What the environment of a job adds to its variables.
     func variables(of job: String) -> Ordered<String> {
         guard let known = cases[job] else { return [:] }
@@ -53,11 +64,11 @@ struct GateCase: Sendable, Equatable {
 /// Asked after a job's needs are met and its `if` holds, before any lane.
 func gateAnswer(for job: StoredJob, in state: RunState, at now: Timestamp) -> GateAnswer {
     guard let environment = state.stored.environment(of: job.key) else { return .open }
-    let known = state.gates.cases[job.job.key] ?? GateCase(environment: environment)
-    let decision = GateDecision.decide(known, state.stored.run, at: now)
-    guard known.gate == nil, case .open = decision.answer else { return decision.answer }
-    // Whoever has not come to the gate yet is not let in: what it would do must be on record first.
-    return .wait(reason: "comes to the gate of environment \"\(environment)\"", until: nil)
+    guard let known = state.gates.cases[job.job.key], known.gate != nil else {
+        // What it would do must be on record before it is let in, or turned away.
+        return .wait(reason: "comes to the gate of environment \"\(environment)\"", until: nil)
+    }
+    return GateDecision.decide(known, state.stored.run, at: now).answer
 }
 
 /// What a gate says, and what it is at. Pure: the same facts at the same time give the same.
@@ -78,13 +89,15 @@ struct GateDecision: Sendable, Equatable {
         if let (freeze, end) = Freezes.active(in: spec.freeze, at: now, labels: run.trigger.labels, known.isRollback) {
             return wait(
                 .frozen,
-                "environment \"\(known.environment)\" is frozen by \"\(freeze.name)\" until \(GateWords.time(end))", end)
+                "environment \"\(known.environment)\" is frozen by \"\(freeze.name)\" until \(GateWords.time(end))", end
+            )
         }
         if let wait = spec.approval_gates.wait {
             let end = (known.gate?.beganAt ?? now).advanced(by: wait.duration)
             if now < end {
                 return self.wait(
-                    .timer, "environment \"\(known.environment)\" lets it in at \(GateWords.time(end)), after \(wait)", end)
+                    .timer, "environment \"\(known.environment)\" lets it in at \(GateWords.time(end)), after \(wait)",
+                    end)
             }
         }
         if let decision = checks(known, spec.approval_gates.checks) { return decision }
@@ -113,7 +126,8 @@ struct GateDecision: Sendable, Equatable {
         guard let ref = run.trigger.ref else {
             return "environment \"\(name)\" takes only runs of \(allowed); this one is of no branch"
         }
-        return covers(spec.branches, ref) ? nil : "environment \"\(name)\" takes only runs of \(allowed), not of \(Refs.branch(ref) ?? ref)"
+        return covers(spec.branches, ref)
+            ? nil : "environment \"\(name)\" takes only runs of \(allowed), not of \(Refs.branch(ref) ?? ref)"
     }
 
     /// Whether the patterns of `branches` cover a ref: those of names a branch, those that begin with refs/ any ref whole.

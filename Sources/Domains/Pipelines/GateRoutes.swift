@@ -40,7 +40,8 @@ struct GateRoutes: Sendable {
         guard gate.status == .waiting, gate.min > 0, let person = People.name(of: call.actor),
             call.permission.allows(.run), !gate.approvals.contains(where: { $0.by == person && !$0.is_void })
         else { return false }
-        return people.isNamed(person, in: gate.from) && !(gate.not_author && people.isAuthor(person, of: run, author: gate.author))
+        return people.isNamed(person, in: gate.from)
+            && !(gate.not_author && people.isAuthor(person, of: run, author: gate.author))
     }
 
     // MARK: Saying
@@ -67,7 +68,8 @@ struct GateRoutes: Sendable {
         for job in wanted {
             digests[job.key] =
                 verdict == .approved
-                ? try await GateWork(context: context, git: git, repositories: repositories).digest(of: job, in: state) : nil
+                ? try await GateWork(context: context, git: git, repositories: repositories).digest(of: job, in: state)
+                : nil
         }
         let found = digests
         let runCall = Call(
@@ -107,7 +109,8 @@ struct GateRoutes: Sendable {
                 "approval.nothing", status: 409,
                 "nothing of this run waits at a gate" + (input.stage.map { " in stage \"\($0)\"" } ?? ""),
                 hint: known.isEmpty
-                    ? "See what waits with: vagus approvals." : "What waits is in stage \(known.map { "\"\($0)\"" }.joined(separator: ", ")).")
+                    ? "See what waits with: vagus approvals."
+                    : "What waits is in stage \(known.map { "\"\($0)\"" }.joined(separator: ", ")).")
         }
         let stages = Set(wanted.map(\.job.stage))
         guard stages.count == 1 else {
@@ -171,7 +174,9 @@ extension Change {
                 hint: "Ask one of them.")
         }
         // Whoever finds their own work wanting may always say so.
-        guard verdict == .approved, spec.not_author, people.isAuthor(person, of: run, author: gate.author) else { return }
+        guard verdict == .approved, spec.not_author, people.isAuthor(person, of: run, author: gate.author) else {
+            return
+        }
         throw Problem(
             "approval.author", status: 403, "\(person) has started this run or written its commit",
             hint: "Environment \"\(gate.environment)\" wants the approval of somebody else.")

@@ -82,7 +82,8 @@ struct RunLook {
     mutating func look() {
         let run = state.stored.run
         if stopping == nil {
-            let deadline = (run.started_at ?? run.created_at).advanced(by: state.stored.spec.timeout.duration)
+            let deadline = (run.started_at ?? run.created_at).advanced(
+                by: state.stored.spec.timeout.duration + state.gates.waited(at: now))
             guard now < deadline else {
                 return act(.stop(reason: "took longer than \(state.stored.spec.timeout)"))
             }

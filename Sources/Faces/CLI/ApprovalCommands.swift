@@ -6,7 +6,9 @@ import Manifests
 struct ApprovalsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "approvals", abstract: "Lists jobs that wait at the gate of an environment.",
-        discussion: "Examples:\n  vagus approvals\n  vagus approvals --mine\n  vagus approvals --environment production -o json")
+        discussion:
+            "Examples:\n  vagus approvals\n  vagus approvals --mine\n  vagus approvals --environment production -o json"
+    )
     @OptionGroup var connection: Connection
     @Flag(help: "Only what you may approve.") var mine = false
     @Option(help: "Only gates of this environment.") var environment: String?
