@@ -170,7 +170,8 @@ struct CgroupPlaces: Sendable, Equatable {
     /// Where a bound can be held: the parent folder and its version; nil where nothing can.
     func place(for bound: ResourceBudget.Bound) -> (folder: String, version: CgroupVersion)? {
         if let folder = single[bound.rawValue], access(folder, W_OK) == 0 { return (folder, .one) }
-        guard let unified, access(unified, W_OK) == 0, Self.words("\(unified)/cgroup.controllers").contains(bound.rawValue),
+        guard let unified, access(unified, W_OK) == 0,
+            Self.words("\(unified)/cgroup.controllers").contains(bound.rawValue),
             enable(bound, in: unified)
         else { return nil }
         return (unified, .two)

@@ -95,7 +95,8 @@ enum LaneDecision {
 
     private static func words(_ unit: LaneUnit, _ me: LaneUnit) -> String {
         guard unit.rival.run == me.rival.run else { return unit.rival.words(seenFrom: me.rival) }
-        return unit.claim.job.isEmpty ? "stage \"\(unit.claim.stage)\"" : "job \"\(unit.claim.stage)/\(unit.claim.job)\""
+        return unit.claim.job.isEmpty
+            ? "stage \"\(unit.claim.stage)\"" : "job \"\(unit.claim.stage)/\(unit.claim.job)\""
     }
 
     private static func isInTheWay(_ unit: LaneUnit, _ me: LaneUnit) -> Bool {

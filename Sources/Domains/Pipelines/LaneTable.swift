@@ -101,7 +101,8 @@ extension Connection {
     /// Forgets the claims of a run that has ended, but for those that say who was the newest to take a place.
     func leaveLanes(_ stored: StoredRun) throws {
         let run = stored.run
-        for row in try rows("SELECT DISTINCT lane FROM pipelines_claim WHERE run = \(run.id) AND taken_at IS NOT NULL") {
+        for row in try rows("SELECT DISTINCT lane FROM pipelines_claim WHERE run = \(run.id) AND taken_at IS NOT NULL")
+        {
             let lane: String = try row.get(0)
             try self.run(
                 """

@@ -152,7 +152,8 @@ private struct CallFinder {
         if let pin = use.digest, pin != found.spec.digest {
             throw Problem(
                 "pipeline.digest", status: 409, "pipeline \"\(use.pipeline)\" is not the one that was pinned",
-                hint: "It is \(found.spec.digest) now, and \(pin) is asked for: look at what changed, then move the pin.")
+                hint:
+                    "It is \(found.spec.digest) now, and \(pin) is asked for: look at what changed, then move the pin.")
         }
         return found.spec
     }
@@ -168,7 +169,8 @@ extension StoredJob {
     }
 
     private static func laid(
-        of stored: StoredRun, _ stage: RunPlan.Stage, _ job: RunPlan.Job, cell: (index: Int, values: Ordered<JSONValue>)?
+        of stored: StoredRun, _ stage: RunPlan.Stage, _ job: RunPlan.Job,
+        cell: (index: Int, values: Ordered<JSONValue>)?
     ) -> StoredJob {
         var laid = Job()
         (laid.stage, laid.type) = (stage.name, stage.spec.type)
@@ -185,7 +187,8 @@ extension StoredJob {
         }
         return StoredJob(
             run: stored.run.id, job: laid, position: job.number * (MatrixSpec.cellLimit * 4) + (cell?.index ?? 0),
-            isOnServer: job.spec.isOnServer || stage.called != nil, labels: job.spec.runs_on.labels, epoch: 0, losses: 0,
+            isOnServer: job.spec.isOnServer || stage.called != nil, labels: job.spec.runs_on.labels, epoch: 0,
+            losses: 0,
             retries: 0)
     }
 }

@@ -96,7 +96,8 @@ struct TestsList: AsyncParsableCommand {
 
 struct TestsHistory: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "history", abstract: "Shows how a test ended, newest first.")
+        commandName: "history", abstract: "Shows how a test ended, newest first.",
+        discussion: "Example:\n  vagus tests history CartTests.adds --pipeline shop-api")
     @OptionGroup var choice: TestChoice
     @Option var limit = 20
 
@@ -133,7 +134,11 @@ struct TestsHistory: AsyncParsableCommand {
 
 struct TestsQuarantine: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "quarantine", abstract: "Lets a test's failures not fail its job, for a while.")
+        commandName: "quarantine", abstract: "Lets a test's failures not fail its job, for a while.",
+        discussion: """
+            Example:
+              vagus tests quarantine CartTests.adds --pipeline shop-api --owner team:shop --expire 14d --reason "issue 12"
+            """)
     @OptionGroup var choice: TestChoice
     @Option(help: "Who looks after it: team:shop, user:ana.") var owner: String
     @Option(help: "How long: 30d, 2w.") var expire = "30d"
@@ -153,7 +158,8 @@ struct TestsQuarantine: AsyncParsableCommand {
 
 struct TestsRelease: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "release", abstract: "Ends a test's quarantine: its failures count again.")
+        commandName: "release", abstract: "Ends a test's quarantine: its failures count again.",
+        discussion: "Example:\n  vagus tests release CartTests.adds --pipeline shop-api")
     @OptionGroup var choice: TestChoice
 
     func run() async throws {

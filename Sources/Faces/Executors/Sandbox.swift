@@ -37,7 +37,9 @@ package struct Sandbox: Sendable {
         all += ["--proc", "/proc", "--dev", "/dev"]
         for folder in ["/tmp", "/var/tmp", "/run"] { all += ["--tmpfs", folder] }
         if order.network { all += ["--ro-bind-try", Self.resolver, Self.resolver] }
-        for file in Self.secretFiles where Self.kind(of: file) == .typeRegular { all += ["--ro-bind", "/dev/null", file] }
+        for file in Self.secretFiles where Self.kind(of: file) == .typeRegular {
+            all += ["--ro-bind", "/dev/null", file]
+        }
         for folder in Self.secretFolders where Self.kind(of: folder) == .typeDirectory { all += ["--tmpfs", folder] }
         if let home = order.environment["HOME"], home.hasPrefix("/"), home != "/", !isShown(home, order) {
             all += ["--tmpfs", home]

@@ -79,7 +79,8 @@ package final class FakeExecutor: Executor {
         }
         let deadline = order.timeout.map { time.now.advanced(by: $0) }
         do {
-            return try await FakePlay(order: order, script: script, time: time, deadline: deadline, output: output).run()
+            return try await FakePlay(order: order, script: script, time: time, deadline: deadline, output: output)
+                .run()
         } catch is FakePlay.Over {
             return ExecutionResult(.timedOut)
         } catch {
