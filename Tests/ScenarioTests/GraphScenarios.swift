@@ -9,30 +9,6 @@ import Testing
 
 /// Table 1.1 of delivery: the rows that the graph answers for, each in a whole server with its runner.
 @Suite struct GraphScenarios {
-    /// A server with a runner in it, for as long as `body` runs.
-    private static func withHouse(_ body: @escaping @Sendable (House) async throws -> Void) async throws {
-        let folder = NSTemporaryDirectory() + "vagus-graphs-\(UUID().uuidString)"
-        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
-        (options.port, options.hasAuth, options.proxy) = (0, false, ("127.0.0.1", 0))
-        let house = try await House(options, logger: logger)
-        try await withThrowingTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                do { try await house.run() } catch is CancellationError {}
-                return false
-            }
-            group.addTask {
-                try await body(house)
-                return true
-            }
-            defer { group.cancelAll() }
-            while let isDone = try await group.next() { if isDone { return } }
-            throw Problem("test", status: 500, "the server ended early")
-        }
-    }
-
     private static func call<I: Manifest, O: Manifest>(
         _ house: House, _ operation: API.Operation<I, O>, _ input: I
     ) async throws -> O {
@@ -68,7 +44,7 @@ import Testing
 
     private static func run(_ yaml: String) async throws -> Run {
         let found = Found()
-        try await withHouse { house in
+        try await withOpenHouse { house in
             try await apply(house, "kind: Pipeline\nname: p\n" + yaml)
             await found.set(try await wait(house, try await start(house)))
         }
@@ -110,7 +86,7 @@ import Testing
     }
 
     @Test func `Unknown need and cycle are errors`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             for (needs, words) in [("[bb]", "no stage \"bb\""), ("[b]", "wait for each other")] {
                 let refused = await #expect(throws: (any Error).self) {
                     try await Self.apply(
@@ -183,7 +159,7 @@ import Testing
     }
 
     @Test func `Concurrency group, and a superseded run as an outcome of its own`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 house,
                 """
@@ -208,7 +184,7 @@ import Testing
     }
 
     @Test func `Reusable units with typed inputs, pinned`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 house,
                 """

@@ -11,28 +11,6 @@ import Testing
 
 /// Logs, secrets in them, and tests that cannot be relied on, row by row, in a whole server with its runner.
 @Suite struct LogScenarios {
-    /// A server with a runner in it, for as long as `body` runs.
-    private static func withHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws -> T) async throws -> T
-    {
-        let folder = NSTemporaryDirectory() + "vagus-log-scenario-\(UUID().uuidString)"
-        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
-        (options.port, options.hasAuth, options.proxy) = (0, false, ("127.0.0.1", 0))
-        let house = try await House(options, logger: logger)
-        return try await withThrowingTaskGroup(of: T?.self) { group in
-            group.addTask {
-                do { try await house.run() } catch is CancellationError {}
-                return nil
-            }
-            group.addTask { try await body(house) }
-            defer { group.cancelAll() }
-            while let result = try await group.next() { if let result { return result } }
-            throw Problem("test", status: 500, "the server ended early")
-        }
-    }
-
     private static func apply(_ text: String, to house: House) async throws {
         var input = ApplyInput()
         input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
@@ -70,7 +48,7 @@ import Testing
     }
 
     @Test func `Masking: a value named while the job runs is in no log, output or reason`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 """
                 kind: Pipeline
@@ -95,7 +73,7 @@ import Testing
     }
 
     @Test func `Log groups / scrollback: any line while the job runs, and the end within a moment`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 """
                 kind: Pipeline
@@ -138,7 +116,7 @@ import Testing
     }
 
     @Test func `Flaky detect + quarantine with owner & expiry`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 """
                 kind: Pipeline

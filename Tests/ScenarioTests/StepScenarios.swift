@@ -12,28 +12,6 @@ import Testing
 
 /// What a step can do, row by row, in a whole server with its runner.
 @Suite struct StepScenarios {
-    /// A server with a runner in it, for as long as `body` runs.
-    private static func withHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws -> T) async throws -> T
-    {
-        let folder = NSTemporaryDirectory() + "vagus-steps-\(UUID().uuidString)"
-        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
-        (options.port, options.hasAuth, options.proxy) = (0, false, ("127.0.0.1", 0))
-        let house = try await House(options, logger: logger)
-        return try await withThrowingTaskGroup(of: T?.self) { group in
-            group.addTask {
-                do { try await house.run() } catch is CancellationError {}
-                return nil
-            }
-            group.addTask { try await body(house) }
-            defer { group.cancelAll() }
-            while let result = try await group.next() { if let result { return result } }
-            throw Problem("test", status: 500, "the server ended early")
-        }
-    }
-
     private static func apply(_ text: String, to house: House) async throws {
         var input = ApplyInput()
         input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
@@ -62,7 +40,7 @@ import Testing
     }
 
     @Test func `Caches (key, prefix, when)`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 """
                 kind: Pipeline
@@ -89,7 +67,7 @@ import Testing
     }
 
     @Test func `Artifacts (expiry, when), fetched by a later stage`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 """
                 kind: Pipeline
@@ -120,7 +98,7 @@ import Testing
     }
 
     @Test func `Outputs between steps and jobs, variables of later steps`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 """
                 kind: Pipeline
@@ -144,7 +122,7 @@ import Testing
     }
 
     @Test func `Step-level retry`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 """
                 kind: Pipeline
@@ -167,7 +145,7 @@ import Testing
     }
 
     @Test func `JUnit and coverage reports, annotations, summaries`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 """
                 kind: Pipeline
@@ -199,7 +177,7 @@ import Testing
             $0.components(separatedBy: "```").first
         }
         #expect(!examples.isEmpty)
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             for example in examples { try await Self.apply(example, to: house) }
         }
     }

@@ -9,30 +9,6 @@ import Testing
 
 /// What sets pipelines off, row by row, in a whole server with its runner; git speaks HTTP to it from within a step.
 @Suite struct TriggerScenarios {
-    /// A server with a runner in it, for as long as `body` runs.
-    private static func withHouse(_ body: @escaping @Sendable (House) async throws -> Void) async throws {
-        let folder = NSTemporaryDirectory() + "vagus-triggers-\(UUID().uuidString)"
-        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
-        (options.port, options.hasAuth, options.proxy) = (0, false, ("127.0.0.1", 0))
-        let house = try await House(options, logger: logger)
-        try await withThrowingTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                do { try await house.run() } catch is CancellationError {}
-                return false
-            }
-            group.addTask {
-                try await body(house)
-                return true
-            }
-            defer { group.cancelAll() }
-            while let isDone = try await group.next() { if isDone { return } }
-            throw Problem("test", status: 500, "the server ended early")
-        }
-    }
-
     private static func call<I: Manifest, O: Manifest>(
         _ house: House, _ operation: API.Operation<I, O>, _ input: I
     ) async throws -> O {
@@ -115,7 +91,7 @@ import Testing
     }
 
     @Test func `push, with branch and path filters`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             let git = try await Self.repository(
                 house,
                 Self.pipeline("p", "[{ push: { branches: [main, 'release/**', '!release/old'], paths: ['src/**'] } }]"))
@@ -128,7 +104,7 @@ import Testing
     }
 
     @Test func `tag`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             let git = try await Self.repository(house, Self.pipeline("p", "[{ tag: { names: ['v[0-9]+.*'] } }]"))
             try await git("git tag v1.0; git tag nightly; git push -q origin --tags")
             let runs = try await Self.runs(house, "p")
@@ -137,7 +113,7 @@ import Testing
     }
 
     @Test func `pull request, untrusted unless said otherwise`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             let git = try await Self.repository(
                 house,
                 Self.pipeline("p", "[{ pull_request: { branches: [main] } }]") + "\n---\n"
@@ -155,7 +131,7 @@ import Testing
     }
 
     @Test func `schedule with time zone and daylight saving`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(house, Self.pipeline("p", "[{ schedule: { cron: '30 2 * * *', tz: Europe/Berlin } }]"))
             var query = TriggerQuery()
             (query.pipeline, query.times) = ("p", 100)
@@ -165,7 +141,7 @@ import Testing
     }
 
     @Test func `manual with typed parameters`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 house,
                 Self.pipeline(
@@ -183,7 +159,7 @@ import Testing
     }
 
     @Test func `another pipeline, an artifact, a model, an alert`() async throws {
-        try await Self.withHouse { house in
+        try await withOpenHouse { house in
             try await Self.apply(
                 house,
                 """
