@@ -76,11 +76,13 @@ extension Connection {
     }
 
     /// Ready jobs that wait for a runner, oldest run first; without their steps.
-    func readyJobs(limit: Int = 200) throws -> [StoredJob] {
-        try rows(
+    func readyJobs(of run: String? = nil, limit: Int = 200) throws -> [StoredJob] {
+        let one: Statement = run.map { "AND job.run = \($0)" } ?? ""
+        return try rows(
             """
             SELECT job.* FROM pipelines_job job JOIN pipelines_run run ON run.id = job.run
             WHERE job.status = 'queued' AND job.ready_at IS NOT NULL AND job.on_server = 0 AND job.stop_as IS NULL
+                \(one)
             ORDER BY run.created_at, job.run, job.position LIMIT \(limit)
             """
         ).map(StoredJob.init(row:))

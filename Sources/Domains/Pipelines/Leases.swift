@@ -73,20 +73,29 @@ struct Leases: Sendable {
         return outcome
     }
 
-    /// Takes as many ready jobs as the runner asks for and has room for, in one transaction.
+    /// Takes as many ready jobs as the runner asks for and has room for.
     private func take(_ input: LeaseInput) async throws -> [(Lease, JobNeeds?)] {
         let count = min(max(1, input.count), PipelineLimits.leasesAtOnce)
-        let isAnything = try await store.read { sql in !(try sql.candidates(for: input, count: count)).isEmpty }
-        guard isAnything else {
+        let ready = try await store.read { try $0.candidates(for: input, count: count).map(\.run) }
+        // Run by run, since what is told of a run is told on its behalf.
+        var leases: [(Lease, JobNeeds?)] = []
+        for (place, run) in ready.enumerated() where ready.firstIndex(of: run) == place && leases.count < count {
+            leases += try await take(input, of: run, atMost: count - leases.count)
+        }
+        if leases.isEmpty {
             // Asking is a sign of life.
             try await store.change(runnerCall(input.name, run: "")) { try $0.sql.sawRunner(input.name, at: $0.now) }
-            return []
         }
+        return leases
+    }
+
+    /// Takes ready jobs of one run, in one transaction.
+    private func take(_ input: LeaseInput, of run: String, atMost count: Int) async throws -> [(Lease, JobNeeds?)] {
         let logs = logs
-        return try await store.change(runnerCall(input.name, run: "")) { change in
+        return try await store.change(runnerCall(input.name, run: run)) { change in
             try change.sql.sawRunner(input.name, at: change.now)
             var leases: [(Lease, JobNeeds?)] = []
-            for candidate in try change.sql.candidates(for: input, count: count) {
+            for candidate in try change.sql.candidates(for: input, of: run, count: count) {
                 guard let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
                     stored.stopping == nil || stored.outlives(job),
                     // Those before it may have taken the room.
@@ -220,14 +229,14 @@ extension Change {
 
 extension Connection {
     /// Ready jobs that the runner may take, in the order of their runs.
-    func candidates(for input: LeaseInput, count: Int) throws -> [StoredJob] {
+    func candidates(for input: LeaseInput, of run: String? = nil, count: Int) throws -> [StoredJob] {
         guard try runner(input.name)?.incarnation == input.incarnation else {
             throw Problem(
                 "runner.unknown", status: 409, "runner \"\(input.name)\" is not known by this incarnation",
                 hint: "It must say hello first; another process of the same name may have done so since.")
         }
         if try isDraining(input.name) { return [] }
-        let ready = try readyJobs(limit: count + PipelineLimits.lookBeyond)
+        let ready = try readyJobs(of: run, limit: count + PipelineLimits.lookBeyond)
         return ready.isEmpty ? [] : Array(try placeable(ready, on: input.name).prefix(count))
     }
 
@@ -254,10 +263,8 @@ extension Connection {
     func reporting(_ key: JobKey, epoch: Int) throws -> (StoredJob?, LeaseState) {
         let (job, state) = try held(key, epoch: epoch)
         if job != nil { return (job, state) }
-        if let ended = try self.job(key), ended.epoch == epoch, ended.job.status.hasEnded || ended.job.status == .queued
-        {
-            return (nil, state)
-        }
+        // It has ended, or was put back to be tried again.
+        if let heard = try self.job(key), heard.epoch == epoch, heard.job.status != .running { return (nil, state) }
         throw Problem(
             "lease.lost", status: 409, "job \"\(key.stage)/\(key.job)\" is not held by this lease any more",
             hint: "Stop it; another runner may have it.")
