@@ -5,14 +5,19 @@ package import SQL
 
 /// The spine: what happened, append-only, each event bound to the one before by its hash.
 package enum EventLog {
+    /// - Parameter last: The newest event, when this transaction has written it itself.
     static func append(
         _ name: String, about subject: Subject, _ data: Ordered<JSONValue>, call: Call, at now: Timestamp,
-        in sql: Connection
+        after last: Event?, in sql: Connection
     ) throws -> Event {
-        let last = try sql.row("SELECT sequence, hash FROM event ORDER BY sequence DESC LIMIT 1")
         var event = Event()
-        event.sequence = (try last?.get(0, as: Int64.self) ?? 0) + 1
-        event.previous_hash = try last?.get(1, as: String.self) ?? ""
+        if let last {
+            (event.sequence, event.previous_hash) = (last.sequence + 1, last.hash)
+        } else {
+            let row = try sql.row("SELECT sequence, hash FROM event ORDER BY sequence DESC LIMIT 1")
+            event.sequence = (try row?.get(0, as: Int64.self) ?? 0) + 1
+            event.previous_hash = try row?.get(1, as: String.self) ?? ""
+        }
         event.at = now
         event.name = name
         event.subject = subject
@@ -38,7 +43,9 @@ package enum EventLog {
             event.subject.project, event.subject.name, event.actor, event.correlation, data,
         ]
         for part in parts { hasher.update(data: Array("\(part.utf8.count):\(part);".utf8)) }
-        return hasher.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let digits = Array("0123456789abcdef".utf8)
+        return String(
+            decoding: hasher.finalize().flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 
     static func event(_ row: Row) throws -> Event {

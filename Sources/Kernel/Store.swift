@@ -46,6 +46,8 @@ package final class Change {
     package let now: Timestamp
     package let sql: Connection
     fileprivate(set) var topics: Set<String> = []
+    /// The event that it wrote last.
+    private var last: Event?
 
     init(call: Call, now: Timestamp, sql: Connection) {
         (self.call, self.now, self.sql) = (call, now, sql)
@@ -58,7 +60,9 @@ package final class Change {
     ) throws -> Event {
         topics.insert(subject.kind)
         topics.insert("\(subject.kind)/\(subject.name)")
-        return try EventLog.append(name, about: subject, data, call: call, at: now, in: sql)
+        let event = try EventLog.append(name, about: subject, data, call: call, at: now, after: last, in: sql)
+        last = event
+        return event
     }
 
     /// Rings a topic after the commit without an event: for state that changes often and means little by itself.

@@ -75,15 +75,16 @@ extension Connection {
         return stored
     }
 
-    /// Ready jobs that wait for a runner, oldest run first; without their steps.
+    /// Ready jobs that wait for a runner, oldest run first; as ``glance(run:)`` reads them.
     func readyJobs(of run: String? = nil, limit: Int = 200) throws -> [StoredJob] {
         let one: Statement = run.map { "AND job.run = \($0)" } ?? ""
         return try rows(
             """
-            SELECT job.* FROM pipelines_job job JOIN pipelines_run run ON run.id = job.run
+            SELECT \(Self.glanceColumns), 'other' AS type, '[]' AS needs FROM pipelines_job job
             WHERE job.status = 'queued' AND job.ready_at IS NOT NULL AND job.on_server = 0 AND job.stop_as IS NULL
                 \(one)
-            ORDER BY run.created_at, job.run, job.position LIMIT \(limit)
+            ORDER BY (SELECT run.created_at FROM pipelines_run run WHERE run.id = job.run), job.run, job.position
+            LIMIT \(limit)
             """
         ).map(StoredJob.init(row:))
     }
@@ -121,10 +122,12 @@ extension Connection {
 
     /// Makes a job ready for its runner, unless it has become another since it was seen; tells whether it did.
     func makeReady(_ seen: StoredJob, _ made: JobOrders, reason: String?, at now: Timestamp) throws -> Bool {
-        try run(
+        // Most jobs ask for nothing special, and what is not there need not be read.
+        let execution = made.execution == ExecutionSpec() ? nil : made.execution.json.text
+        return try run(
             """
             UPDATE pipelines_job SET status = 'queued', hold = NULL, ready_at = \(now.microseconds),
-                orders = \(made.steps.json.text), execution = \(made.execution.json.text), reason = \(reason.sqlValue)
+                orders = \(made.steps.json.text), execution = \(execution.sqlValue), reason = \(reason.sqlValue)
             WHERE run = \(seen.run) AND stage = \(seen.job.stage) AND name = \(seen.job.name)
                 AND status = \(seen.job.status.rawValue) AND epoch = \(seen.epoch) AND ready_at IS NULL
             """) == 1

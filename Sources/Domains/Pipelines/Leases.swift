@@ -236,8 +236,12 @@ extension Connection {
                 hint: "It must say hello first; another process of the same name may have done so since.")
         }
         if try isDraining(input.name) { return [] }
-        let ready = try readyJobs(of: run, limit: count + PipelineLimits.lookBeyond)
-        return ready.isEmpty ? [] : Array(try placeable(ready, on: input.name).prefix(count))
+        let ready = try readyJobs(of: run, limit: count)
+        let found = ready.isEmpty ? [] : try placeable(ready, on: input.name)
+        if found.count == ready.count { return found }
+        // Some of them are for others: there may be more behind them.
+        let more = try readyJobs(of: run, limit: count + PipelineLimits.lookBeyond)
+        return Array(try placeable(more, on: input.name).prefix(count))
     }
 
     /// The job if this epoch still holds it, and what to tell its runner.
