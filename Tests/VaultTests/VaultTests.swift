@@ -132,6 +132,39 @@ extension VaultDomain {
     }
 }
 
+/// What every source of secrets keeps, the one that other rooms' tests use among them.
+@Suite struct SourceTests {
+    private func sources() async throws -> (TestHouse, [any SecretSource]) {
+        let (house, domain) = try await opened()
+        try await house.set("A", "value")
+        return (house, [domain.secrets, FakeSecrets(["default/A": "value"])])
+    }
+
+    @Test func `a source lends what is there, and says what is not`() async throws {
+        let (house, sources) = try await sources()
+        for source in sources {
+            let ask = SecretAsk(project: "default", name: "A", for: .job(pipeline: "p", environment: nil))
+            #expect(try await source.withSecret(ask) { $0.text } == "value")
+            for absent in [("default", "B"), ("other", "A")] {
+                let ask = SecretAsk(project: absent.0, name: absent.1, for: .server)
+                let refused = await #expect(throws: Problem.self) { try await source.withSecret(ask) { $0.text } }
+                #expect(refused?.status == 404 && refused?.code == "secret.not-found")
+            }
+        }
+        await house.store.close()
+    }
+
+    @Test func `what its borrower throws comes through`() async throws {
+        struct Mine: Error {}
+        let (house, sources) = try await sources()
+        for source in sources {
+            let ask = SecretAsk(project: "default", name: "A", for: .server)
+            await #expect(throws: Mine.self) { try await source.withSecret(ask) { _ in throw Mine() } }
+        }
+        await house.store.close()
+    }
+}
+
 @Suite struct KeyTests {
     @Test func `the key file is made once, for its owner only`() async throws {
         let (house, _) = try await opened()
