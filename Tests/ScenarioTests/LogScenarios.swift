@@ -58,7 +58,8 @@ import Testing
                     jobs:
                       j:
                         steps:
-                          - run: |
+                          - name: say it
+                            run: |
                               half=tok-; echo "::add-mask::${half}1234567"
                               echo "plain ${half}1234567"; printf %s "${half}1234567" | base64
                               echo "leak=${half}1234567" >> "$VAGUS_OUTPUT"

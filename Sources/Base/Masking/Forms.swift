@@ -22,10 +22,14 @@ enum Forms {
         forms.formUnion(percent(value))
         forms.formUnion(hex(value))
         let text = String(decoding: value, as: UTF8.self)
-        forms.formUnion(json(text).map { Array($0.utf8) })
+        let once = json(text)
+        forms.formUnion(once.map { Array($0.utf8) })
         // JSON that is told inside a JSON text, as structured logs do.
-        let once = escaped(text, markup: "", slash: false, ascii: false) { _ in "" }
-        if once != text { forms.formUnion(json(once).map { Array($0.utf8) }) }
+        for form in once.union([text]) {
+            for (slash, ascii) in [(false, false), (true, false), (false, true)] {
+                forms.insert(Array(escaped(form, markup: "", slash: slash, ascii: ascii) { unicode($0) }.utf8))
+            }
+        }
         forms.formUnion(source(value))
         forms.formUnion(xml(text).map { Array($0.utf8) })
         forms.formUnion(shell(text).map { Array($0.utf8) })
@@ -158,20 +162,23 @@ enum Forms {
     private static func json(_ text: String) -> Set<String> {
         var forms: Set<String> = []
         for isUpper in [false, true] {
-            func unicode(_ scalar: Unicode.Scalar) -> String {
-                String(scalar).utf16.map { unit in
-                    let bytes = digits(UInt8(unit >> 8), isUpper: isUpper) + digits(UInt8(unit & 255), isUpper: isUpper)
-                    return "\\u" + String(decoding: bytes, as: UTF8.self)
-                }.joined()
-            }
-            forms.insert(text.unicodeScalars.map(unicode).joined())
+            forms.insert(text.unicodeScalars.map { unicode($0, isUpper: isUpper) }.joined())
             for markup in ["", "<>&", "<>&'\"", "<>&'\"+`"] {
                 for (slash, ascii) in [(false, false), (false, true), (true, false), (true, true)] {
-                    forms.insert(escaped(text, markup: markup, slash: slash, ascii: ascii, unicode))
+                    forms.insert(
+                        escaped(text, markup: markup, slash: slash, ascii: ascii) { unicode($0, isUpper: isUpper) })
                 }
             }
         }
         return forms
+    }
+
+    /// "\u00e9", or a pair of them.
+    private static func unicode(_ scalar: Unicode.Scalar, isUpper: Bool = false) -> String {
+        String(scalar).utf16.map { unit in
+            let bytes = digits(UInt8(unit >> 8), isUpper: isUpper) + digits(UInt8(unit & 255), isUpper: isUpper)
+            return "\\u" + String(decoding: bytes, as: UTF8.self)
+        }.joined()
     }
 
     private static func escaped(
