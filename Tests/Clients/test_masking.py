@@ -194,8 +194,10 @@ def main():
         for folder, _, names in os.walk(vagus.folder):
             for name in names:
                 path = os.path.join(folder, name)
-                look("the name of " + path, path)
-                if not os.path.islink(path):
+                if "/workspace/" not in path:
+                    look("the name of " + path, path)
+                # What a step writes into its workspace is its own, as the contents of its artifacts are; a failed job's is kept.
+                if not os.path.islink(path) and "/workspace/" not in path:
                     look(path, open(path, "rb").read())
                     looked["files"] += 1
     assert looked["files"] > 10 and looked["answers"] > 30, looked

@@ -127,6 +127,15 @@ import Testing
         #expect(try await log(it, run) { $0.tail = 1000 }.first_line == 1)
     }
 
+    @Test func `who follows from the end sees what comes then`() async throws {
+        let (it, run, lease) = try await begun()
+        _ = try await it.append("before\n", at: 0, lease)
+        async let chunk = log(it, run) { ($0.tail, $0.wait) = (0, true) }
+        await it.house.time.untilSomeoneSleeps()
+        _ = try await it.append("then\n", at: 7, lease)
+        #expect(try await chunk.text == "then\n")
+    }
+
     @Test func `what one try of a job wrote is read by itself`() async throws {
         let it = try await PipelineHouse()
         try await it.house.apply(

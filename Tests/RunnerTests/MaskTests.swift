@@ -94,6 +94,30 @@ import Testing
         #expect(masked.outputs == ["***": "x"])
     }
 
+    @Test func `a workspace that is kept is kept without what steps were given and have told of secrets`() async throws
+    {
+        let server = try FakeServer()
+        let lease = FakeServer.lease([
+            "echo 'got \(Self.secret)'; echo \"leak=$S\" >> \"$VAGUS_OUTPUT\"; echo own > file; exit 1",
+            "echo harmless",
+        ]) { lease in
+            lease.steps[0].environment = ["S": Self.secret]
+            lease.steps[1].if = "always()"
+            (lease.secrets, lease.workspace.keep) = (["CANARY": Self.secret], .always)
+        }
+        try await server.work([lease])
+        let workspace = try #require(server.ended.first?.workspace)
+        let folder = URL(fileURLWithPath: workspace).deletingLastPathComponent()
+        var left: [String] = []
+        for path in try FileManager.default.subpathsOfDirectory(atPath: folder.path) {
+            guard let data = FileManager.default.contents(atPath: "\(folder.path)/\(path)") else { continue }
+            #expect(!String(decoding: data, as: UTF8.self).contains("c4nary"), "\(path)")
+            left.append(path)
+        }
+        #expect(
+            left.contains("workspace/file") && left.contains("step-1/script.sh") && !left.contains("step-0/script.sh"))
+    }
+
     @Test(arguments: 1...14) func `a command is found whatever the pieces it comes in`(size: Int) {
         var commands = MaskCommands()
         var (out, secrets) = ([UInt8](), [String]())

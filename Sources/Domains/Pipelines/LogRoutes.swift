@@ -7,14 +7,22 @@ extension RunRoutes {
     func log(_ input: LogQuery) async throws -> LogChunk {
         let key = try await key(RunName(project: input.project, run: input.run), input.job)
         guard input.wait else { return try await chunk(key, input) }
+        var input = input
+        if input.tail != nil {
+            // Counted from the end once: what comes then lies behind it.
+            let first = try await chunk(key, input)
+            if !first.text.isEmpty || first.ended { return first }
+            (input.tail, input.offset) = (nil, first.next_offset)
+        }
+        let query = input
         let deadline = context.time.now.advanced(by: PipelineLimits.logWait)
         let found = try await context.store.bells.poll([key.logTopic], until: deadline, by: context.time) {
             () -> LogChunk? in
-            let chunk = try await chunk(key, input)
+            let chunk = try await chunk(key, query)
             return chunk.text.isEmpty && !chunk.ended ? nil : chunk
         }
         if let found { return found }
-        return try await chunk(key, input)
+        return try await chunk(key, query)
     }
 
     private func key(_ run: RunName, _ job: String) async throws -> JobKey {

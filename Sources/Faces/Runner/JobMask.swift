@@ -1,4 +1,5 @@
 import API
+import Foundation
 import Kernel
 import Manifests
 import Masking
@@ -99,7 +100,7 @@ struct MaskedDoor: ServerDoor {
     let door: any ServerDoor
     let mask: JobMask
 
-    func call<Input: Manifest, Output: Manifest>(_ operation: Operation<Input, Output>, _ input: Input) async throws
+    func call<Input: Manifest, Output: Manifest>(_ operation: API.Operation<Input, Output>, _ input: Input) async throws
         -> Output
     {
         try await door.call(operation, try mask.mask(input))
@@ -125,6 +126,30 @@ extension StepsWork {
         }
         if output.mask.hasGrown || output.mask.set.covers(later.json.text) { isSecretive = true }
         return try output.mask.mask(told)
+    }
+}
+
+extension JobFolder {
+    /// Bytes of a step's file that is looked at; a larger one is removed unseen.
+    private static let looked = 1 << 20
+
+    /// Removes what steps were given and have told that holds a secret: scripts, outputs, variables, summaries.
+    ///
+    /// What a step has written into its workspace is its own.
+    func forgetSecrets(_ mask: JobMask) {
+        let manager = FileManager.default
+        let steps = (try? manager.contentsOfDirectory(atPath: folder)) ?? []  // gone: nothing to remove
+        for step in steps where step.hasPrefix("step-") {
+            let files = (try? manager.contentsOfDirectory(atPath: "\(folder)/\(step)")) ?? []  // no folder: no files
+            for file in files {
+                let path = "\(folder)/\(step)/\(file)"
+                var status = stat()
+                guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { continue }
+                let isLarge = status.st_size > Self.looked
+                let data = isLarge ? nil : manager.contents(atPath: path)
+                if data.map({ mask.covers(String(decoding: $0, as: UTF8.self)) }) ?? true { unlink(path) }
+            }
+        }
     }
 }
 
