@@ -96,7 +96,10 @@ func program(_ name: String) -> String? {
             never test -d /proc/\(getpid())
             never touch /usr/x
             never touch /etc/x
-            never sh -c 'echo x > /proc/sys/kernel/core_pattern'
+            never test "$(id -u)" = 0 -a \(geteuid()) = 0
+            # Opened, not written: where it may be, it would be told, and nothing else.
+            never sh -c ': >> /proc/sys/kernel/core_pattern'
+            never test -w /proc/sysrq-trigger
             touch /tmp/x "$HOME/x" kept
             # The way to the workspace, and what was just made.
             test "$(ls /tmp | grep -c .)" -le 2

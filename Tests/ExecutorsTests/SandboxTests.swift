@@ -27,6 +27,15 @@ import Testing
         #expect(all.indices.contains { all[$0] == "--ro-bind-try" && all[$0 + 1] == "/srv/tools" })
     }
 
+    @Test func `a command of another user becomes it inside, last of all`() {
+        let sandbox = Sandbox(program: "/usr/bin/bwrap")
+        let user = ProcessUser(id: 7, group: 8, groups: [8, 9])
+        let all = sandbox.arguments(for: order(network: false), as: user)
+        #expect(all.suffix(6).dropFirst() == ["--reuid=7", "--regid=8", "--groups=8,9", "--inh-caps=-all", "--"])
+        #expect(sandbox.arguments(for: order(network: false)).last == "--")
+        #expect(!sandbox.arguments(for: order(network: false)).contains("CAP_SETUID"))
+    }
+
     @Test(arguments: [("/root", true), ("/srv/work/home", false), ("/tmp", false), ("/", false), ("/usr/x", false)])
     func `a home that is not shown is an empty one`(home: String, isMade: Bool) {
         let all = Sandbox(program: "/usr/bin/bwrap").arguments(for: order(network: false, home: home))

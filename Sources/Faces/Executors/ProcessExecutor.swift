@@ -129,20 +129,23 @@ package final class ProcessExecutor: Executor {
         var environment = order.environment
         environment[Self.marker] = order.id
         let user = try await owner(of: order)
+        // Within a sandbox bubblewrap itself stays root, and the command becomes the user.
+        let isInside = becomesInside
         if let sandbox {
             // bubblewrap would tell it as an ordinary failure.
             let inner = Command(executable: executable, environment: environment, directory: order.directory)
             do { _ = try Processes.file(of: inner) } catch { throw ExecutionFailure(error) }
-            arguments = sandbox.arguments(for: order) + ["--", executable] + arguments
+            arguments = sandbox.arguments(for: order, as: isInside ? user : nil) + [executable] + arguments
             executable = sandbox.program
         }
         var command = Command(
             executable: executable, arguments: arguments, environment: environment, directory: order.directory,
             dieWithParent: true, marker: Self.marker)
-        command.user = user
+        command.user = isInside ? nil : user
         command.isWrapper = sandbox != nil
         command.limits = ProcessLimits(
-            openFiles: settings.openFiles, userProcesses: user == nil ? nil : settings.processes,
+            openFiles: settings.openFiles,
+            userProcesses: user == nil || isInside || Processes.bounds.contains(.pids) ? nil : settings.processes,
             fileBytes: settings.fileBytes)
         command.budget = ResourceBudget(
             memoryBytes: order.memory.map { UInt64(max(0, $0)) }, cpus: order.cpus, processes: settings.processes
@@ -150,12 +153,17 @@ package final class ProcessExecutor: Executor {
         return command
     }
 
+    private var becomesInside: Bool { sandbox?.setpriv != nil && ProcessUser.canSwitch }
+
+    /// Who has least to say on any machine; what a sandbox of root's runs as unless another is named.
+    private static let nobody = "nobody"
+
     /// Whom the command runs as; its folders are given to that user first.
     private func owner(of order: ExecutionOrder) async throws(ExecutionFailure) -> ProcessUser? {
-        guard let name = settings.user, !order.isOurs else { return nil }
+        guard let name = settings.user ?? (becomesInside ? Self.nobody : nil), !order.isOurs else { return nil }
         do {
             let user = try ProcessUser(named: name)
-            try await Ownership.give(order.writable, to: user, openingBelow: settings.root)
+            try await Ownership.give(order.writable, to: user, openingBelow: becomesInside ? nil : settings.root)
             return user
         } catch {
             throw ExecutionFailure(error)

@@ -1,15 +1,21 @@
 import Foundation
 import Kernel
+import Processes
 
 /// Shuts a command in with bubblewrap: it sees a read-only system, its workspace, and little else.
 ///
 /// A process namespace of its own, no capabilities and no way to gain any, a private /tmp and home, no network unless
 /// the order says so. Everything dies with the runner.
+///
+/// Where we are root, the command becomes another user inside: root without capabilities still owns root's files, and
+/// may write much of /proc/sys.
 package struct Sandbox: Sendable {
     /// Path of `bwrap`.
     package var program: String
     /// Folders beyond the system's that commands may read, such as that of a toolchain.
     package var readable: [String]
+    /// Path of `setpriv`, by which the command becomes another user; nil where there is none.
+    let setpriv = ["/usr/bin/setpriv", "/bin/setpriv"].first(where: FileManager.default.isExecutableFile)
 
     package init(program: String, readable: [String] = []) {
         (self.program, self.readable) = (program, readable)
@@ -25,27 +31,43 @@ package struct Sandbox: Sendable {
     /// Where names are looked up on systems whose /etc/resolv.conf is a link.
     private static let resolver = "/run/systemd/resolve"
 
-    /// Arguments of bwrap up to the command.
-    func arguments(for order: ExecutionOrder) -> [String] {
+    /// What of /proc would tell or take more than a command should, whatever its user.
+    private static let kernelPlaces = [
+        "/proc/sys", "/proc/sysrq-trigger", "/proc/mtrr", "/proc/acpi", "/proc/scsi", "/proc/pressure",
+    ]
+    private static let temporary = ["/tmp", "/var/tmp", "/dev/shm"]
+
+    /// Arguments of bwrap up to the command, which runs as a user if one is given.
+    func arguments(for order: ExecutionOrder, as user: ProcessUser? = nil) -> [String] {
         var all = [
             "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
             "--unshare-cgroup-try", "--cap-drop", "ALL",
         ]
+        if user != nil { all += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] }
         if !order.network { all.append("--unshare-net") }
         for folder in Self.system + readable { all += ["--ro-bind-try", folder, folder] }
         for link in Self.links { all += Self.link(link) }
         all += ["--proc", "/proc", "--dev", "/dev"]
-        for folder in ["/tmp", "/var/tmp", "/run"] { all += ["--tmpfs", folder] }
+        for place in Self.kernelPlaces { all += ["--ro-bind-try", place, place] }
+        all += ["--tmpfs", "/run"]
+        for folder in Self.temporary { all += ["--perms", "1777", "--tmpfs", folder] }
         if order.network { all += ["--ro-bind-try", Self.resolver, Self.resolver] }
         for file in Self.secretFiles where Self.kind(of: file) == .typeRegular {
             all += ["--ro-bind", "/dev/null", file]
         }
         for folder in Self.secretFolders where Self.kind(of: folder) == .typeDirectory { all += ["--tmpfs", folder] }
         if let home = order.environment["HOME"], home.hasPrefix("/"), home != "/", !isShown(home, order) {
-            all += ["--tmpfs", home]
+            all += ["--perms", "1777", "--tmpfs", home]
         }
         for folder in order.writable { all += ["--bind", folder, folder] }
-        return all + ["--chdir", order.directory]
+        return all + ["--chdir", order.directory, "--"] + becoming(user)
+    }
+
+    private func becoming(_ user: ProcessUser?) -> [String] {
+        guard let user, let setpriv else { return [] }
+        let groups =
+            user.groups.isEmpty ? "--clear-groups" : "--groups=\(user.groups.map(String.init).joined(separator: ","))"
+        return [setpriv, "--reuid=\(user.id)", "--regid=\(user.group)", groups, "--inh-caps=-all", "--"]
     }
 
     private func isShown(_ path: String, _ order: ExecutionOrder) -> Bool {
