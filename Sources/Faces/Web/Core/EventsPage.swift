@@ -59,6 +59,8 @@ struct EventRow: Sendable {
 struct EventsPage: PageBody {
     static let template = "events"
     static let section = Section.events
+    static let lead: String? =
+        "Everything that people and programs did, in order, each entry sealed by the hash of the one before."
 
     let chain: Notice?
     let name: String

@@ -5,6 +5,7 @@ import Manifests
 struct DatasetsPage: PageBody {
     static let template = "datasets"
     static let section = Section.datasets
+    static let lead: String? = "What models learn from: typed, counted, checked and versioned by content."
 
     struct Row: Sendable {
         let href: String

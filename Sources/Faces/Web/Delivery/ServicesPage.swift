@@ -4,6 +4,7 @@ import API
 struct ServicesPage: PageBody {
     static let template = "services"
     static let section = Section.services
+    static let lead: String? = "What serves people now, and what is on its way to them."
 
     struct Row: Sendable {
         let href: String

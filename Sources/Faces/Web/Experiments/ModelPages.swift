@@ -5,6 +5,7 @@ import Manifests
 struct ModelsPage: PageBody {
     static let template = "models"
     static let section = Section.models
+    static let lead: String? = "Registered versions, what they measured, and which of them serve."
 
     struct Row: Sendable {
         let href: String

@@ -4,10 +4,13 @@ protocol PageBody: Sendable {
     static var title: String { get }
     /// The entry of the navigation it belongs to.
     static var section: Section { get }
+    /// What a list page says under its title; nil for pages about one thing, which make a head of their own.
+    static var lead: String? { get }
 }
 
 extension PageBody {
     static var title: String { section.label }
+    static var lead: String? { nil }
 }
 
 /// The entries of the navigation.
@@ -59,7 +62,9 @@ struct Site: Sendable {
 
     /// The body alone, for a page that refreshes itself.
     func fragment<Body: PageBody>(_ body: Body, _ visit: Visit) -> String {
-        templates.render(BodyRoot(icons: assets.icons, csrf: visit.csrf, page: body), Body.template)
+        let heading = Body.lead.map { PageHead(Body.title, in: [], lead: $0) }
+        return templates.render(
+            BodyRoot(icons: assets.icons, csrf: visit.csrf, heading: heading, page: body), Body.template)
     }
 
     func document<Body: PageBody>(_ body: Body, title: String? = nil, _ visit: Visit) -> String {
@@ -89,6 +94,7 @@ struct Site: Sendable {
     private struct BodyRoot<Body: Sendable>: Sendable {
         let icons: String
         let csrf: String
+        let heading: PageHead?
         let page: Body
     }
 

@@ -22,6 +22,7 @@ enum MonitorLook {
 struct MonitorsPage: PageBody {
     static let template = "monitors"
     static let section = Section.monitors
+    static let lead: String? = "Whether served models still see the world they learnt."
 
     struct Row: Sendable {
         let href: String

@@ -5,6 +5,7 @@ import Manifests
 struct OverviewPage: PageBody {
     static let template = "overview"
     static let section = Section.overview
+    static let lead: String? = "What runs, what is wrong, and how fast changes reach people."
 
     struct ProblemRow: Sendable {
         let tone: Tone

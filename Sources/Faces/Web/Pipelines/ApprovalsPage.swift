@@ -4,17 +4,15 @@ import API
 struct ApprovalsPage: PageBody {
     static let template = "approvals"
     static let section = Section.approvals
+    static let lead: String? =
+        "Jobs at the gates of environments, oldest first. An approval counts for exactly what waits."
 
-    let head: PageHead
     let tabs: [Tab]
     let gates: [GateCard]
     let empty: EmptyState?
 
     init(_ all: [Gate], mine: Bool, for viewer: GateCard.Viewer, csrf: String, now: Double) {
         let own = all.filter(\.mine)
-        head = PageHead(
-            "Approvals", in: [],
-            lead: "Jobs at the gates of environments, oldest first. An approval counts for exactly what waits.")
         tabs = [
             Tab("All", "/approvals", current: !mine, count: all.count),
             Tab("For you", Links.path(["approvals"], ["show": "mine"]), current: mine, count: own.count),

@@ -5,6 +5,7 @@ import Manifests
 struct PipelinesPage: PageBody {
     static let template = "pipelines"
     static let section = Section.pipelines
+    static let lead: String? = "Graphs of stages that a push or a person sets off."
 
     struct Row: Sendable {
         let href: String
@@ -103,7 +104,9 @@ struct PipelinePage: PageBody {
 
     static func triggers(_ spec: JSONValue) -> String {
         // A trigger of another version of vagus may not read; it is then left out of the sentence.
-        let known = (spec["triggers"]?.array ?? []).compactMap { try? TriggerSpec(json: $0, at: []) }  // unreadable: left out
+        let known = (spec["triggers"]?.array ?? []).compactMap { json in
+            try? TriggerSpec(json: json, at: [])  // unreadable: left out
+        }
         return known.isEmpty ? "vagus run" : known.map(TriggerWords.short).joined(separator: "; ")
     }
 

@@ -5,6 +5,8 @@ import Manifests
 struct QueuePage: PageBody {
     static let template = "queue"
     static let section = Section.queue
+    static let lead: String? =
+        "What could go on and has to wait, and why; oldest first."
 
     struct Row: Sendable {
         let href: String
@@ -15,7 +17,6 @@ struct QueuePage: PageBody {
         let needs: String
         let waits: Elapsed?
     }
-    let head: PageHead
     let note: String
     let table: Rows<Row>?
     let empty: EmptyState?
@@ -40,7 +41,6 @@ struct QueuePage: PageBody {
             }
         }
         let all = found.sorted { $0.since < $1.since }
-        head = PageHead("Queue", in: [], lead: "What could go on and has to wait, and why; oldest first.")
         let ready = runs.reduce(0) { $0 + $1.jobs.count { $0.runs_on != nil } }
         note =
             "\(ready) for a runner, \(all.count - ready) for a gate, a turn or a time"

@@ -5,6 +5,8 @@ import Manifests
 struct RunnersPage: PageBody {
     static let template = "runners"
     static let section = Section.runners
+    static let lead: String? =
+        "Who takes jobs, what they offer, and what they are at."
 
     struct Row: Sendable {
         let name: String
@@ -17,7 +19,6 @@ struct RunnersPage: PageBody {
         let version: String
         let seen: When
     }
-    let head: PageHead
     let note: String
     let table: Rows<Row>?
     let empty: EmptyState?
@@ -26,7 +27,6 @@ struct RunnersPage: PageBody {
     static let silence = 90.0
 
     init(_ runners: [RunnerInfo], now: Double) {
-        head = PageHead("Runners", in: [], lead: "Who takes jobs, what they offer, and what they are at.")
         let awake = runners.filter { !Self.isSilent($0, now) }
         let places = awake.reduce(0) { $0 + $1.capacity }
         let taken = awake.reduce(0) { $0 + $1.jobs.count }

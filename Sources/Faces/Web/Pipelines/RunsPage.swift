@@ -4,6 +4,7 @@ import API
 struct RunsPage: PageBody {
     static let template = "runs"
     static let section = Section.runs
+    static let lead: String? = "Every run of every pipeline, newest first."
 
     let pipelines: [Choice]
     let statuses: [Choice]
