@@ -468,4 +468,21 @@ import Testing
         try await it.settle()
         #expect(try await job(it, "s/j").reason == "waits for a runner")
     }
+
+    @Test func `a job tells what it asks of a runner and since when, while it waits for one`() async throws {
+        let asked = "{ labels: [gpu], cpu: 500m, memory: 1Gi }"
+        let it = try await house(
+            Self.pipeline("  - { name: s, jobs: { j: { runs_on: \(asked), steps: [{ run: x }] } } }"), runner: false)
+        _ = try await it.start("p")
+        #expect(try await job(it, "s/j").runs_on == nil)
+        try await it.settle()
+        let waiting = try await job(it, "s/j")
+        #expect(waiting.ready_at != nil)
+        #expect(waiting.runs_on?.labels == ["gpu"] && waiting.runs_on?.executor == .process)
+        #expect(waiting.runs_on?.cpu == CPUAmount(0.5) && waiting.runs_on?.memory == ByteSize(bytes: 1 << 30))
+        try await it.hello("three", labels: ["gpu"])
+        _ = try await it.lease("three")
+        let leased = try await job(it, "s/j")
+        #expect(leased.runs_on == nil && leased.ready_at == nil)
+    }
 }
