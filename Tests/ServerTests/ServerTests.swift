@@ -57,7 +57,8 @@ private func manifest(_ name: String) -> ApplyInput {
             #expect(try await client.call(Resources.get, name).spec["tier"] == "staging")
             var query = EventQuery()
             query.kind = EnvironmentKind.name
-            #expect(try await client.call(Events.list, query).items.map(\.name) == ["environment.created"])
+            let events = try await client.call(Events.list, query).items.map(\.name)
+            #expect(events == ["environment.created"])
             #expect(try await client.call(Events.verify, Nothing()).intact)
         }
     }
