@@ -96,7 +96,8 @@ import Testing
                 house,
                 Self.pipeline("p", "[{ push: { branches: [main, 'release/**', '!release/old'], paths: ['src/**'] } }]"))
             try await git("mkdir src; echo 1 > src/a; git add -A; git commit -q -m code; git push -q origin main")
-            try await git("git push -q origin HEAD:release/1 HEAD:release/old HEAD:topic")
+            // What a new branch brings is what the default branch has not.
+            try await git("echo 2 > src/a; git commit -q -a -m two; git push -q origin HEAD:release/1 HEAD:release/old HEAD:topic")
             let runs = try await Self.runs(house, "p", count: 2)
             #expect(runs.map(\.trigger.ref) == ["refs/heads/main", "refs/heads/release/1"])
             #expect(runs.allSatisfy { $0.trigger.type == .push && $0.trigger.is_trusted })
