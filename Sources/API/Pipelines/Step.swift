@@ -96,8 +96,10 @@ public enum StepVerbs {
 extension StepSpec {
     /// The step's verb with its settings as JSON; "" when it has none.
     public var verb: (name: String, settings: JSONValue) {
+        if let run { return ("run", .string(run)) }
+        let written = json
         for name in StepVerbs.names {
-            if let settings = json[name] { return (name, settings) }
+            if let settings = written[name] { return (name, settings) }
         }
         return ("", .null)
     }

@@ -38,14 +38,16 @@ extension Field where Root: Manifest {
         _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ help: String,
         range: ClosedRange<Double>?, isRequired: Bool, alwaysWritten: Bool
     ) -> Self {
-        Self(
+        // Once for all: a new root for each field of each value would be most of the work of writing.
+        let standard = Root()[keyPath: path]
+        return Self(
             name: name, help: help, isRequired: isRequired,
             schema: {
                 var schema = Value.schema
                 schema.description = help
                 schema.range = range
                 if !isRequired {
-                    let value = Root()[keyPath: path].json
+                    let value = standard.json
                     if value != .null, value != .array([]), value != .object([:]), value != .string("") {
                         schema.defaultValue = value
                     }
@@ -70,7 +72,7 @@ extension Field where Root: Manifest {
             encode: { root in
                 let value = root[keyPath: path]
                 if alwaysWritten { return value.json }
-                return value == Root()[keyPath: path] ? nil : value.json
+                return value == standard ? nil : value.json
             })
     }
 }

@@ -147,5 +147,7 @@ extension Ordered: Hashable where Value: Hashable {
 }
 
 extension Ordered: ExpressibleByDictionaryLiteral {
-    public init(dictionaryLiteral elements: (String, Value)...) { self.init(elements.map { ($0.0, $0.1) }) }
+    public init(dictionaryLiteral elements: (String, Value)...) {
+        for (key, value) in elements { self[key] = value }
+    }
 }

@@ -39,7 +39,7 @@ public enum YAML {
         var nodes: [Node] = []
         do {
             // The sequence ends at an error as it ends at the last document; only its `error` tells them apart.
-            var sequence = try Yams.compose_all(yaml: text)
+            var sequence = try Yams.compose_all(yaml: text, .basic)
             while let node = sequence.next() { nodes.append(node) }
             if let error = sequence.error { throw error }
         } catch {
