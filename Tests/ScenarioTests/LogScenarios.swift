@@ -104,15 +104,15 @@ import Testing
             #expect(group.text == "::group::Many\n")
             var search = LogSearch()
             (search.run, search.job, search.pattern, search.regex) = (started.id, "s", "^line 19999[89]$", true)
-            // One answer looks for 2 s at most and tells where to go on.
-            var matches: [LogMatch] = []
+            // A busy machine answers in parts: each says where to go on.
+            var found: [Int] = []
             while true {
-                let found = try await house.switchboard.call(Runs.searchLog, search, as: .system("test"))
-                matches += found.matches
-                guard let next = found.next_line else { break }
+                let part = try await house.switchboard.call(Runs.searchLog, search, as: .system("test"))
+                found += part.matches.map(\.line)
+                guard let next = part.next_line else { break }
                 search.line = next
             }
-            #expect(matches.map(\.line) == [200_000, 200_001])
+            #expect(found == [200_000, 200_001])
             let home = try #require(ProcessInfo.processInfo.environment["HOME"])
             let go = "\(home)/go-\(started.id)"
             defer { unlink(go) }
