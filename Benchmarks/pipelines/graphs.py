@@ -30,12 +30,14 @@ def pipeline(name, shape, count, script="true"):
     return "\n".join(lines) + "\n"
 
 
-def makefile(shape, count):
+def makefile(shape, count, shell):
+    """`true` itself, or, as each step of Vagus has it, a bash that runs it."""
     needs = graph(shape, count)
-    lines = [".PHONY: all " + " ".join(f"t{number}" for number in needs), "all: " + " ".join(f"t{n}" for n in needs)]
+    # Any other shell than its own makes `make` start one for each line.
+    head = ["SHELL := /bin/bash", ".SHELLFLAGS := -euo pipefail -c"] if shell else []
+    lines = head + [".PHONY: all " + " ".join(f"t{number}" for number in needs), "all: " + " ".join(f"t{n}" for n in needs)]
     for number, before in needs.items():
-        # By its path: make itself starts it, without a shell.
-        lines += [f"t{number}: " + " ".join(f"t{need}" for need in before), "\t@/bin/true"]
+        lines += [f"t{number}: " + " ".join(f"t{need}" for need in before), "\t@true"]
     return "\n".join(lines) + "\n"
 
 
