@@ -16,6 +16,27 @@ import Testing
         #expect(throws: Problem.self) { try KeyValues.parse("open<<END\nx") }
     }
 
+    @Test func `a job that ends does not take the folder from under one that begins`() async throws {
+        let folder = NSTemporaryDirectory() + "vagus-folders-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
+        let place = try RunnerPlace(folder)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for worker in 0..<4 {
+                group.addTask {
+                    for number in 0..<500 {
+                        var lease = Lease()
+                        (lease.run, lease.stage, lease.job) = ("run_1", "all", "j\(worker)-\(number)")
+                        let job = JobFolder(place, lease)
+                        try job.begin()
+                        job.remove()
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: place.workspaces).isEmpty)
+    }
+
     @Test func `one verdict a test case, the worst of what it says`() throws {
         let xml = """
             <?xml version="1.0"?><!-- <testcase/> --><testsuites><testsuite tests="99" failures="99">

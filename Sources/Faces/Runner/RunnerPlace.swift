@@ -127,10 +127,22 @@ struct JobFolder: Sendable {
         try data.write(to: URL(fileURLWithPath: path))
     }
 
+    /// Makes a folder and those above it.
+    ///
+    /// Another job of the run that ends at this moment may take their common folder away again before there is anything
+    /// in it: then it is made anew.
     static func make(_ path: String) throws {
+        for _ in 1..<makeTries {
+            do {
+                return try FileManager.default.createDirectory(
+                    atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+            } catch CocoaError.fileNoSuchFile {}
+        }
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
     }
+
+    private static let makeTries = 10
 
     /// Removes a folder, those parts of it included that a program has made read-only.
     static func remove(_ path: String) {
