@@ -137,7 +137,7 @@ import Testing
         var lease = FakeServer.lease([
             "echo ::add-mask::tok-123-xyz", "[ -e \"$HOME/again\" ] || { touch \"$HOME/again\"; sleep 60; }",
         ])
-        try await server.work([lease]) { $0.started.count == 2 }
+        try await server.work([lease]) { _ in FileManager.default.fileExists(atPath: "\(server.folder)/again") }
         (lease.first_step, lease.epoch) = (1, 2)
         lease.output_offset = Int64(server.text.utf8.count)
         try await server.work([lease]) { $0.ended.contains { $0.status == .succeeded } }
