@@ -91,9 +91,10 @@ import Testing
                               echo the-end
                 """, to: house)
             let started = try await Self.start("lines", in: house)
-            let time = SystemTime()
+            let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(90)))
             var chunk = LogChunk()
             while chunk.text != "all-there\n" {
+                try #require(time.now < end, "the output does not come: \(chunk.total_lines) lines")
                 try await time.sleep(for: .milliseconds(20))
                 chunk = try await Self.log(started, in: house) { $0.tail = 1 }
             }
