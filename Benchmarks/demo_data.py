@@ -31,6 +31,14 @@ class Served:
 
     def __enter__(self):
         self.vagus.start()
+        try:
+            self.serve()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def serve(self):
         self.vagus.apply(SERVICE)
 
         def healthy():
@@ -40,7 +48,6 @@ class Served:
         bench.until(healthy, 60, "the service to be healthy", 0.2)
         # The first answers of a copy that was just started belong to nobody's benchmark.
         time.sleep(1)
-        return self
 
     def __exit__(self, *_):
         self.vagus.run("delete", "service", "employment", check=False)

@@ -27,6 +27,14 @@ class Fleet:
         self.connection = None
 
     def __enter__(self):
+        try:
+            self.enter()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def enter(self):
         self.server.start()
         told = bench.until(lambda: re.search(r"--token (\S+)", self.server.log.read_text()), 10, "the first token")[1]
         self.server.token = told
@@ -34,11 +42,11 @@ class Fleet:
         self.server.token = answer["token"]
         self.agent = self.server.json("token", "create", "runner", "--permission", "agent")["token"]
         self.start_runner()
-        return self
 
     def __exit__(self, *_):
-        bench.stop(self.runner)
-        bench.stop(self.server.process)
+        for process in (self.runner, self.server.process):
+            if process:
+                bench.stop(process)
 
     def start_runner(self):
         with open(self.folder / "runner.log", "a", encoding="utf-8") as log:
