@@ -159,7 +159,16 @@ extension RunReconciler {
         let now = context.time.now
         let offers = try await context.store.read { try $0.offers(at: now) }
         // A job that is tried again says so until it is clear that it cannot be placed.
-        let changed = waiting.map { ($0, Placement.reason($0.demand, offers)) }.filter { job, reason in
+        // Most jobs ask for the same.
+        var last: (demand: Placement.Demand, reason: String)?
+        func reason(for job: StoredJob) -> String {
+            let demand = job.demand
+            if let last, last.demand == demand { return last.reason }
+            let reason = Placement.reason(demand, offers)
+            last = (demand, reason)
+            return reason
+        }
+        let changed = waiting.map { ($0, reason(for: $0)) }.filter { job, reason in
             job.job.reason != reason && !(reason == "waits for a runner" && job.retries + job.losses > 0)
         }
         guard !changed.isEmpty else { return Placement.retelling }
