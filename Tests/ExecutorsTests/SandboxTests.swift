@@ -27,6 +27,14 @@ import Testing
         #expect(all.indices.contains { all[$0] == "--ro-bind-try" && all[$0 + 1] == "/srv/tools" })
     }
 
+    @Test func `the way to what is shown is open to everybody, and made before`() throws {
+        let all = Sandbox(program: "/usr/bin/bwrap", readable: ["/home/x/tools"]).arguments(for: order(network: false))
+        let made = all.indices.filter { all[$0] == "--dir" && all[$0 - 1] == "0755" }.map { all[$0 + 1] }
+        #expect(made == ["/var", "/home", "/home/x", "/srv"])
+        let bind = try #require(all.indices.first { all[$0] == "--bind" && all[$0 + 1] == "/srv/work" })
+        #expect(try #require(all.firstIndex(of: "/srv")) < bind)
+    }
+
     @Test func `a command of another user becomes it inside, last of all`() {
         let sandbox = Sandbox(program: "/usr/bin/bwrap")
         let user = ProcessUser(id: 7, group: 8, groups: [8, 9])

@@ -43,24 +43,44 @@ package struct Sandbox: Sendable {
             "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
             "--unshare-cgroup-try", "--cap-drop", "ALL",
         ]
-        if user != nil { all += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] }
+        // Until it becomes the user: to do so, and to enter a folder that is the user's alone. They go with root.
+        if user != nil { all += Self.becomingCapabilities.flatMap { ["--cap-add", $0] } }
         if !order.network { all.append("--unshare-net") }
-        for folder in Self.system + readable { all += ["--ro-bind-try", folder, folder] }
+        for folder in Self.system { all += ["--ro-bind-try", folder, folder] }
         for link in Self.links { all += Self.link(link) }
         all += ["--proc", "/proc", "--dev", "/dev"]
         for place in Self.kernelPlaces { all += ["--ro-bind-try", place, place] }
+        var home = order.environment["HOME"].flatMap { $0.hasPrefix("/") && $0 != "/" ? $0 : nil }
+        if let path = home, isShown(path, order) { home = nil }
         all += ["--tmpfs", "/run"]
+        all += Self.ways(to: Self.temporary)
         for folder in Self.temporary { all += ["--perms", "1777", "--tmpfs", folder] }
+        all += Self.ways(to: readable + [home].compactMap { $0 } + order.writable)
+        for folder in readable { all += ["--ro-bind-try", folder, folder] }
         if order.network { all += ["--ro-bind-try", Self.resolver, Self.resolver] }
         for file in Self.secretFiles where Self.kind(of: file) == .typeRegular {
             all += ["--ro-bind", "/dev/null", file]
         }
         for folder in Self.secretFolders where Self.kind(of: folder) == .typeDirectory { all += ["--tmpfs", folder] }
-        if let home = order.environment["HOME"], home.hasPrefix("/"), home != "/", !isShown(home, order) {
-            all += ["--perms", "1777", "--tmpfs", home]
-        }
+        if let home { all += ["--perms", "1777", "--tmpfs", home] }
         for folder in order.writable { all += ["--bind", folder, folder] }
         return all + ["--chdir", order.directory, "--"] + becoming(user)
+    }
+
+    private static let becomingCapabilities = ["CAP_SETUID", "CAP_SETGID", "CAP_DAC_READ_SEARCH"]
+
+    /// The folders above some, open for passing through: bubblewrap would make them for root alone.
+    private static func ways(to paths: [String]) -> [String] {
+        var ways: [String] = []
+        for path in paths {
+            let parts = path.split(separator: "/")
+            for count in 1..<max(1, parts.count) {
+                let way = "/" + parts.prefix(count).joined(separator: "/")
+                let isShown = (system + links + ["/proc", "/dev"]).contains { way == $0 || way.hasPrefix($0 + "/") }
+                if !isShown, !temporary.contains(way), way != "/run", !ways.contains(way) { ways.append(way) }
+            }
+        }
+        return ways.flatMap { ["--perms", "0755", "--dir", $0] }
     }
 
     private func becoming(_ user: ProcessUser?) -> [String] {
