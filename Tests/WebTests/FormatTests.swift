@@ -68,6 +68,9 @@ struct FormatTests {
         #expect(RunStages.status([.skipped]) == .skipped)
     }
 
+    @Test(arguments: [(8 << 30, "8Gi"), (24_684_092 << 10, "23.5Gi"), (512 << 20, "512Mi")] as [(Int64, String)])
+    func `memory is told as manifests ask for it`(bytes: Int64, text: String) { #expect(Format.memory(bytes) == text) }
+
     @Test func `yaml is coloured and escaped`() {
         let html = YAMLMarkup.coloured("# note\nname: <b>\n  - run: a\n\"odd key\": 1\n").text
         #expect(html.contains("<span class=\"c\"># note</span>"))

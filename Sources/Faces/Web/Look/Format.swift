@@ -94,6 +94,12 @@ enum Format {
         return unit == 0 ? "\(value) B" : "\(fixed(size, size < 10 ? 1 : 0)) \(units[unit])"
     }
 
+    /// "512Mi", "23.5Gi": powers of 1024, as manifests ask for memory.
+    static func memory(_ bytes: Int64) -> String {
+        let (size, unit) = bytes < 1 << 30 ? (Double(bytes) / 1_048_576, "Mi") : (Double(bytes) / 1_073_741_824, "Gi")
+        return fixed(size, size == size.rounded() ? 0 : 1) + unit
+    }
+
     /// A share of 1 as per cent: "12.4 %".
     static func percent(_ share: Double) -> String {
         guard share.isFinite else { return "–" }

@@ -201,13 +201,16 @@ struct Markdown {
     private static func link(_ text: Substring) -> (String, Substring)? {
         let body = text.first == "!" ? text.dropFirst() : text
         guard body.first == "[" else { return nil }
-        let reach = body.prefix(inlineReach)
-        guard let middle = reach.firstIndex(of: "]"), reach[reach.index(after: middle)...].first == "(",
-            let end = reach[middle...].firstIndex(of: ")")
+        // By bytes: what is looked for is ASCII, and to find characters in a long line again and again is slow.
+        let bytes = body.utf8
+        let reach = bytes.prefix(inlineReach)
+        guard let middle = reach.firstIndex(of: UInt8(ascii: "]")),
+            reach[reach.index(after: middle)...].first == UInt8(ascii: "("),
+            let end = reach[middle...].firstIndex(of: UInt8(ascii: ")"))
         else { return nil }
-        let label = reach[reach.index(after: reach.startIndex)..<middle]
-        let target = reach[reach.index(middle, offsetBy: 2)..<end]
-        let after = body[body.index(after: end)...]
+        let label = body[bytes.index(after: bytes.startIndex)..<middle]
+        let target = body[bytes.index(middle, offsetBy: 2)..<end]
+        let after = body[bytes.index(after: end)...]
         guard target.hasPrefix("https://") || target.hasPrefix("http://") else { return (escaped(label), after) }
         return (
             "<a class=\"link\" rel=\"noreferrer nofollow\" href=\"\(escaped(target))\">\(escaped(label))</a>", after

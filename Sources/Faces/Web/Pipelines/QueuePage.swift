@@ -67,7 +67,7 @@ struct QueuePage: PageBody {
 
     /// "gpu, linux · podman · 4 cpu, 8Gi".
     private static func words(_ wanted: RunsOn) -> String {
-        let size = [wanted.cpu.map { "\($0) cpu" }, wanted.memory.map { "\($0)" }].compactMap { $0 }
+        let size = [wanted.cpu.map { "\($0) cpu" }, wanted.memory.map { Format.memory($0.bytes) }].compactMap { $0 }
         let parts = [
             wanted.labels.joined(separator: ", "), wanted.executor?.rawValue ?? "", size.joined(separator: ", "),
         ]

@@ -56,7 +56,7 @@ struct RunnersPage: PageBody {
             name: runner.name, labels: runner.labels.joined(separator: ", "), status: badge(runner, now),
             executors: runner.executors.map(\.rawValue).joined(separator: ", "),
             taken: "\(runner.jobs.count) of \(runner.capacity)",
-            size: [runner.cpu.map { "\($0) cpu" }, runner.memory.map { "\($0)" }].compactMap { $0 }
+            size: [runner.cpu.map { "\($0) cpu" }, runner.memory.map { Format.memory($0.bytes) }].compactMap { $0 }
                 .joined(separator: ", "),
             jobs: runner.jobs.map(link), version: runner.version, seen: When(runner.seen_at.seconds, now: now))
     }
