@@ -27,13 +27,19 @@ package struct Store: Sendable {
     /// One transaction: rows, events, and after the commit the bells. All, or nothing.
     package func change<T: Sendable>(_ call: Call, _ body: @Sendable @escaping (Change) throws -> T) async throws -> T {
         let now = time.now
-        let (result, topics) = try await database.write { connection in
-            let change = Change(call: call, now: now, sql: connection)
-            let result = try body(change)
-            return (result, change.topics)
+        do {
+            let (result, topics) = try await database.write { connection in
+                let change = Change(call: call, now: now, sql: connection)
+                let result = try body(change)
+                return (result, change.topics)
+            }
+            bells.ring(topics)
+            return result
+        } catch let error as SQLError where error.code == .full {
+            throw Problem(
+                "data.full", status: 507, "the disk of the server's data folder is full",
+                hint: "Nothing was changed. Free some space on it, then try again.")
         }
-        bells.ring(topics)
-        return result
     }
 
     package func close() async { await database.close() }

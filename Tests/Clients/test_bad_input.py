@@ -31,9 +31,9 @@ def ended(words, code, *texts, **options):
 
 
 def full_disk():
-    """The data folder is a disk of 24 MiB that fills up; when there is room again, all goes on."""
+    """The data folder is a disk of 700 MiB (a runner takes no job below 512) that fills up; when there is room again, all goes on."""
     disk = tempfile.mkdtemp(prefix="vagus-disk-")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700m", "tmpfs", disk], check=True)
     vagus = Vagus()
     vagus.data = os.path.join(disk, "data")
     try:
@@ -42,7 +42,7 @@ def full_disk():
         vagus.run("run", "small", "--follow")
         before = vagus.json("audit")["items"]
         filler = os.path.join(disk, "filler")
-        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], capture_output=True)
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1M"], capture_output=True)
         # The write-ahead log has room that it took before: write until the disk itself says no.
         refused = None
         for number in range(400):
@@ -50,6 +50,7 @@ def full_disk():
             if refused.returncode != 0:
                 break
         assert refused.returncode == 1 and refused.stderr.count("error:") == 1, refused
+        assert "is full" in refused.stderr and "hint:" in refused.stderr, refused.stderr
         print("  " + " / ".join(refused.stderr.strip().splitlines()))
         assert urllib.request.urlopen(vagus.url + "/-/ready", timeout=5).status == 200
         assert vagus.json("runs")["items"][0]["status"] == "succeeded", "reading goes on"
