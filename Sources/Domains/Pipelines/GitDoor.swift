@@ -75,9 +75,11 @@ package struct GitDoor: Sendable {
     /// Tells that refs may have moved.
     package func pushed() { store.bells.ring([RepositoryKind.name]) }
 
-    /// Who a job's token speaks for; nil when it is unknown, or its lease has ended.
-    package func job(_ secret: String, correlation: String) async throws -> Call? {
-        try await JobTokens(store: store).call(for: secret, correlation: correlation)
+    /// Who a job's token speaks for at a repository; nil when it is unknown, or its lease has ended.
+    package func job(
+        _ secret: String, at repository: Reference<RepositoryKind>, correlation: String
+    ) async throws -> Call? {
+        try await JobTokens(store: store).call(for: secret, at: repository, correlation: correlation)
     }
 }
 

@@ -72,7 +72,7 @@ struct GitRoutes: Sendable {
                 "path.not-found", status: 404, "nothing is at this path",
                 hint: "Use a git of version 1.6.6 or newer, and the address http://HOST/git/PROJECT/REPOSITORY.git.")
         }
-        let call = try await caller(request, correlation: correlation)
+        let call = try await caller(request, of: target.reference, correlation: correlation)
         let service = try Self.service(request, target)
         try call.allow(project: target.reference.project)
         guard let place = try await door.find(target.reference) else {
@@ -115,7 +115,9 @@ struct GitRoutes: Sendable {
 
     // MARK: Who asks
 
-    private func caller(_ request: Request, correlation: String) async throws -> Call {
+    private func caller(
+        _ request: Request, of repository: Reference<RepositoryKind>, correlation: String
+    ) async throws -> Call {
         let given = Self.credentials(request.headers[.authorization] ?? "")
         guard doorman.hasAuth else {
             return Call(
@@ -133,7 +135,7 @@ struct GitRoutes: Sendable {
                 actor: "token:\(token.name)", correlation: correlation, permission: token.permission,
                 project: token.project)
         }
-        if let call = try await door.job(given.secret, correlation: correlation) { return call }
+        if let call = try await door.job(given.secret, at: repository, correlation: correlation) { return call }
         throw Problem("auth.refused", status: 401, "this token is unknown, ended or revoked")
     }
 
