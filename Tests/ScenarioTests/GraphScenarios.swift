@@ -9,44 +9,11 @@ import Testing
 
 /// Table 1.1 of delivery: the rows that the graph answers for, each in a whole server with its runner.
 @Suite struct GraphScenarios {
-    private static func call<I: Manifest, O: Manifest>(
-        _ house: House, _ operation: API.Operation<I, O>, _ input: I
-    ) async throws -> O {
-        try await house.switchboard.call(operation, input, as: .system("test"))
-    }
-
-    private static func apply(_ house: House, _ text: String) async throws {
-        var input = ApplyInput()
-        input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
-        _ = try await call(house, Resources.apply, input)
-    }
-
-    private static func start(_ house: House, _ name: String = "p", _ given: Ordered<JSONValue> = [:]) async throws
-        -> Run
-    {
-        var input = RunInput()
-        (input.pipeline, input.parameters) = (name, given)
-        return try await call(house, Runs.start, input)
-    }
-
-    /// Looks at the run until it is as wanted; most of the time, until it has ended.
-    private static func wait(
-        _ house: House, _ run: Run, until isWanted: (Run) -> Bool = { $0.status.hasEnded }
-    ) async throws -> Run {
-        let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(60)))
-        while true {
-            let now = try await call(house, Runs.get, RunName(project: "default", run: run.id))
-            if isWanted(now) { return now }
-            try #require(time.now < end, "the run does not come to it: \(now.json.text)")
-            try await time.sleep(for: .milliseconds(20))
-        }
-    }
-
     private static func run(_ yaml: String) async throws -> Run {
         let found = Found()
         try await withOpenHouse { house in
-            try await apply(house, "kind: Pipeline\nname: p\n" + yaml)
-            await found.set(try await wait(house, try await start(house)))
+            try await house.apply("kind: Pipeline\nname: p\n" + yaml)
+            await found.set(try await house.wait(for: try await house.start()))
         }
         return try #require(await found.run)
     }
@@ -89,8 +56,7 @@ import Testing
         try await withOpenHouse { house in
             for (needs, words) in [("[bb]", "no stage \"bb\""), ("[b]", "wait for each other")] {
                 let refused = await #expect(throws: (any Error).self) {
-                    try await Self.apply(
-                        house,
+                    try await house.apply(
                         """
                         kind: Pipeline
                         name: p
@@ -160,33 +126,31 @@ import Testing
 
     @Test func `Concurrency group, and a superseded run as an outcome of its own`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
-                house,
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: p
                 concurrency: { group: g, queue: latest }
                 stages: [{ name: a, jobs: { j: { steps: [{ run: "test \\"${{ run.number }}\\" != 1 || sleep 60" }] } } }]
                 """)
-            let first = try await Self.start(house)
-            _ = try await Self.wait(house, first) { $0.jobs[0].status == .running }
-            let second = try await Self.start(house)
-            let waiting = try await Self.wait(house, second) { $0.jobs[0].status == .waiting }
+            let first = try await house.start()
+            _ = try await house.wait(for: first) { $0.jobs[0].status == .running }
+            let second = try await house.start()
+            let waiting = try await house.wait(for: second) { $0.jobs[0].status == .waiting }
             #expect(Self.reason(waiting, "a/j") == "waits for its turn in \"g\": run #1 is at work")
-            let third = try await Self.start(house)
-            let overtaken = try await Self.wait(house, second)
+            let third = try await house.start()
+            let overtaken = try await house.wait(for: second)
             #expect(overtaken.status == .superseded && overtaken.reason == "superseded by run #3")
             #expect(overtaken.superseded_by == third.id)
-            _ = try await Self.call(house, Runs.cancel, RunName(project: "default", run: first.id))
-            #expect(try await Self.wait(house, third).status == .succeeded)
-            #expect(try await Self.wait(house, first).status == .cancelled)
+            _ = try await house.ask(Runs.cancel, RunName(project: "default", run: first.id))
+            #expect(try await house.wait(for: third).status == .succeeded)
+            #expect(try await house.wait(for: first).status == .cancelled)
         }
     }
 
     @Test func `Reusable units with typed inputs, pinned`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
-                house,
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: inner
@@ -202,7 +166,7 @@ import Testing
                   - { name: sub, uses: { pipeline: inner, with: { n: 21 } } }
                   - { name: last, jobs: { j: { steps: [{ run: "test ${{ needs.sub.outputs.v }} = 42" }] } } }
                 """)
-            let done = try await Self.wait(house, try await Self.start(house))
+            let done = try await house.wait(for: try await house.start())
             #expect(done.status == .succeeded, "\(done.json.text)")
             #expect(done.uses.map(\.pipeline) == ["inner"])
         }

@@ -11,45 +11,18 @@ import Testing
 
 /// Logs, secrets in them, and tests that cannot be relied on, row by row, in a whole server with its runner.
 @Suite struct LogScenarios {
-    private static func apply(_ text: String, to house: House) async throws {
-        var input = ApplyInput()
-        input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
-        _ = try await house.switchboard.call(Resources.apply, input, as: .system("test"))
-    }
-
-    private static func start(_ name: String, in house: House) async throws -> Run {
-        var input = RunInput()
-        input.pipeline = name
-        return try await house.switchboard.call(Runs.start, input, as: .system("test"))
-    }
-
-    /// The run as soon as the condition holds.
-    private static func wait(
-        for run: Run, in house: House, until isSo: (Run) -> Bool = { $0.status.hasEnded }
-    ) async throws -> Run {
-        var run = run
-        let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(90)))
-        while !isSo(run) {
-            try #require(time.now < end, "the run does not get there: \(run.json.text)")
-            try await time.sleep(for: .milliseconds(20))
-            run = try await house.switchboard.call(
-                Runs.get, RunName(project: "default", run: run.id), as: .system("test"))
-        }
-        return run
-    }
-
     private static func log(_ run: Run, in house: House, _ edit: (inout LogQuery) -> Void = { _ in }) async throws
         -> LogChunk
     {
         var query = LogQuery()
         (query.run, query.job) = (run.id, run.jobs.first?.key ?? "s/j")
         edit(&query)
-        return try await house.switchboard.call(Runs.log, query, as: .system("test"))
+        return try await house.ask(Runs.log, query)
     }
 
     @Test func `Masking: a value named while the job runs is in no log, output or reason`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: masked
@@ -64,8 +37,8 @@ import Testing
                               echo "plain ${half}1234567"; printf %s "${half}1234567" | base64
                               echo "leak=${half}1234567" >> "$VAGUS_OUTPUT"
                               echo "::add-mask::exit code 3"; exit 3
-                """, to: house)
-            let run = try await Self.wait(for: Self.start("masked", in: house), in: house)
+                """)
+            let run = try await house.wait(for: house.start("masked"))
             let text = try await Self.log(run, in: house).text
             #expect(text.contains("plain ***\n***\n"), "\(text)")
             #expect(!text.contains("1234567") && !run.json.text.contains("tok-1234567"))
@@ -75,7 +48,7 @@ import Testing
 
     @Test func `Log groups / scrollback: any line while the job runs, and the end within a moment`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: lines
@@ -89,8 +62,8 @@ import Testing
                               head -c 300000 /dev/zero | tr '\\0' y; echo; echo all-there
                               while [ ! -e "$HOME/go-$VAGUS_RUN_ID" ]; do sleep 0.05; done
                               echo the-end
-                """, to: house)
-            let started = try await Self.start("lines", in: house)
+                """)
+            let started = try await house.start("lines")
             let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(90)))
             var chunk = LogChunk()
             while chunk.text != "all-there\n" {
@@ -111,7 +84,7 @@ import Testing
             // A busy machine answers in parts: each says where to go on.
             var found: [Int] = []
             while true {
-                let part = try await house.switchboard.call(Runs.searchLog, search, as: .system("test"))
+                let part = try await house.ask(Runs.searchLog, search)
                 found += part.matches.map(\.line)
                 guard let next = part.next_line else { break }
                 search.line = next
@@ -123,13 +96,13 @@ import Testing
             async let last = Self.log(started, in: house) { ($0.offset, $0.wait) = (chunk.next_offset, true) }
             try Data().write(to: URL(fileURLWithPath: go))
             #expect(try await last.text == "the-end\n")
-            _ = try await Self.wait(for: started, in: house)
+            _ = try await house.wait(for: started)
         }
     }
 
     @Test func `Flaky detect + quarantine with owner & expiry`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: flaky
@@ -146,13 +119,13 @@ import Testing
                               fi
                               tell "<failure message='expected 1'/>" "${{ parameters.broken }}"; exit 1
                         reports: { junit: r.xml, flaky: { rerun: 1, quarantine: auto, owner: "team:shop", expire: 1d } }
-                """, to: house)
-            let run = try await Self.wait(for: Self.start("flaky", in: house), in: house)
+                """)
+            let run = try await house.wait(for: house.start("flaky"))
             let text = try await Self.log(run, in: house).text
             #expect(run.status == .succeeded && text.contains("again: Cart.adds"), "\(text)")
             var query = TestQuery()
             (query.pipeline, query.flaky) = ("flaky", true)
-            let tests = try await house.switchboard.call(Tests.list, query, as: .system("test")).items
+            let tests = try await house.ask(Tests.list, query).items
             #expect(tests.map(\.id) == ["Cart.adds"] && tests.first?.flakes == 1)
             #expect(tests.first?.quarantine?.owner == "team:shop")
         }

@@ -1,6 +1,8 @@
+import API
 import Foundation
 import Kernel
 import Logging
+import Manifests
 import Synchronization
 import Testing
 
@@ -24,4 +26,36 @@ func withOpenHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws
         outcome.withLock { $0 = result }
     }
     return try #require(outcome.withLock { $0 })
+}
+
+/// What scenarios do with a house, as its operator does.
+extension House {
+    func ask<Input: Manifest, Output: Manifest>(
+        _ operation: API.Operation<Input, Output>, _ input: Input
+    ) async throws -> Output {
+        try await switchboard.call(operation, input, as: .system("test"))
+    }
+
+    func apply(_ text: String) async throws {
+        var input = ApplyInput()
+        input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
+        _ = try await ask(Resources.apply, input)
+    }
+
+    func start(_ pipeline: String = "p", _ parameters: Ordered<JSONValue> = [:]) async throws -> Run {
+        var input = RunInput()
+        (input.pipeline, input.parameters) = (pipeline, parameters)
+        return try await ask(Runs.start, input)
+    }
+
+    /// The run as soon as it is as wanted; most of the time, when it has ended. Gives up after 60 s.
+    func wait(for run: Run, until isWanted: (Run) -> Bool = { $0.status.hasEnded }) async throws -> Run {
+        let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(60)))
+        while true {
+            let now = try await ask(Runs.get, RunName(project: "default", run: run.id))
+            if isWanted(now) { return now }
+            try #require(time.now < end, "the run does not come to it: \(now.json.text)")
+            try await time.sleep(for: .milliseconds(20))
+        }
+    }
 }

@@ -12,36 +12,21 @@ import Testing
 
 /// What a step can do, row by row, in a whole server with its runner.
 @Suite struct StepScenarios {
-    private static func apply(_ text: String, to house: House) async throws {
-        var input = ApplyInput()
-        input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
-        _ = try await house.switchboard.call(Resources.apply, input, as: .system("test"))
-    }
-
     /// Starts the pipeline and waits until the run has ended.
     private static func run(_ name: String, in house: House) async throws -> (run: Run, log: String) {
-        var input = RunInput()
-        input.pipeline = name
-        var run = try await house.switchboard.call(Runs.start, input, as: .system("test"))
-        let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(90)))
-        while !run.status.hasEnded {
-            try #require(time.now < end, "the run does not end: \(run.json.text)")
-            try await time.sleep(for: .milliseconds(20))
-            run = try await house.switchboard.call(
-                Runs.get, RunName(project: "default", run: run.id), as: .system("test"))
-        }
+        let run = try await house.wait(for: house.start(name))
         var log = ""
         for job in run.jobs {
             var query = LogQuery()
             (query.run, query.job) = (run.id, job.key)
-            log += try await house.switchboard.call(Runs.log, query, as: .system("test")).text
+            log += try await house.ask(Runs.log, query).text
         }
         return (run, log)
     }
 
     @Test func `Caches (key, prefix, when)`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: cached
@@ -52,7 +37,7 @@ import Testing
                         cache: [{ key: "deps-${{ run.number }}", restore: ["deps-"], paths: [deps], when: always }]
                         steps:
                           - run: mkdir -p deps; echo x >> deps/lines; echo "lines $(wc -l < deps/lines)"
-                """, to: house)
+                """)
             let first = try await Self.run("cached", in: house)
             #expect(
                 first.log.contains("cache deps-1: nothing kept yet\n") && first.log.contains("\nlines 1\n"),
@@ -61,14 +46,14 @@ import Testing
             #expect(second.log.contains("cache deps-2: restored from deps-1, 2 bytes in "), "\(second.log)")
             #expect(
                 second.log.contains("\nlines 2\n") && second.log.contains("cache deps-2: kept, 1 file, 4 bytes in "))
-            let list = try await house.switchboard.call(Caches.list, CacheListQuery(), as: .system("test"))
+            let list = try await house.ask(Caches.list, CacheListQuery())
             #expect(list.items.map(\.key) == ["deps-2", "deps-1"])
         }
     }
 
     @Test func `Artifacts (expiry, when), fetched by a later stage`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: files
@@ -86,11 +71,11 @@ import Testing
                         steps:
                           - fetch: { artifact: build.app, to: app }
                           - run: cat app/out/a app/out/sub/b; ls app/out
-                """, to: house)
+                """)
             let (run, log) = try await Self.run("files", in: house)
             #expect(run.status == .succeeded && log.contains("\none\ntwo\na\nsub\n"), "\(log)")
             let name = RunName(project: "default", run: run.id)
-            let kept = try await house.switchboard.call(Runs.artifacts, name, as: .system("test")).items
+            let kept = try await house.ask(Runs.artifacts, name).items
             #expect(kept.map(\.name) == ["app"])
             let left = try #require(kept.first?.expires_at).since(try #require(kept.first?.created_at))
             #expect(left == .seconds(7 * 86_400))
@@ -99,7 +84,7 @@ import Testing
 
     @Test func `Outputs between steps and jobs, variables of later steps`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: values
@@ -113,7 +98,7 @@ import Testing
                         outputs: { digest: "${{ steps.img.outputs.digest }}" }
                   - name: deploy
                     jobs: { to: { steps: [{ run: "echo got ${{ needs.build.image.outputs.digest }}" }] } }
-                """, to: house)
+                """)
             let (run, log) = try await Self.run("values", in: house)
             #expect(
                 run.status == .succeeded && log.contains("\nabc blue succeeded\n") && log.contains("\ngot abc\n"),
@@ -123,7 +108,7 @@ import Testing
 
     @Test func `Step-level retry`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: again
@@ -136,7 +121,7 @@ import Testing
                             run: echo x >> tries; [ $(wc -l < tries) = 3 ]
                             retry: { max: 2, delay: 10ms, for: [failure] }
                           - { run: exit 7, continue_on_error: true }
-                """, to: house)
+                """)
             let (run, log) = try await Self.run("again", in: house)
             #expect(run.status == .succeeded && log.contains("── step 1/2: try · attempt 3 of 3\n"), "\(log)")
             let steps = try #require(run.jobs.first?.steps)
@@ -146,7 +131,7 @@ import Testing
 
     @Test func `JUnit and coverage reports, annotations, summaries`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: told
@@ -161,7 +146,7 @@ import Testing
                               echo '::warning file=a.c,line=2::never run'
                               echo '# Half done' >> "$VAGUS_SUMMARY"
                         reports: { junit: r.xml, coverage: lcov.info }
-                """, to: house)
+                """)
             let job = try #require(try await Self.run("told", in: house).run.jobs.first)
             #expect(job.tests?.tests == 2 && job.tests?.failed_names == ["b"] && job.coverage?.percent == 50)
             #expect(job.annotations.map(\.text) == ["a.c:2: never run"] && job.steps[0].summary == "# Half done\n")
@@ -178,7 +163,7 @@ import Testing
         }
         #expect(!examples.isEmpty)
         try await withOpenHouse { house in
-            for example in examples { try await Self.apply(example, to: house) }
+            for example in examples { try await house.apply(example) }
         }
     }
 

@@ -9,18 +9,6 @@ import Testing
 
 /// What sets pipelines off, row by row, in a whole server with its runner; git speaks HTTP to it from within a step.
 @Suite struct TriggerScenarios {
-    private static func call<I: Manifest, O: Manifest>(
-        _ house: House, _ operation: API.Operation<I, O>, _ input: I
-    ) async throws -> O {
-        try await house.switchboard.call(operation, input, as: .system("test"))
-    }
-
-    private static func apply(_ house: House, _ text: String) async throws {
-        var input = ApplyInput()
-        input.documents = try YAML.documents(text, file: "test.yaml").map(\.value)
-        _ = try await call(house, Resources.apply, input)
-    }
-
     private static func pipeline(_ name: String, _ triggers: String, _ more: String = "", run: String = "true")
         -> String
     {
@@ -40,17 +28,11 @@ import Testing
         while true {
             var query = RunQuery()
             query.pipeline = name
-            let found = try await call(house, Runs.list, query).items
+            let found = try await house.ask(Runs.list, query).items
             if found.count >= count, found.allSatisfy(\.status.hasEnded) { return found.reversed() }
             try #require(time.now < end, "\(name) does not come to \(count) runs: \(found.map(\.json.text))")
             try await time.sleep(for: .milliseconds(20))
         }
-    }
-
-    private static func start(_ house: House, _ name: String, _ given: Ordered<JSONValue> = [:]) async throws -> Run {
-        var input = RunInput()
-        (input.pipeline, input.parameters) = (name, given)
-        return try await call(house, Runs.start, input)
     }
 
     /// A repository with one commit on main that holds `manifest`; later commands of `git` work in a clone of it.
@@ -61,7 +43,7 @@ import Testing
         let clone = NSTemporaryDirectory() + "vagus-clone-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: clone + "/.vagus", withIntermediateDirectories: true)
         try Data(manifest.utf8).write(to: URL(filePath: clone + "/.vagus/p.yaml"))
-        try await apply(house, "{ kind: Repository, name: shop }")
+        try await house.apply("{ kind: Repository, name: shop }")
         let counter = Counter()
         @Sendable func git(_ script: String) async throws {
             let name = "author\(await counter.next())"
@@ -71,8 +53,8 @@ import Testing
             spec["stages"] = [["name": "s", "jobs": ["j": ["steps": [["run": .string(text)]]]]]]
             var input = ApplyInput()
             input.documents = [.object(spec)]
-            _ = try await call(house, Resources.apply, input)
-            _ = try await start(house, name)
+            _ = try await house.ask(Resources.apply, input)
+            _ = try await house.start(name)
             let run = try #require(try await runs(house, name).first)
             try #require(run.status == .succeeded, "\(script): \(run.reason ?? "")")
         }
@@ -97,7 +79,9 @@ import Testing
                 Self.pipeline("p", "[{ push: { branches: [main, 'release/**', '!release/old'], paths: ['src/**'] } }]"))
             try await git("mkdir src; echo 1 > src/a; git add -A; git commit -q -m code; git push -q origin main")
             // What a new branch brings is what the default branch has not.
-            try await git("echo 2 > src/a; git commit -q -a -m two; git push -q origin HEAD:release/1 HEAD:release/old HEAD:topic")
+            try await git(
+                "echo 2 > src/a; git commit -q -a -m two; git push -q origin HEAD:release/1 HEAD:release/old HEAD:topic"
+            )
             let runs = try await Self.runs(house, "p", count: 2)
             #expect(runs.map(\.trigger.ref) == ["refs/heads/main", "refs/heads/release/1"])
             #expect(runs.allSatisfy { $0.trigger.type == .push && $0.trigger.is_trusted })
@@ -127,52 +111,50 @@ import Testing
             #expect(p.first?.trigger.event?["pull_request"]?["title"] == "Topic")
             var input = MergeInput()
             (input.repository, input.number) = ("shop", 1)
-            #expect(try await Self.call(house, Pulls.merge, input).state == .merged)
+            #expect(try await house.ask(Pulls.merge, input).state == .merged)
         }
     }
 
     @Test func `schedule with time zone and daylight saving`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(house, Self.pipeline("p", "[{ schedule: { cron: '30 2 * * *', tz: Europe/Berlin } }]"))
+            try await house.apply(Self.pipeline("p", "[{ schedule: { cron: '30 2 * * *', tz: Europe/Berlin } }]"))
             var query = TriggerQuery()
             (query.pipeline, query.times) = ("p", 100)
-            let info = try #require(try await Self.call(house, Triggers.list, query).items.first)
+            let info = try #require(try await house.ask(Triggers.list, query).items.first)
             #expect(info.next.count == 100 && info.next == info.next.sorted())
         }
     }
 
     @Test func `manual with typed parameters`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
-                house,
+            try await house.apply(
                 Self.pipeline(
                     "p", "[]",
                     "parameters: { tier: { choices: [staging, production] }, n: { type: int, default: 1 }, tag: { pattern: 'v[0-9]+', required: false } }"
                 ))
-            let run = try await Self.start(house, "p", ["tier": "staging", "n": "7", "tag": "v2"])
+            let run = try await house.start("p", ["tier": "staging", "n": "7", "tag": "v2"])
             #expect(run.parameters == ["tier": "staging", "n": 7, "tag": "v2"])
             for wrong: Ordered<JSONValue> in [
                 [:], ["tier": "prod"], ["tier": "staging", "tag": "2"], ["tier": "staging", "n": "x"],
             ] {
-                await #expect(throws: Problem.self) { try await Self.start(house, "p", wrong) }
+                await #expect(throws: Problem.self) { try await house.start("p", wrong) }
             }
         }
     }
 
     @Test func `another pipeline, an artifact, a model, an alert`() async throws {
         try await withOpenHouse { house in
-            try await Self.apply(
-                house,
+            try await house.apply(
                 """
                 kind: Pipeline
                 name: build
                 stages: [{ name: s, jobs: { j: { steps: [{ run: "echo hi > out.txt" }], artifacts: [{ name: out, paths: [out.txt] }] } } }]
                 """)
-            try await Self.apply(house, Self.pipeline("after", "[{ pipeline: { name: build } }]"))
-            try await Self.apply(house, Self.pipeline("ship", "[{ artifact: { pipeline: build, name: s.out } }]"))
-            try await Self.apply(house, Self.pipeline("serve", "[{ model: { name: m, alias: champion } }]"))
-            try await Self.apply(house, Self.pipeline("heal", "[{ alert: { name: 'disk-*', cooldown: 1h } }]"))
-            _ = try await Self.start(house, "build")
+            try await house.apply(Self.pipeline("after", "[{ pipeline: { name: build } }]"))
+            try await house.apply(Self.pipeline("ship", "[{ artifact: { pipeline: build, name: s.out } }]"))
+            try await house.apply(Self.pipeline("serve", "[{ model: { name: m, alias: champion } }]"))
+            try await house.apply(Self.pipeline("heal", "[{ alert: { name: 'disk-*', cooldown: 1h } }]"))
+            _ = try await house.start("build")
             #expect(try await Self.runs(house, "after").first?.trigger.type == .pipeline)
             #expect(try await Self.runs(house, "ship").first?.trigger.event?["artifact"]?["name"] == "out")
             for _ in 0..<2 {
