@@ -120,6 +120,7 @@ import Testing
         let clean = try #require(try await WorkTree.copy(around: folder + "/deep", to: folder + "-1.git", ref: nil))
         #expect(clean.commit == head && !clean.hasChanges && clean.branch == "trunk")
 
+        // As long as before and within the same moment: only its content tells.
         try Data("two\n".utf8).write(to: URL(filePath: "\(folder)/a.txt"))
         try Data("x\n".utf8).write(to: URL(filePath: "\(folder)/deep/new.txt"))
         try Data("x\n".utf8).write(to: URL(filePath: "\(folder)/left.log"))

@@ -77,6 +77,19 @@ struct WorkTree: Sendable {
                 guard let data = FileManager.default.contents(atPath: path) else { continue }
                 try Data(data).write(to: URL(filePath: "\(place)/\(own)"))
             }
+            try keepAge(of: try await theirPath("index"), at: "\(place)/index")
+        }
+
+        /// Gives the copied index the age of the original, rounded down.
+        ///
+        /// git trusts what an index says of a file that is older than the index, and looks into one that is not ("racy git").
+        /// Were the copy as new as it is, a change of the same length right behind the last `git add` would not be seen.
+        private func keepAge(of index: String, at copy: String) throws {
+            guard FileManager.default.fileExists(atPath: copy) else { return }
+            let facts = try FileManager.default.attributesOfItem(atPath: index)
+            let age = (facts[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 1
+            try FileManager.default.setAttributes(
+                [.modificationDate: Date(timeIntervalSince1970: age.rounded(.down))], ofItemAtPath: copy)
         }
 
         private func theirPath(_ name: String) async throws -> String {
