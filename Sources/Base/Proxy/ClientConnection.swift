@@ -66,7 +66,7 @@ final class ClientConnection: ChannelDuplexHandler {
 
     /// Sends an answer of the proxy's own.
     func answer(_ problem: ProxyProblem, requestID: RequestID?, isHEAD: Bool) {
-        if worker.isDraining || !body.isComplete || !head.keepsAlive || !head.isVersion11 { closesAfterResponse = true }
+        if worker.isEnding || !body.isComplete || !head.keepsAlive || !head.isVersion11 { closesAfterResponse = true }
         send(problem.response(requestID: requestID, closes: closesAfterResponse, isHEAD: isHEAD))
     }
 
@@ -76,7 +76,7 @@ final class ClientConnection: ChannelDuplexHandler {
         guard phase == .exchanging else { return }
         flush()
         guard phase == .exchanging else { return }
-        if closesAfterResponse || !body.isComplete || worker.isDraining {
+        if closesAfterResponse || !body.isComplete || worker.isEnding {
             closeGracefully()
             return
         }

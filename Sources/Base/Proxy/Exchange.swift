@@ -156,7 +156,7 @@ final class Exchange {
 
     /// What this request adds to its response head.
     func dressing(isChunked: Bool, endsConnection: Bool) -> ResponseDressing {
-        let closes = endsConnection || !asked.keepsAlive || worker.isDraining
+        let closes = endsConnection || !asked.keepsAlive || worker.isEnding
         return ResponseDressing(
             revisionLine: revision.headerLine, requestID: requestID, isChunked: isChunked, closes: closes,
             saysKeepAlive: !asked.isVersion11 && !closes)

@@ -61,6 +61,7 @@ package final class ProxyServer: Sendable {
                 await onReady(channel.localAddress?.port ?? listen.port)
                 try await channel.closeFuture.get()
             } onCancel: {
+                core.isStopping.store(true, ordering: .relaxed)
                 channel.close(promise: nil)
             }
             core.logger.info("proxy drains", metadata: ["connections": "\(core.connections.load(ordering: .relaxed))"])

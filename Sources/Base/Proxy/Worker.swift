@@ -11,6 +11,8 @@ final class ProxyCore: Sendable {
     let epoch: String
     /// Client connections open now, on all loops.
     let connections = Atomic<Int>(0)
+    /// Set before the listener closes, so that whoever is answered from then on is told not to come back here.
+    let isStopping = Atomic(false)
     /// Grows with each swap, so that a loop sees by one atomic read that its table is old.
     let generation = Atomic<Int>(0)
     private let current: Mutex<CompiledTable>
@@ -44,6 +46,8 @@ final class Worker {
     let configuration: ProxyConfiguration
     var ids: IDGenerator
     private(set) var isDraining = false
+    /// It drains, or is about to: connections close behind the answer under way, and the answer says so.
+    var isEnding: Bool { isDraining || core.isStopping.load(ordering: .relaxed) }
     /// The time of the last sweep: good enough for patience measured in seconds.
     private(set) var now = NIODeadline.now()
     private var generation: Int
