@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Jobs that do nothing: what the engine itself costs, beside make, Luigi and Prefect on the same graph, in one run.
 
-    Benchmarks/pipelines/orchestration.py [--jobs 1000] [--capacity 2] [--prefect 200]
+    Benchmarks/pipelines/orchestration.py [--jobs 1000] [--capacity 2 16] [--prefect 200]
 
 Two graphs of `true`: ten chains side by side, and one stage of all jobs. Vagus is a server and one runner, processes of
 their own; timed from the start of the run to its end as the API tells it. The peers are timed with their own start,
@@ -86,7 +86,7 @@ def row(name, count, wall, cpu, note=""):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--jobs", type=int, default=1000)
-    parser.add_argument("--capacity", type=int, default=2, help="jobs that the runner takes at once")
+    parser.add_argument("--capacity", type=int, nargs="+", default=[2, 16], help="jobs that the runner takes at once; each is measured")
     parser.add_argument("--prefect", type=int, default=200, help="jobs for Prefect, which takes minutes for 1,000")
     parser.add_argument("--no-peers", action="store_true")
     given = parser.parse_args()
@@ -96,22 +96,27 @@ def main():
         for shape in graphs.SHAPES:
             bench.say(f"{shape}: make, before")
             first = make(folder, shape, given.jobs)
-            with fleet.Fleet(folder / f"vagus-{shape}", given.capacity) as house:
-                vagus(house, "wide", 20)
-                bench.say(f"{shape}: Vagus")
-                own = vagus(house, shape, given.jobs)
+            own = {}
+            for capacity in given.capacity:
+                with fleet.Fleet(folder / f"vagus-{shape}-{capacity}", capacity) as house:
+                    vagus(house, "wide", 20)
+                    bench.say(f"{shape}: Vagus, {capacity} jobs at once")
+                    own[capacity] = vagus(house, shape, given.jobs)
             bench.say(f"{shape}: make, after")
             second = make(folder, shape, given.jobs)
             bashed = make(folder, shape, given.jobs, shell=True)
             made = min(first, second, key=lambda one: one["wall"])
             words = "10 chains" if shape == "chains" else "one stage"
-            rows.append(row(f"Vagus, {words}", given.jobs, own["wall"], own["server"] + own["runner"],
-                            f"server {own['server'] / given.jobs * 1000:.2f}, runner {own['runner'] / given.jobs * 1000:.2f} ms"))
+            for capacity, one in own.items():
+                rows.append(row(f"Vagus, {words}, {capacity} at once", given.jobs, one["wall"], one["server"] + one["runner"],
+                                f"server {one['server'] / given.jobs * 1000:.2f}, runner {one['runner'] / given.jobs * 1000:.2f} ms"))
             rows.append(row(f"make -j2, {words}", given.jobs, made["wall"], made["cpu"], "the better of two, its `true`s included"))
             rows.append(row(f"make -j2 through bash, {words}", given.jobs, bashed["wall"], bashed["cpu"],
                             "a shell for each job, as Vagus has it"))
-            rates[words] = (given.jobs / own["wall"], made["wall"] / own["wall"], bashed["wall"] / own["wall"])
-            overheads[words] = (own["server"] + own["runner"]) / given.jobs
+            for capacity, one in own.items():
+                key = f"{words}, {capacity} at once"
+                rates[key] = (given.jobs / one["wall"], made["wall"] / one["wall"], bashed["wall"] / one["wall"])
+                overheads[key] = (one["server"] + one["runner"]) / given.jobs
             if given.no_peers:
                 continue
             bench.say(f"{shape}: Luigi")
@@ -122,11 +127,11 @@ def main():
             done = python_peer(folder, "prefect", shape, given.prefect, 2)
             rows.append(row(f"Prefect 3.8.8, {words}", given.prefect, done["wall"], done["cpu"],
                             f"{given.prefect} jobs only; {empty['wall']:.0f} s of it are its start"))
-        with fleet.Fleet(folder / "vagus-large", given.capacity) as house:
+        with fleet.Fleet(folder / "vagus-large", given.capacity[0]) as house:
             bench.say(f"a graph of {NODES:,} nodes")
             large = validation(house, folder)
     result.say(
-        f"{given.jobs:,} jobs of `true`; Vagus: `vagus server` and one `vagus runner --capacity {given.capacity}`, each job a step "
+        f"{given.jobs:,} jobs of `true`; Vagus: `vagus server` and one `vagus runner --capacity N`, each job a step "
         f"`run: true` with its own shell, log, events and durable state. CPU a job is that of server and runner, the steps' own "
         f"processes apart; for the peers it is everything.")
     result.table(["who", "jobs", "wall", "jobs/s", "CPU a job", "remark"], rows)

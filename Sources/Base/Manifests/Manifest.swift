@@ -44,14 +44,15 @@ extension Manifest {
                 hint: "Its fields are: \(Self.fields.map(\.name).joined(separator: ", ")).")
         }
         self.init()
-        let names = Self.fields.map(\.name)
-        for key in members.keys where !names.contains(key) {
+        let fields = Self.fields
+        for key in members.keys where !fields.contains(where: { $0.name == key }) {
             throw ManifestError(
                 at: path + [key], message: "\"\(key)\" is not a field of a \(Self.noun)",
-                hint: suggestion(for: key, among: names, called: "field"))
+                hint: suggestion(for: key, among: fields.map(\.name), called: "field"))
         }
         try Self.checkChoices(members, at: path)
-        for field in Self.fields { try field.decode(members, &self, path) }
+        // By their positions: to copy a field costs more than most of them take to read.
+        for index in fields.indices { try fields[index].decode(members, &self, path) }
         if let problem = Self.check(self).first { throw problem.below(path) }
     }
 
@@ -75,7 +76,10 @@ extension Manifest {
     /// The map form, for types that also have a short one; fields that stand at their default are left out.
     public var written: JSONValue {
         var members = Ordered<JSONValue>()
-        for field in Self.fields { if let value = field.encode(self) { members[field.name] = value } }
+        let fields = Self.fields
+        for index in fields.indices {
+            if let value = fields[index].encode(self) { members[fields[index].name] = value }
+        }
         return .object(members)
     }
 

@@ -1,6 +1,7 @@
 /// The column names of one result, shared by its rows.
+@usableFromInline
 final class Columns: Sendable {
-    let names: [String]
+    @usableFromInline let names: [String]
     private let positions: [String: Int]
 
     init(_ names: [String]) {
@@ -9,13 +10,14 @@ final class Columns: Sendable {
         positions = Dictionary(zip(names, names.indices), uniquingKeysWith: { first, _ in first })
     }
 
-    func position(of name: String) -> Int? { positions[name] }
+    @usableFromInline func position(of name: String) -> Int? { positions[name] }
 }
 
 /// One row of a result: values by name, or faster by position.
+@usableFromInline
 package struct Row: Sendable {
-    let columns: Columns
-    let values: [SQLValue]
+    @usableFromInline let columns: Columns
+    @usableFromInline let values: [SQLValue]
 
     /// How many columns the row has.
     package var count: Int { values.count }
@@ -28,7 +30,8 @@ package struct Row: Sendable {
     ///     try row.get("ended_at", as: Int64?.self)  // NULL is nil
     ///
     /// - Throws: `noSuchColumn`, or `wrongType` when the value is not of this type (NULL without an Optional included).
-    package func get<Value: SQLReadable>(_ column: String, as type: Value.Type = Value.self) throws(SQLError) -> Value {
+    // Inlinable: a row has dozens of columns, and each read of one that is not specialised looks its types up.
+    @inlinable package func get<Value: SQLReadable>(_ column: String, as type: Value.Type = Value.self) throws(SQLError) -> Value {
         guard let position = columns.position(of: column) else {
             throw SQLError(.noSuchColumn, "no column \"\(column)\" in this row")
         }
@@ -36,7 +39,7 @@ package struct Row: Sendable {
     }
 
     /// Reads a column by its position, from 0.
-    package func get<Value: SQLReadable>(_ position: Int, as type: Value.Type = Value.self) throws(SQLError) -> Value {
+    @inlinable package func get<Value: SQLReadable>(_ position: Int, as type: Value.Type = Value.self) throws(SQLError) -> Value {
         guard values.indices.contains(position) else {
             throw SQLError(.noSuchColumn, "no column at position \(position), the row has \(values.count)")
         }
@@ -52,7 +55,7 @@ package struct Row: Sendable {
 }
 
 extension SQLValue {
-    fileprivate var typeName: String {
+    @usableFromInline var typeName: String {
         switch self {
         case .null: "NULL"
         case .integer: "an integer"

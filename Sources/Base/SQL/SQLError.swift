@@ -1,6 +1,8 @@
 /// What went wrong in the database.
+@usableFromInline
 package struct SQLError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The kinds of failure that a caller may want to tell apart.
+    @usableFromInline
     package enum Code: String, Sendable, CaseIterable {
         /// A row with this key is there already.
         case uniqueViolation
@@ -35,7 +37,7 @@ package struct SQLError: Error, Sendable, Equatable, CustomStringConvertible {
     package let code: Code
     package let message: String
 
-    package init(_ code: Code, _ message: String) { (self.code, self.message) = (code, message) }
+    @usableFromInline package init(_ code: Code, _ message: String) { (self.code, self.message) = (code, message) }
 
-    package var description: String { message }
+    @usableFromInline package var description: String { message }
 }

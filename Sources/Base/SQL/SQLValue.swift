@@ -1,4 +1,5 @@
 /// What a column can hold.
+@usableFromInline
 package enum SQLValue: Sendable, Hashable {
     case null
     case integer(Int64)
@@ -14,6 +15,7 @@ package protocol SQLBindable {
 }
 
 /// A type that can be read out of a column.
+@usableFromInline
 package protocol SQLReadable {
     /// Reads the stored value; nil when it is of another type.
     init?(sqlValue: SQLValue)
@@ -21,12 +23,12 @@ package protocol SQLReadable {
 
 extension SQLValue: SQLBindable, SQLReadable {
     package var sqlValue: SQLValue { self }
-    package init?(sqlValue: SQLValue) { self = sqlValue }
+    @inlinable package init?(sqlValue: SQLValue) { self = sqlValue }
 }
 
 extension String: SQLBindable, SQLReadable {
     package var sqlValue: SQLValue { .text(self) }
-    package init?(sqlValue: SQLValue) {
+    @inlinable package init?(sqlValue: SQLValue) {
         guard case .text(let text) = sqlValue else { return nil }
         self = text
     }
@@ -34,7 +36,7 @@ extension String: SQLBindable, SQLReadable {
 
 extension Int: SQLBindable, SQLReadable {
     package var sqlValue: SQLValue { .integer(Int64(self)) }
-    package init?(sqlValue: SQLValue) {
+    @inlinable package init?(sqlValue: SQLValue) {
         guard case .integer(let number) = sqlValue else { return nil }
         self.init(exactly: number)
     }
@@ -42,7 +44,7 @@ extension Int: SQLBindable, SQLReadable {
 
 extension Int64: SQLBindable, SQLReadable {
     package var sqlValue: SQLValue { .integer(self) }
-    package init?(sqlValue: SQLValue) {
+    @inlinable package init?(sqlValue: SQLValue) {
         guard case .integer(let number) = sqlValue else { return nil }
         self = number
     }
@@ -51,7 +53,7 @@ extension Int64: SQLBindable, SQLReadable {
 /// A `Double` reads whole numbers too. SQLite keeps NaN as NULL: read such a column as `Double?`.
 extension Double: SQLBindable, SQLReadable {
     package var sqlValue: SQLValue { .real(self) }
-    package init?(sqlValue: SQLValue) {
+    @inlinable package init?(sqlValue: SQLValue) {
         switch sqlValue {
         case .real(let number): self = number
         case .integer(let number): self = Double(number)
@@ -63,7 +65,7 @@ extension Double: SQLBindable, SQLReadable {
 /// A `Bool` is stored as 0 or 1.
 extension Bool: SQLBindable, SQLReadable {
     package var sqlValue: SQLValue { .integer(self ? 1 : 0) }
-    package init?(sqlValue: SQLValue) {
+    @inlinable package init?(sqlValue: SQLValue) {
         switch sqlValue {
         case .integer(0): self = false
         case .integer(1): self = true
@@ -74,7 +76,7 @@ extension Bool: SQLBindable, SQLReadable {
 
 extension [UInt8]: SQLBindable, SQLReadable {
     package var sqlValue: SQLValue { .blob(self) }
-    package init?(sqlValue: SQLValue) {
+    @inlinable package init?(sqlValue: SQLValue) {
         guard case .blob(let bytes) = sqlValue else { return nil }
         self = bytes
     }
@@ -85,7 +87,7 @@ extension Optional: SQLBindable where Wrapped: SQLBindable {
 }
 
 extension Optional: SQLReadable where Wrapped: SQLReadable {
-    package init?(sqlValue: SQLValue) {
+    @inlinable package init?(sqlValue: SQLValue) {
         if case .null = sqlValue {
             self = .none
         } else if let value = Wrapped(sqlValue: sqlValue) {

@@ -25,7 +25,8 @@ struct RunReconciler: Reconciler {
         let decision = RunDecision.decide(state, at: context.time.now)
         if try await act(decision.actions, in: state) { return .now }
         var next: Duration? = decision.lookAgainAt.map { max(.milliseconds(50), $0.since(context.time.now)) }
-        let own = state.jobs.filter { $0.isOnServer && $0.job.status == .running && !state.isCaller($0) }
+        let own = state.jobs.indices.filter { state.jobs[$0].isOnServer && state.jobs[$0].job.status == .running }
+            .map { state.jobs[$0] }.filter { !state.isCaller($0) }
         if !own.isEmpty {
             let whole = try await context.store.read { sql in state.with(jobs: try sql.jobs(run: key)) }
             for job in whole.jobs where own.contains(where: { $0.key == job.key }) {
@@ -40,11 +41,11 @@ struct RunReconciler: Reconciler {
 
     private func state(of run: String) async throws -> RunState? {
         let bornAt = bornAt
-        return try await memory.read(run, in: context.store) { sql, jobs in
-            guard let stored = try sql.run(id: run), !stored.run.status.hasEnded else { return nil }
-            return RunState(
-                stored: stored, jobs: jobs, gates: try sql.gateFacts(for: stored, jobs: jobs),
-                lanes: try sql.laneFacts(for: stored), bornAt: bornAt)
+        return try await memory.read(run, in: context.store) { sql, stored, entry in
+            RunState(
+                stored: stored, jobs: entry.jobs, layout: entry.layout,
+                gates: try sql.gateFacts(for: stored, jobs: entry.jobs), lanes: try sql.laneFacts(for: stored),
+                bornAt: bornAt)
         }
     }
 
@@ -58,17 +59,13 @@ struct RunReconciler: Reconciler {
         var made: [String: OrderMaker.Made] = [:]
         var isMoving = false
         if !ready.isEmpty {
-            let wanted = Set(ready)
-            made = try await maker.orders(
-                for: state.jobs.filter { wanted.contains($0.job.key) }, in: state, repositories: repositories)
+            made = try await maker.orders(for: ready.compactMap(state.job), in: state, repositories: repositories)
         }
-        let positions = Dictionary(
-            state.jobs.enumerated().map { ($1.job.key, $0) }, uniquingKeysWith: { first, _ in first })
         for begin in stride(from: 0, to: actions.count, by: PipelineLimits.actionsAtOnce) {
             let some = actions[begin..<min(actions.count, begin + PipelineLimits.actionsAtOnce)]
             let orders = made
             let (moved, missed) = try await context.store.change(call(state)) { change in
-                guard var batch = try ActionBatch(change, state, orders, positions: positions) else {
+                guard var batch = try ActionBatch(change, state, orders) else {
                     return (false, true)
                 }
                 for action in some { try batch.act(action) }
@@ -100,6 +97,9 @@ extension RunState {
         stored.plan.find(job.key).map { stored.plan.stages[$0.stage].called != nil } ?? false
     }
 
+    /// A job by its key, "stage/job".
+    func job(_ key: String) -> StoredJob? { standing.layout.positions[key].map { jobs[$0] } }
+
     func with(jobs: [StoredJob]) -> RunState {
         var state = self
         state.jobs = jobs
@@ -112,7 +112,6 @@ struct ActionBatch {
     private let change: Change
     private let state: RunState
     private let made: [String: OrderMaker.Made]
-    private let positions: [String: Int]
     private var stored: StoredRun
     /// What runners have room for, once somebody asked.
     private var offers: [Placement.Offer]?
@@ -122,12 +121,9 @@ struct ActionBatch {
     private(set) var isMoving = false
 
     /// Nil when the run has ended.
-    init?(
-        _ change: Change, _ state: RunState, _ made: [String: OrderMaker.Made], positions: [String: Int]
-    ) throws {
+    init?(_ change: Change, _ state: RunState, _ made: [String: OrderMaker.Made]) throws {
         guard let stored = try change.sql.run(id: state.stored.run.id), !stored.run.status.hasEnded else { return nil }
         (self.change, self.state, self.made, self.stored) = (change, state, made, stored)
-        self.positions = positions
     }
 
     mutating func act(_ action: RunDecision.Action) throws {
@@ -182,7 +178,7 @@ struct ActionBatch {
         }
     }
 
-    private func seen(_ key: String) -> StoredJob? { positions[key].map { state.jobs[$0] } }
+    private func seen(_ key: String) -> StoredJob? { state.job(key) }
 
     /// The job as it is now, unless it has become another since the decision.
     private mutating func job(_ key: String) throws -> StoredJob? {

@@ -68,8 +68,10 @@ struct JobWork: Sendable {
             }
             if let result {
                 let isKept = lease.workspace.isKept(result.status) && (stop.asked?.isCancelled ?? true)
+                // Before anybody hears where it is.
+                if isKept { folder.forgetSecrets(mask) }
                 try await report(result, workspace: isKept ? folder.workspace : nil)
-                if isKept { try leave(folder) } else { folder.remove() }
+                if isKept { try folder.leave() } else { folder.remove() }
             } else {
                 folder.remove()
             }
@@ -109,12 +111,6 @@ struct JobWork: Sendable {
             }
         }
         return result
-    }
-
-    /// Leaves the files of a job for people to look at, those that hold secrets taken out.
-    private func leave(_ folder: JobFolder) throws {
-        folder.forgetSecrets(mask)
-        try folder.leave()
     }
 
     // MARK: The lease
