@@ -83,7 +83,8 @@ package final class Bell: Sendable {
     }
 }
 
-/// Who listens to what. A topic is a subject's kind, "Service", one subject, "Run/run_01", or "*" for all.
+/// Who listens to what. A topic is a subject's kind, "Service", one subject, "Run/run_01", an event's name,
+/// "run.finished", or "*" for all.
 package final class Bells: Sendable {
     private struct Listener: Sendable {
         var topics: Set<String>

@@ -79,19 +79,20 @@ package struct CoreDomain: Domain {
             throw Problem(
                 "apply.too-many", status: 413, "more than \(documentLimit) documents in one apply", hint: "Split them.")
         }
-        let wanted = try input.documents.enumerated().map { index, document in
+        let wanted = try input.documents.enumerated().map { index, document -> (Candidate, Resource) in
             do {
-                return try read(document, project: input.project)
+                let candidate = try read(document, project: input.project)
+                return (candidate, candidate.resource)
             } catch let error as ManifestError {
                 throw Problem(error.below(input.documents.count > 1 ? ["documents", "\(index)"] : []))
             }
         }
-        for resource in wanted { try call.allow(project: resource.project) }
+        for (candidate, _) in wanted { try call.allow(project: candidate.project) }
         do {
             return try await store.change(call) { change in
                 var outcome = ApplyOutcome()
-                for resource in wanted {
-                    for domain in others { try domain.admit(resource, in: change) }
+                for (candidate, resource) in wanted {
+                    for domain in others { try domain.admit(candidate, in: change) }
                     outcome.items.append(try change.put(resource))
                 }
                 if input.dry_run { throw DryRun(outcome: outcome) }
@@ -102,14 +103,15 @@ package struct CoreDomain: Domain {
         }
     }
 
-    /// Reads the flat form of a manifest into a resource, its spec decoded and so checked.
-    package static func read(_ document: JSONValue, project: String) throws(ManifestError) -> Resource {
+    /// Reads the flat form of a manifest, its spec decoded and so checked.
+    ///
+    /// - Parameter project: What it belongs to when it does not say.
+    package static func read(_ document: JSONValue, project: String) throws(ManifestError) -> Candidate {
         guard var members = document.object else {
             throw ManifestError(
                 at: [], message: "a manifest is a map, not \(document.kindName)",
                 hint: "It begins with \"kind: …\" and \"name: …\".")
         }
-        var resource = Resource()
         guard let kindName = members["kind"] else {
             throw ManifestError(
                 at: [], message: "\"kind\" is missing", hint: "Add \"kind: \" and one of: \(kindNames).")
@@ -118,22 +120,21 @@ package struct CoreDomain: Domain {
         guard let name = members["name"] else {
             throw ManifestError(at: [], message: "\"name\" is missing", hint: "Add \"name: …\".")
         }
-        resource.kind = kind.name
-        resource.name = try String(json: name, at: ["name"])
-        resource.project =
+        let ownName = try String(json: name, at: ["name"])
+        let ownProject =
             try members["project"].map { json throws(ManifestError) in try String(json: json, at: ["project"]) }
             ?? project
-        resource.labels =
+        let labels =
             try members["labels"].map { json throws(ManifestError) in try Ordered<String>(json: json, at: ["labels"]) }
             ?? [:]
-        for (key, text) in [("name", resource.name), ("project", resource.project)] where !isResourceName(text) {
+        for (key, text) in [("name", ownName), ("project", ownProject)] where !isResourceName(text) {
             throw ManifestError(
                 at: [key], message: "\"\(text)\" cannot be a \(key)",
                 hint: "Use small letters, digits, \"-\" and \"_\", beginning with a letter or digit, at most 63.")
         }
         for key in ["kind", "name", "project", "labels"] { members[key] = nil }
-        resource.spec = try spec(kind, .object(members))
-        return resource
+        let spec = try spec(kind, .object(members))
+        return Candidate(kind, project: ownProject, name: ownName, labels: labels, spec: spec)
     }
 
     private static var kindNames: String { Kinds.all.map { $0.name }.joined(separator: ", ") }
@@ -145,7 +146,7 @@ package struct CoreDomain: Domain {
             hint: suggestion(for: word, among: Kinds.all.map { $0.name }, called: "kind"))
     }
 
-    private static func spec<K: Kind>(_ kind: K.Type, _ json: JSONValue) throws(ManifestError) -> JSONValue {
-        try K.Spec(json: json, at: []).json
+    private static func spec<K: Kind>(_ kind: K.Type, _ json: JSONValue) throws(ManifestError) -> any Manifest {
+        try K.Spec(json: json, at: [])
     }
 }

@@ -12,7 +12,7 @@ package protocol Domain: Sendable {
     /// What runs for the life of the server.
     var loops: [any RunnableLoop] { get }
     /// A chance to refuse a resource that is about to be put: rules that need the store.
-    func admit(_ resource: Resource, in change: Change) throws
+    func admit(_ candidate: Candidate, in change: Change) throws
     /// A chance to refuse a removal.
     func release(_ resource: Resource, in change: Change) throws
     /// Texts of this room's rows in which digests of blobs stand; what none of them names is swept away.
@@ -22,7 +22,7 @@ package protocol Domain: Sendable {
 extension Domain {
     package var migrations: [Migration] { [] }
     package var loops: [any RunnableLoop] { [] }
-    package func admit(_ resource: Resource, in change: Change) throws {}
+    package func admit(_ candidate: Candidate, in change: Change) throws {}
     package func release(_ resource: Resource, in change: Change) throws {}
     package func namesOfContent(in sql: Connection) throws -> [String] { [] }
 }

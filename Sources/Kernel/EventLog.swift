@@ -90,6 +90,13 @@ package enum EventLog {
         ).map(event)
     }
 
+    /// Events of some names after `sequence`, oldest first.
+    static func list(named names: [String], after sequence: Int64, limit: Int, in sql: Connection) throws -> [Event] {
+        try sql.rows(
+            "SELECT * FROM event WHERE sequence > \(sequence) AND name IN \(list: names) ORDER BY sequence LIMIT \(limit)"
+        ).map(event)
+    }
+
     package static func newest(in sql: Connection) throws -> Int64 {
         try sql.value("SELECT coalesce(max(sequence), 0) FROM event") ?? 0
     }

@@ -59,11 +59,12 @@ package final class Change {
         (self.call, self.now, self.sql) = (call, now, sql)
     }
 
-    /// Writes an event into the log, in this transaction, and rings its subject's kind after the commit.
+    /// Writes an event into the log, in this transaction; after the commit its name, its subject's kind and its subject ring.
     @discardableResult
     package func tell(
         _ name: String, about subject: Subject, _ data: Ordered<JSONValue> = [:]
     ) throws -> Event {
+        topics.insert(name)
         topics.insert(subject.kind)
         topics.insert("\(subject.kind)/\(subject.name)")
         let event = try EventLog.append(name, about: subject, data, call: call, at: now, after: last, in: sql)

@@ -117,7 +117,7 @@ import Testing
 
     struct Noting: Follower {
         static let name = "noting"
-        static let topics: Set<String> = ["Run"]
+        static let events: Set<String> = ["run.told"]
         let seen: Shared<[String]>
         let failures: Shared<Int>
 

@@ -1,4 +1,5 @@
 public import Manifests
+import Synchronization
 
 /// One thing a client can ask of the server: the single source of the HTTP route, the client call, the command line's
 /// request and the OpenAPI entry.
@@ -88,11 +89,21 @@ public struct ItemList<Item: Manifest>: Manifest {
     public init() {}
     public init(_ items: [Item], next: String? = nil) { (self.items, self.next) = (items, next) }
     public static var fields: [Field<Self>] {
-        [
-            .told("items", \.items, "What was asked for."),
-            .optional("next", \.next, "Give it as \"after\" to get the next page."),
-        ]
+        // A generic type can store nothing of its own, and to make key paths anew for each answer costs more than it.
+        ItemListFields.all.withLock { all in
+            if let known = all[ObjectIdentifier(Item.self)] as? [Field<Self>] { return known }
+            let made: [Field<Self>] = [
+                .told("items", \.items, "What was asked for."),
+                .optional("next", \.next, "Give it as \"after\" to get the next page."),
+            ]
+            all[ObjectIdentifier(Item.self)] = made
+            return made
+        }
     }
+}
+
+private enum ItemListFields {
+    static let all = Mutex<[ObjectIdentifier: any Sendable]>([:])
 }
 
 /// Names one thing in one project.

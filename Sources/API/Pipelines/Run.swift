@@ -223,11 +223,13 @@ public struct RunQuery: Manifest {
     public var status: RunStatus?
     public var limit = 50
     public var after: String?
+    public var jobs = false
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Project to look in."),
         .optional("pipeline", \.pipeline, "Only runs of this pipeline."),
         .optional("status", \.status, "Only runs that stand so."),
+        .optional("jobs", \.jobs, "With the jobs of each run, without their steps."),
         .optional("limit", \.limit, "At most this many.", in: 1...1000),
         .optional("after", \.after, "Where the page before ended."),
     ]

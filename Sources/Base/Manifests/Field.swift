@@ -55,7 +55,7 @@ extension Field where Root: Manifest {
                 return schema
             },
             decode: { (members, root, at) throws(ManifestError) in
-                guard let json = members[name], json != .null || isRequired else {
+                guard let json = members[name], !json.isNull || isRequired else {
                     guard isRequired else { return }
                     throw ManifestError(
                         at: at, message: "field \"\(name)\" of a \(Root.noun) is missing",

@@ -37,7 +37,9 @@ extension JSONValue {
         return items[index]
     }
 
-    public var isNull: Bool { self == .null }
+    public var isNull: Bool {
+        if case .null = self { true } else { false }
+    }
 
     public var string: String? {
         guard case .string(let text) = self else { return nil }
@@ -92,33 +94,67 @@ extension JSONValue {
 }
 
 /// A dictionary that keeps the order in which its keys were first written.
+///
+/// Most have a handful of members, and those are found quickest by looking at one after the other: an index is made only
+/// for more.
+@frozen
 public struct Ordered<Value: Sendable>: Sendable {
-    public private(set) var keys: [String] = []
-    private var stored: [String: Value] = [:]
+    // Inlinable throughout: what is generic and used by all others is slow unless they see its insides.
+    @usableFromInline var names: [String]
+    @usableFromInline var stored: [Value]
+    /// Positions by key, once there are more than `scanned`.
+    @usableFromInline var index: [String: Int]
+    @usableFromInline static var scanned: Int { 12 }
 
-    public init() {}
+    @inlinable public init() { (names, stored, index) = ([], [], [:]) }
+
+    /// In the order in which they were first written.
+    @inlinable public var keys: [String] { names }
+    /// The values of the keys, in their order.
+    @inlinable public var values: [Value] { stored }
 
     /// Later pairs replace earlier ones of the same key, in the earlier one's place.
-    public init(_ pairs: [(String, Value)]) {
+    @inlinable public init(_ pairs: [(String, Value)]) {
+        self.init()
+        names.reserveCapacity(pairs.count)
+        stored.reserveCapacity(pairs.count)
         for (key, value) in pairs { self[key] = value }
     }
 
-    public var count: Int { keys.count }
-    public var isEmpty: Bool { keys.isEmpty }
-    public var values: [Value] { keys.compactMap { stored[$0] } }
+    @inlinable public var count: Int { names.count }
+    @inlinable public var isEmpty: Bool { names.isEmpty }
 
-    public subscript(key: String) -> Value? {
-        get { stored[key] }
+    @inlinable func position(of key: String) -> Int? {
+        names.count > Self.scanned ? index[key] : names.firstIndex(of: key)
+    }
+
+    @inlinable public subscript(key: String) -> Value? {
+        get { position(of: key).map { stored[$0] } }
         set {
-            if let newValue {
-                if stored.updateValue(newValue, forKey: key) == nil { keys.append(key) }
-            } else if stored.removeValue(forKey: key) != nil {
-                keys.removeAll { $0 == key }
+            switch (position(of: key), newValue) {
+            case (let position?, let value?): stored[position] = value
+            case (nil, let value?):
+                names.append(key)
+                stored.append(value)
+                if names.count == Self.scanned + 1 { makeIndex() } else if names.count > Self.scanned {
+                    index[key] = names.count - 1
+                }
+            case (let position?, nil):
+                names.remove(at: position)
+                stored.remove(at: position)
+                makeIndex()
+            case (nil, nil): break
             }
         }
     }
 
-    public func map<T: Sendable>(_ transform: (Value) throws -> T) rethrows -> Ordered<T> {
+    @inlinable mutating func makeIndex() {
+        index = [:]
+        guard names.count > Self.scanned else { return }
+        for (position, key) in names.enumerated() { index[key] = position }
+    }
+
+    @inlinable public func map<T: Sendable>(_ transform: (Value) throws -> T) rethrows -> Ordered<T> {
         var result = Ordered<T>()
         for (key, value) in self { result[key] = try transform(value) }
         return result
@@ -126,28 +162,48 @@ public struct Ordered<Value: Sendable>: Sendable {
 }
 
 extension Ordered: Sequence {
-    public func makeIterator() -> AnyIterator<(key: String, value: Value)> {
-        var index = 0
-        return AnyIterator {
-            guard index < keys.count else { return nil }
-            defer { index += 1 }
-            let key = keys[index]
-            return stored[key].map { (key: key, value: $0) }
+    @frozen
+    public struct Iterator: IteratorProtocol {
+        @usableFromInline let members: Ordered
+        @usableFromInline var position = 0
+
+        @inlinable init(_ members: Ordered) { self.members = members }
+
+        @inlinable public mutating func next() -> (key: String, value: Value)? {
+            guard position < members.names.count else { return nil }
+            defer { position += 1 }
+            return (members.names[position], members.stored[position])
         }
     }
+
+    @inlinable public func makeIterator() -> Iterator { Iterator(self) }
 }
 
 extension Ordered: Equatable where Value: Equatable {
     /// Order is for people: two maps with the same members are equal.
-    public static func == (left: Self, right: Self) -> Bool { left.stored == right.stored }
+    public static func == (left: Self, right: Self) -> Bool {
+        if left.keys == right.keys { return left.values == right.values }
+        return left.count == right.count && left.allSatisfy { right[$0.key] == $0.value }
+    }
 }
 
 extension Ordered: Hashable where Value: Hashable {
-    public func hash(into hasher: inout Hasher) { hasher.combine(stored) }
+    public func hash(into hasher: inout Hasher) {
+        // Whatever their order: equal maps have equal hashes.
+        var sum = 0
+        for (key, value) in self {
+            var member = Hasher()
+            member.combine(key)
+            member.combine(value)
+            sum &+= member.finalize()
+        }
+        hasher.combine(sum)
+    }
 }
 
 extension Ordered: ExpressibleByDictionaryLiteral {
     public init(dictionaryLiteral elements: (String, Value)...) {
+        self.init()
         for (key, value) in elements { self[key] = value }
     }
 }

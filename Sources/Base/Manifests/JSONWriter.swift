@@ -41,12 +41,12 @@ extension JSONValue {
                 items[index].write(to: &out, indent: inner)
             }
         case .object(let members):
-            let keys = members.keys
+            let (keys, values) = (members.keys, members.values)
             Self.block("{", "}", count: keys.count, indent: indent, to: &out) { index, out, inner in
                 Self.write(keys[index], to: &out)
                 out.append(UInt8(ascii: ":"))
                 if inner != nil { out.append(0x20) }
-                (members[keys[index]] ?? .null).write(to: &out, indent: inner)
+                values[index].write(to: &out, indent: inner)
             }
         }
     }
@@ -84,6 +84,10 @@ extension JSONValue {
     /// Appends `text` as a JSON string, quotes included.
     public static func write(_ text: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
+        defer { out.append(UInt8(ascii: "\"")) }
+        // Most texts are written as they are.
+        let isPlain = text.utf8.allSatisfy { $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
+        if isPlain { return out.append(contentsOf: text.utf8) }
         for byte in text.utf8 {
             switch byte {
             case UInt8(ascii: "\""): out.append(contentsOf: "\\\"".utf8)
@@ -99,6 +103,5 @@ extension JSONValue {
             default: out.append(byte)
             }
         }
-        out.append(UInt8(ascii: "\""))
     }
 }

@@ -44,14 +44,14 @@ extension Manifest {
                 hint: "Its fields are: \(Self.fields.map(\.name).joined(separator: ", ")).")
         }
         self.init()
-        let names = Self.fields.map(\.name)
-        for key in members.keys where !names.contains(key) {
+        let fields = Self.fields
+        for key in members.keys where !fields.contains(where: { $0.name == key }) {
             throw ManifestError(
                 at: path + [key], message: "\"\(key)\" is not a field of a \(Self.noun)",
-                hint: suggestion(for: key, among: names, called: "field"))
+                hint: suggestion(for: key, among: fields.map(\.name), called: "field"))
         }
         try Self.checkChoices(members, at: path)
-        for field in Self.fields { try field.decode(members, &self, path) }
+        for field in fields { try field.decode(members, &self, path) }
         if let problem = Self.check(self).first { throw problem.below(path) }
     }
 

@@ -124,14 +124,14 @@ extension WireEnum {
         return schema
     }
     public init(json: JSONValue, at path: [String]) throws(ManifestError) {
-        let names = Self.allCases.map(\.rawValue)
         guard case .string(let text) = json else {
-            throw .expected("one of \(names.joined(separator: ", "))", at: path, found: json)
+            let names = Self.allCases.map(\.rawValue).joined(separator: ", ")
+            throw .expected("one of \(names)", at: path, found: json)
         }
         guard let value = Self(rawValue: text) else {
             throw ManifestError(
                 at: path, message: "\"\(text)\" is not a value of \"\(path.last ?? "this field")\"",
-                hint: suggestion(for: text, among: names, called: "value"))
+                hint: suggestion(for: text, among: Self.allCases.map(\.rawValue), called: "value"))
         }
         self = value
     }

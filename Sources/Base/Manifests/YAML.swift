@@ -3,20 +3,44 @@ internal import Yams
 /// One document of a YAML file, with the place of everything in it.
 public struct YAMLDocument: Sendable {
     public var value: JSONValue
-    /// Where each key or item begins, by its path; the empty path is the document itself.
-    let marks: [[String]: Mark]
+    let places: MarkTree
     public let file: String?
 
     /// `error` with line and column, when its path is known here; else with those of the nearest thing above it.
     public func placing(_ error: ManifestError) -> ManifestError {
         var placed = error
         placed.file = file
-        var path = error.at
-        while placed.mark == nil {
-            placed.mark = marks[path]
-            if path.popLast() == nil { break }
-        }
+        if placed.mark == nil { placed.mark = places.nearest(to: error.at, in: value) }
         return placed
+    }
+}
+
+/// Where a value and all within it begin; of the same form as the value.
+struct MarkTree: Sendable {
+    /// Of the key, in a map; else of the value itself.
+    var mark: Mark?
+    /// In the order of the items or members.
+    var below: [MarkTree] = []
+
+    /// The place of what a path names, or of the nearest thing above it.
+    func nearest(to path: [String], in value: JSONValue) -> Mark? {
+        var (tree, value, mark) = (self, value, self.mark)
+        for word in path {
+            let position: Int?
+            switch value {
+            case .object(let members):
+                position = members.keys.firstIndex(of: word)
+                if let position { value = members.values[position] }
+            case .array(let items):
+                position = Int(word).flatMap { items.indices.contains($0) ? $0 : nil }
+                if let position { value = items[position] }
+            default: position = nil
+            }
+            guard let position, tree.below.indices.contains(position) else { break }
+            tree = tree.below[position]
+            mark = tree.mark ?? mark
+        }
+        return mark
     }
 }
 
@@ -48,10 +72,10 @@ public enum YAML {
         var reader = Reader()
         var documents: [YAMLDocument] = []
         for node in nodes {
-            reader.marks = [:]
             do {
-                let value = try reader.read(node, at: [])
-                if value != .null { documents.append(YAMLDocument(value: value, marks: reader.marks, file: file)) }
+                var places = MarkTree()
+                let value = try reader.read(node, depth: 0, into: &places)
+                if value != .null { documents.append(YAMLDocument(value: value, places: places, file: file)) }
             } catch {
                 var placed = error
                 placed.file = file
@@ -84,38 +108,43 @@ public enum YAML {
     }
 
     private struct Reader {
-        var marks: [[String]: Mark] = [:]
         var count = 0
 
-        mutating func read(_ node: Node, at path: [String]) throws(ManifestError) -> JSONValue {
+        /// Fills in the places of what lies below, and the value's own unless a key has set it.
+        mutating func read(_ node: Node, depth: Int, into places: inout MarkTree) throws(ManifestError) -> JSONValue {
             count += 1
-            let mark = node.mark.map { Mark(line: $0.line, column: $0.column) }
-            if marks[path] == nil { marks[path] = mark }
-            guard path.count < depthLimit, count < valueLimit else {
+            if places.mark == nil { places.mark = Mark(node.mark) }
+            guard depth < depthLimit, count < valueLimit else {
                 throw ManifestError(
-                    at: path, message: "the file nests too deep or has too many values", hint: "Split it.", mark: mark)
+                    at: [], message: "the file nests too deep or has too many values", hint: "Split it.",
+                    mark: places.mark)
             }
             switch node {
             case .scalar(let scalar): return YAML.resolve(scalar)
             case .sequence(let sequence):
                 var items: [JSONValue] = []
-                for (index, item) in sequence.enumerated() { items.append(try read(item, at: path + ["\(index)"])) }
+                items.reserveCapacity(sequence.count)
+                for item in sequence {
+                    var place = MarkTree()
+                    items.append(try read(item, depth: depth + 1, into: &place))
+                    places.below.append(place)
+                }
                 return .array(items)
             case .mapping(let mapping):
                 var members = Ordered<JSONValue>()
                 for (key, value) in mapping {
+                    var place = MarkTree(mark: Mark(key.mark))
                     let name = key.scalar?.string ?? ""
-                    marks[path + [name]] = key.mark.map { Mark(line: $0.line, column: $0.column) }
                     guard key.scalar != nil, members[name] == nil else {
                         throw ManifestError(
-                            at: path + [name], message: "the key \"\(name)\" is written twice or is not text",
-                            mark: key.mark.map { Mark(line: $0.line, column: $0.column) })
+                            at: [name], message: "the key \"\(name)\" is written twice or is not text", mark: place.mark)
                     }
-                    members[name] = try read(value, at: path + [name])
+                    members[name] = try read(value, depth: depth + 1, into: &place)
+                    places.below.append(place)
                 }
                 return .object(members)
             case .alias:
-                throw ManifestError(at: path, message: "an alias points to nothing", mark: mark)
+                throw ManifestError(at: [], message: "an alias points to nothing", mark: places.mark)
             }
         }
     }
@@ -145,5 +174,12 @@ public enum YAML {
         guard isNumeric, text.utf8.contains(where: { (0x30...0x39).contains($0) }) else { return nil }
         if let value = Int64(text) { return .integer(value) }
         return Double(text).map(JSONValue.number)
+    }
+}
+
+extension Mark {
+    fileprivate init?(_ mark: Yams.Mark?) {
+        guard let mark else { return nil }
+        self.init(line: mark.line, column: mark.column)
     }
 }

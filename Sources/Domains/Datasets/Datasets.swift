@@ -1,6 +1,7 @@
 import API
 package import Kernel
 import Manifests
+import SQL
 
 // Datasets: from a file to rows that may be learned from.
 //
@@ -47,7 +48,9 @@ package enum DatasetLimits {
 /// Notes in a dataset's status what runs have read of it.
 struct VersionFollower: Follower {
     static let name = "datasets"
-    static let topics: Set<String> = ["Run"]
+    static let events: Set<String> = ["step.finished"]
+
+    func minds(_ event: Event, in sql: Connection) -> Bool { Versions.version(of: event) != nil }
 
     func heed(_ event: Event, in change: Change) throws {
         guard let (dataset, version) = Versions.version(of: event) else { return }

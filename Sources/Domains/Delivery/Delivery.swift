@@ -81,9 +81,8 @@ package struct DeliveryDomain: Domain {
     private var url: ProxyURL { ProxyURL(proxy: settings.proxy) }
 
     /// Refuses a service whose judgements cannot be read, before anything is rolled out.
-    package func admit(_ resource: Resource, in change: Change) throws {
-        guard resource.kind == ServiceKind.name else { return }
-        let spec = try ServiceSpec(json: resource.spec, at: [])
+    package func admit(_ candidate: Candidate, in change: Change) throws {
+        guard let spec = candidate.spec(of: ServiceKind.self) else { return }
         for (name, analysis) in spec.rollout.analysis where analysis.judge.method == .threshold {
             let (success, failure) = (analysis.judge.success, analysis.judge.failure)
             guard success != nil || failure != nil else {

@@ -49,9 +49,8 @@ package struct MonitorsDomain: Domain {
         ]
     }
 
-    package func admit(_ resource: Resource, in change: Change) throws {
-        guard resource.kind == MonitorKind.name else { return }
-        let spec = try MonitorSpec(json: resource.spec, at: [])
+    package func admit(_ candidate: Candidate, in change: Change) throws {
+        guard let spec = candidate.spec(of: MonitorKind.self) else { return }
         guard isResourceName(spec.service) else {
             throw Problem(
                 "monitor.service", status: 422, "\"\(spec.service)\" cannot be a service's name",

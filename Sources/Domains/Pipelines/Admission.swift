@@ -5,26 +5,22 @@ import Manifests
 
 /// What a repository or pipeline must keep before it is put: expressions that parse, jobs that somebody can carry out.
 enum Admission {
-    static func check(_ resource: Resource) throws {
-        switch resource.kind {
-        case PipelineKind.name: try check(try PipelineSpec(json: resource.spec, at: []))
-        case RepositoryKind.name:
-            let spec = try RepositorySpec(json: resource.spec, at: [])
-            if let path = spec.path, !path.hasPrefix("/") {
-                throw ManifestError(
-                    at: ["path"], message: "\"\(path)\" is not an absolute path",
-                    hint: "Write the whole path, beginning with \"/\".")
-            }
-            try check(spec)
-        case EnvironmentKind.name: try GateAdmission.check(try EnvironmentSpec(json: resource.spec, at: []))
-        default: break
+    static func check(_ candidate: Candidate) throws {
+        if let spec = candidate.spec(of: PipelineKind.self) { try check(spec) }
+        if let spec = candidate.spec(of: EnvironmentKind.self) { try GateAdmission.check(spec) }
+        guard let spec = candidate.spec(of: RepositoryKind.self) else { return }
+        if let path = spec.path, !path.hasPrefix("/") {
+            throw ManifestError(
+                at: ["path"], message: "\"\(path)\" is not an absolute path",
+                hint: "Write the whole path, beginning with \"/\".")
         }
+        try check(spec)
     }
 
     static func check(_ spec: PipelineSpec) throws(ManifestError) {
-        try templates(in: spec.variables.json, at: ["variables"])
+        try templates(in: spec.variables, at: ["variables"])
         try triggers(of: spec)
-        try templates(in: spec.outputs.json, at: ["outputs"])
+        try templates(in: spec.outputs, at: ["outputs"])
         if let group = spec.concurrency?.group { try templates(in: .string(group), at: ["concurrency", "group"]) }
         for (key, stages) in [("stages", spec.stages), ("finally", spec.finally)] {
             for (index, stage) in stages.enumerated() { try check(stage, at: [key, "\(index)"]) }
@@ -33,7 +29,7 @@ enum Admission {
 
     private static func check(_ stage: StageSpec, at path: [String]) throws(ManifestError) {
         if let condition = stage.if { try self.condition(condition, at: path + ["if"]) }
-        try templates(in: stage.variables.json, at: path + ["variables"])
+        try templates(in: stage.variables, at: path + ["variables"])
         if let group = stage.concurrency?.group {
             try templates(in: .string(group), at: path + ["concurrency", "group"])
         }
@@ -50,8 +46,8 @@ enum Admission {
         if job.steps.isEmpty {
             throw ManifestError(at: path + ["steps"], message: "a job has at least one step")
         }
-        try templates(in: job.variables.json, at: path + ["variables"])
-        try templates(in: job.outputs.json, at: path + ["outputs"])
+        try templates(in: job.variables, at: path + ["variables"])
+        try templates(in: job.outputs, at: path + ["outputs"])
         if let condition = job.if { try self.condition(condition, at: path + ["if"]) }
         if let matrix = job.matrix { try templates(in: matrix.json, at: path + ["matrix"]) }
         if let group = job.concurrency?.group {
@@ -59,16 +55,17 @@ enum Admission {
         }
         for (index, step) in job.steps.enumerated() {
             let at = isLone ? path : path + ["steps", "\(index)"]
-            if StepVerbs.serverSide.contains(step.verb.name) != job.isOnServer {
+            let verb = step.verb
+            if StepVerbs.serverSide.contains(verb.name) != job.isOnServer {
                 throw ManifestError(
-                    at: at, message: "\"\(step.verb.name)\" cannot share a job with \"\(job.steps[0].verb.name)\"",
+                    at: at, message: "\"\(verb.name)\" cannot share a job with \"\(job.steps[0].verb.name)\"",
                     hint:
                         "The server does register, deploy and watch itself, a runner does the rest: give each its own job."
                 )
             }
             if let condition = step.if { try self.condition(condition, at: at + ["if"]) }
-            try templates(in: step.verb.settings, at: at + [step.verb.name])
-            try templates(in: step.variables.json, at: at + ["variables"])
+            try templates(in: verb.settings, at: at + [verb.name])
+            try templates(in: step.variables, at: at + ["variables"])
         }
     }
 
@@ -96,10 +93,14 @@ enum Admission {
         try Contexts.check(expression.references, at: path)
     }
 
+    private static func templates(in words: Ordered<String>, at path: [String]) throws(ManifestError) {
+        for (key, text) in words { try templates(in: .string(text), at: path + [key]) }
+    }
+
     static func templates(in json: JSONValue, at path: [String]) throws(ManifestError) {
         switch json {
         case .string(let text):
-            guard text.contains("${{") else { return }
+            guard text.utf8.contains(UInt8(ascii: "$")), text.contains("${{") else { return }
             let template: Template
             do {
                 template = try Template(parsing: text)

@@ -77,17 +77,29 @@ extension Connection {
 
     /// Ready jobs that wait for a runner, oldest run first; as ``glance(run:)`` reads them.
     func readyJobs(of run: String? = nil, limit: Int = 200) throws -> [StoredJob] {
-        let one: Statement = run.map { "AND job.run = \($0)" } ?? ""
-        return try rows(
-            """
-            SELECT \(Self.glanceColumns), 'other' AS type, '[]' AS needs FROM pipelines_job job
-            WHERE job.status = 'queued' AND job.ready_at IS NOT NULL AND job.on_server = 0 AND job.stop_as IS NULL
-                \(one)
-            ORDER BY (SELECT run.created_at FROM pipelines_run run WHERE run.id = job.run), job.run, job.position
-            LIMIT \(limit)
-            """
-        ).map(StoredJob.init(row:))
+        let runs =
+            try run.map { [$0] }
+            ?? rows(
+                """
+                SELECT id FROM pipelines_run WHERE id IN (SELECT run FROM pipelines_job WHERE \(Self.isWaiting))
+                ORDER BY created_at, id
+                """
+            ).map { try $0.get(0) }
+        var found: [StoredJob] = []
+        for run in runs where found.count < limit {
+            found += try rows(
+                """
+                SELECT \(Self.glanceColumns), 'other' AS type, '[]' AS needs FROM pipelines_job
+                WHERE \(Self.isWaiting) AND run = \(run) ORDER BY position LIMIT \(limit - found.count)
+                """
+            ).map(StoredJob.init(row:))
+        }
+        return found
     }
+
+    /// As the index has it: it is asked again and again, among thousands of jobs that have ended.
+    private static let isWaiting: Statement =
+        "status = 'queued' AND ready_at IS NOT NULL AND on_server = 0 AND stop_as IS NULL"
 
     /// Jobs that some runner holds.
     func jobs(heldBy runner: String) throws -> [StoredJob] {

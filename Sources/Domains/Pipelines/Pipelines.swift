@@ -185,11 +185,10 @@ package struct PipelinesDomain: Domain {
         ]
     }
 
-    package func admit(_ resource: Resource, in change: Change) throws {
-        try Admission.check(resource)
-        guard resource.kind == PipelineKind.name else { return }
-        let reference = Reference<PipelineKind>(project: resource.project, name: resource.name)
-        try change.keepTriggers(of: reference, try PipelineSpec(json: resource.spec, at: []))
+    package func admit(_ candidate: Candidate, in change: Change) throws {
+        try Admission.check(candidate)
+        guard let spec = candidate.spec(of: PipelineKind.self) else { return }
+        try change.keepTriggers(of: Reference(project: candidate.project, name: candidate.name), spec)
     }
 
     package func release(_ resource: Resource, in change: Change) throws {

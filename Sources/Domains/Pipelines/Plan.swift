@@ -18,7 +18,11 @@ final class RunPlan: Sendable {
     let hasLanes: Bool
     /// Environments that it works in.
     let environments: Set<String>
+    /// Whether any of it says how many jobs may run at once.
+    let hasParallelLimits: Bool
     private let index: [String: Int]
+    /// By the stage's number: the number of its first job. Those of its others follow.
+    private let firstNumbers: [Int]
     private let places: [Place: (stage: Int, job: Int)]
 
     /// What a job is called in the spec.
@@ -110,6 +114,10 @@ final class RunPlan: Sendable {
             }
         }
         self.places = places
+        firstNumbers = stages.map { $0.jobs.first?.number ?? 0 }
+        hasParallelLimits = stages.contains { stage in
+            stage.spec.max_parallel != nil || stage.jobs.contains { $0.spec.max_parallel != nil }
+        }
         var flat = outer
         flat.stages = stages.filter { !$0.isFinally }.map(\.spec)
         flat.finally = stages.filter(\.isFinally).map(\.spec)
@@ -125,6 +133,15 @@ final class RunPlan: Sendable {
 
     subscript(name: String) -> Int? { index[name] }
 
+    /// Numbers of the jobs of a stage, cells of matrices not counted.
+    func numbers(of stage: Int) -> Range<Int> { firstNumbers[stage]..<(firstNumbers[stage] + stages[stage].jobs.count) }
+
+    /// Where the job of that name, or of that base name when it is a cell, stands.
+    func place(of key: JobKey) -> RunLayout.Place? {
+        guard let place = places[Place(stage: key.stage, job: StoredJob.base(of: key.job))] else { return nil }
+        return .init(stage: place.stage, index: place.job, number: firstNumbers[place.stage] + place.job)
+    }
+
     /// The stage and the job of that name, or of that base name when it is a cell.
     func find(_ key: JobKey) -> (stage: Int, job: Job)? {
         guard let place = places[Place(stage: key.stage, job: StoredJob.base(of: key.job))] else { return nil }
@@ -139,6 +156,12 @@ final class RunPlan: Sendable {
         guard let stage = index[need.stage] else { return [] }
         guard let job = need.job else { return stages[stage].jobs[...] }
         return places[Place(stage: need.stage, job: job)].map { stages[stage].jobs[$0.job...$0.job] } ?? []
+    }
+
+    /// Whether the stage, or one around it, has a time limit of its own.
+    func hasTimeLimit(_ stage: Int) -> Bool {
+        if stages[stage].spec.timeout != nil { return true }
+        return scopes[stages[stage].scope].caller.map(hasTimeLimit) ?? false
     }
 
     /// Limits that hold around a stage: its own, and those of the stages that use its pipeline.

@@ -124,8 +124,10 @@ struct RunRoutes: Sendable {
     private func list(_ query: RunQuery) async throws -> ItemList<Run> {
         try await store.read { sql in
             var runs = try sql.runs(query).map(\.run)
-            let jobs = try sql.jobs(runs: runs.map(\.id))
-            for index in runs.indices { runs[index].jobs = jobs[runs[index].id] ?? [] }
+            if query.jobs {
+                let jobs = try sql.jobs(runs: runs.map(\.id))
+                for index in runs.indices { runs[index].jobs = jobs[runs[index].id] ?? [] }
+            }
             return ItemList(runs, next: runs.count == query.limit ? runs.last?.id : nil)
         }
     }

@@ -69,6 +69,7 @@ struct RunLook {
     private var busyStages: [Int: Int] = [:]
     private var busyJobs: [Int: Int] = [:]
     var plan: RunPlan { state.stored.plan }
+    private var layout: RunLayout { state.standing.layout }
     private var stopping: RunStatus? { state.stored.stopping }
 
     init(_ state: RunState, _ now: Timestamp) { (self.state, self.now) = (state, now) }
@@ -89,23 +90,44 @@ struct RunLook {
             }
             look(at: deadline)
         }
-        for job in state.jobs where job.isUnderWay {
-            guard let place = plan.find(job.key) else { continue }
-            busyStages[place.stage, default: 0] += 1
-            busyJobs[place.job.number, default: 0] += 1
-        }
-        for job in state.jobs where !job.job.status.hasEnded {
-            guard let (stage, spec) = plan.find(job.key) else {
+        countBusy()
+        for position in state.jobs.indices where !isIdle(position) {
+            let job = state.jobs[position]
+            guard let place = layout.places[position] else {
                 act(.fail(job.job.key, reason: "the pipeline has no job \"\(job.job.key)\""))
                 continue
             }
+            let spec = plan.stages[place.stage].jobs[place.index]
             if job.job.status == .running {
-                heedRunning(job, stage, spec)
+                heedRunning(job, place.stage, spec)
             } else {
-                heedWaiting(job, stage, spec)
+                heedWaiting(job, place.stage, spec)
             }
         }
         conclude()
+    }
+
+    private mutating func countBusy() {
+        guard plan.hasParallelLimits else { return }
+        for position in state.jobs.indices where state.jobs[position].isUnderWay {
+            guard let place = layout.places[position] else { continue }
+            busyStages[place.stage, default: 0] += 1
+            busyJobs[place.number, default: 0] += 1
+        }
+    }
+
+    /// Whether there is nothing to be said of a job: it has ended, waits for a runner, or for stages that have not ended.
+    ///
+    /// Of a thousand jobs this is true of nearly all, so it is asked without copying any, and says no when in doubt.
+    private func isIdle(_ position: Int) -> Bool {
+        let status = state.jobs[position].job.status
+        if status.hasEnded { return true }
+        guard status != .running, stopping == nil, state.jobs[position].stop == nil,
+            state.jobs[position].hold != .delay, state.jobs[position].job.matrix.isEmpty,
+            let stage = layout.places[position]?.stage, !plan.hasTimeLimit(stage)
+        else { return false }
+        if state.jobs[position].readyAt != nil { return !state.jobs[position].isOnServer }
+        return plan.stages[stage].needed.contains { !state.standing.stages[$0].hasEnded }
     }
 
     // MARK: Running
@@ -346,7 +368,7 @@ struct RunLook {
         guard scope.stages.allSatisfy({ state.standing.stages[$0].hasEnded }) else { return }
         let (status, reason) = verdict(of: scope)
         if status == .failed, state.stored.spec.rollback != nil, state.stored.undone == nil { return act(.undo) }
-        guard state.jobs.allSatisfy({ $0.job.status.hasEnded }) else { return }
+        guard state.jobs.indices.allSatisfy({ state.jobs[$0].job.status.hasEnded }) else { return }
         act(.finish(status, reason: told(reason, scope)))
     }
 

@@ -25,7 +25,8 @@ struct RunReconciler: Reconciler {
         let decision = RunDecision.decide(state, at: context.time.now)
         if try await act(decision.actions, in: state) { return .now }
         var next: Duration? = decision.lookAgainAt.map { max(.milliseconds(50), $0.since(context.time.now)) }
-        let own = state.jobs.filter { $0.isOnServer && $0.job.status == .running && !state.isCaller($0) }
+        let own = state.jobs.indices.filter { state.jobs[$0].isOnServer && state.jobs[$0].job.status == .running }
+            .map { state.jobs[$0] }.filter { !state.isCaller($0) }
         if !own.isEmpty {
             let whole = try await context.store.read { sql in state.with(jobs: try sql.jobs(run: key)) }
             for job in whole.jobs where own.contains(where: { $0.key == job.key }) {
@@ -40,11 +41,11 @@ struct RunReconciler: Reconciler {
 
     private func state(of run: String) async throws -> RunState? {
         let bornAt = bornAt
-        return try await memory.read(run, in: context.store) { sql, jobs in
-            guard let stored = try sql.run(id: run), !stored.run.status.hasEnded else { return nil }
-            return RunState(
-                stored: stored, jobs: jobs, gates: try sql.gateFacts(for: stored, jobs: jobs),
-                lanes: try sql.laneFacts(for: stored), bornAt: bornAt)
+        return try await memory.read(run, in: context.store) { sql, stored, entry in
+            RunState(
+                stored: stored, jobs: entry.jobs, layout: entry.layout,
+                gates: try sql.gateFacts(for: stored, jobs: entry.jobs), lanes: try sql.laneFacts(for: stored),
+                bornAt: bornAt)
         }
     }
 

@@ -3,8 +3,8 @@ import Manifests
 
 /// Everything that a decision about a run may look at.
 struct RunState: Sendable {
-    var stored: StoredRun { didSet { standing = Standing(stored.plan, jobs) } }
-    var jobs: [StoredJob] { didSet { standing = Standing(stored.plan, jobs) } }
+    var stored: StoredRun { didSet { stand() } }
+    var jobs: [StoredJob] { didSet { stand() } }
     var gates: GateFacts
     var lanes: LaneFacts
     /// When this server began: a lease cannot have been renewed while there was nobody to renew it with.
@@ -13,13 +13,15 @@ struct RunState: Sendable {
     private(set) var standing: Standing
 
     init(
-        stored: StoredRun, jobs: [StoredJob], gates: GateFacts = GateFacts(), lanes: LaneFacts = LaneFacts(),
-        bornAt: Timestamp
+        stored: StoredRun, jobs: [StoredJob], layout: RunLayout? = nil, gates: GateFacts = GateFacts(),
+        lanes: LaneFacts = LaneFacts(), bornAt: Timestamp
     ) {
         (self.stored, self.jobs, self.gates, self.lanes) = (stored, jobs, gates, lanes)
         self.bornAt = bornAt
-        standing = Standing(stored.plan, jobs)
+        standing = Standing(stored.plan, jobs, layout ?? RunLayout(stored.plan, jobs))
     }
+
+    private mutating func stand() { standing = Standing(stored.plan, jobs, RunLayout(stored.plan, jobs)) }
 
     func isOpen(_ need: Need) -> Bool { !outcome(of: need).hasEnded }
 
@@ -54,16 +56,15 @@ struct Outcome: Sendable, Equatable {
     init(result: RunStatus) { self.result = result }
 
     /// Failed when one has failed that must not; else superseded or cancelled when one was; else skipped when all were.
-    init(of positions: some Collection<Int>, in jobs: [StoredJob]) {
+    init(of positions: some Sequence<Int>, in jobs: [StoredJob]) {
         result = .skipped
         for position in positions {
-            let job = jobs[position]
-            let status = job.job.status
+            let status = jobs[position].job.status
             guard status.hasEnded else {
                 (result, culprit) = (.running, nil)
                 return
             }
-            let told: RunStatus = status == .failed && job.isForgiven ? .succeeded : status
+            let told: RunStatus = status == .failed && jobs[position].isForgiven ? .succeeded : status
             if Self.weight(told) > Self.weight(result) { (result, culprit) = (told, position) }
         }
     }
@@ -89,26 +90,51 @@ struct Outcome: Sendable, Equatable {
     }
 }
 
-/// Jobs of a run by their place in its plan.
-struct Standing: Sendable {
+/// Where the jobs of a run stand in its plan: what does not change while they go on.
+final class RunLayout: Sendable {
+    /// A job's place: number of its stage, its index there, its number among all jobs.
+    struct Place: Sendable {
+        var stage: Int
+        var index: Int
+        var number: Int
+    }
+    /// By the job's position; nil for one that the plan does not know.
+    let places: [Place?]
     /// Positions of the job's rows, by the job's number: one, or the cells of its matrix.
-    private(set) var cells: [[Int]]
+    let cells: [[Int]]
+
+    init(_ plan: RunPlan, _ jobs: [StoredJob]) {
+        var cells = Array(repeating: [Int](), count: plan.jobCount)
+        places = jobs.indices.map { position in
+            guard let place = plan.place(of: jobs[position].key) else { return nil }
+            cells[place.number].append(position)
+            return place
+        }
+        self.cells = cells
+    }
+}
+
+/// How the stages of a run stand, by what its jobs have come to.
+struct Standing: Sendable {
+    let layout: RunLayout
     /// By the stage's number.
     private(set) var stages: [Outcome] = []
     /// When the first job of a stage began, by the stage's number.
     private(set) var begun: [Timestamp?]
+    var cells: [[Int]] { layout.cells }
 
-    init(_ plan: RunPlan, _ jobs: [StoredJob]) {
-        cells = Array(repeating: [], count: plan.jobCount)
+    init(_ plan: RunPlan, _ jobs: [StoredJob], _ layout: RunLayout) {
+        self.layout = layout
         begun = Array(repeating: nil, count: plan.stages.count)
-        for (position, job) in jobs.enumerated() {
-            guard let place = plan.find(job.key) else { continue }
-            cells[place.job.number].append(position)
-            if let start = job.job.started_at { begun[place.stage] = min(start, begun[place.stage] ?? start) }
+        // By their positions: to copy a job costs more than to look at it.
+        for position in jobs.indices {
+            guard let start = jobs[position].job.started_at, let place = layout.places[position] else { continue }
+            begun[place.stage] = min(start, begun[place.stage] ?? start)
         }
         stages.reserveCapacity(plan.stages.count)
-        for stage in plan.stages {
-            stages.append(Outcome(of: stage.jobs.lazy.flatMap { [cells] in cells[$0.number] }.map { $0 }, in: jobs))
+        for stage in plan.stages.indices {
+            let positions = plan.numbers(of: stage).lazy.flatMap { layout.cells[$0] }
+            stages.append(Outcome(of: positions, in: jobs))
         }
     }
 }

@@ -8,11 +8,10 @@ import SQL
 /// Notes, for each run on a commit of a forge, what the forge is to be told; in the transaction that moves its cursor.
 struct StatusFollower: Follower {
     static let name = "pipelines-statuses"
-    static let topics: Set<String> = ["Run"]
+    static let events: Set<String> = ["run.queued", "run.started", "run.finished"]
 
     func heed(_ event: Event, in change: Change) throws {
-        guard ["run.queued", "run.started", "run.finished"].contains(event.name),
-            let run = try change.sql.run(id: event.subject.name)?.run, let name = run.repository, run.commit != nil
+        guard let run = try change.sql.run(id: event.subject.name)?.run, let name = run.repository, run.commit != nil
         else { return }
         let reference = Reference<RepositoryKind>(project: run.project, name: name)
         guard let remote = try change.sql.resource(RepositoryKind.self, reference)?.spec.remote,

@@ -103,6 +103,17 @@ enum Tables {
                 "CREATE INDEX pipelines_claim_lane ON pipelines_claim (lane)",
             ]),
         gates,
+        Migration(
+            id: "pipelines-speed-1",
+            statements: [
+                "DROP INDEX pipelines_job_ready",
+                """
+                CREATE INDEX pipelines_job_ready ON pipelines_job (run, position)
+                WHERE status = 'queued' AND ready_at IS NOT NULL AND on_server = 0 AND stop_as IS NULL
+                """,
+                "DROP INDEX pipelines_job_status",
+                "CREATE INDEX pipelines_job_running ON pipelines_job (runner) WHERE status = 'running'",
+            ]),
     ]
 }
 
@@ -208,6 +219,8 @@ extension Row {
         return try JSONParser.parse(text).object ?? [:]
     }
     func word<V: WireEnum>(_ column: String) throws -> V {
-        try V(json: .string(try get(column)), at: [column])
+        let text: String = try get(column)
+        // What was written here is nearly always read here.
+        return try V(rawValue: text) ?? V(json: .string(text), at: [column])
     }
 }

@@ -7,11 +7,18 @@ import SQL
 /// Sets pipelines off by what happens elsewhere in the house: the ends of runs, artifacts, models, alerts.
 struct TriggerFollower: Follower {
     static let name = "pipelines-triggers"
-    static let topics: Set<String> = ["Run", ModelKind.name, MonitorKind.name, "Alert"]
+    static let events: Set<String> = [
+        "run.finished", "job.finished", "model.registered", "model.alias-moved", "alert.firing", "monitor.breach",
+    ]
     let ids: IdentifierSource
 
     /// Pipelines that may set each other off in a row, so that a ring of them comes to an end.
     static let longestChain = 16
+
+    func minds(_ event: Event, in sql: Connection) throws -> Bool {
+        // Jobs end all the time, and hardly a pipeline waits for what one of them leaves.
+        try event.name != "job.finished" || sql.hasTriggers(.artifact, project: event.subject.project)
+    }
 
     func heed(_ event: Event, in change: Change) throws {
         switch event.name {

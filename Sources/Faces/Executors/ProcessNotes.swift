@@ -14,7 +14,8 @@ struct ProcessNotes: Sendable {
     /// Gives the file that ``forget(_:)`` removes.
     func remember(_ identity: ProcessIdentity) throws -> String {
         let path = "\(folder)/\(identity.pid)-\(identity.startTime).json"
-        try JSONEncoder().encode(identity).write(to: URL(fileURLWithPath: path), options: .atomic)
+        // Not atomic: it is one small write, and it says who runs to a next life only if this one ends.
+        try JSONEncoder().encode(identity).write(to: URL(fileURLWithPath: path))
         return path
     }
 

@@ -1,5 +1,6 @@
 import API
 import Foundation
+import Glibc
 import Kernel
 import Manifests
 
@@ -86,12 +87,12 @@ struct JobFolder: Sendable {
 
     /// Writes down which steps are finished, and how.
     func keep(_ done: [StepReport]) throws {
-        try Data(done.json.bytes).write(to: URL(fileURLWithPath: memory), options: .atomic)
+        try Self.replace(memory, with: done.json.bytes)
     }
 
     /// What the finished steps have set for those behind them.
     func keep(_ later: LaterSteps) throws {
-        try Data(later.json.bytes).write(to: URL(fileURLWithPath: laterMemory), options: .atomic)
+        try Self.replace(laterMemory, with: later.json.bytes)
     }
 
     var keptLater: LaterSteps {
@@ -110,8 +111,7 @@ struct JobFolder: Sendable {
     /// A folder for a step: empty, unless an execution of an earlier life may still be at work in it.
     func makeStep(_ index: Int, keeping: Bool = false) throws -> String {
         if !keeping { Self.remove(step(index)) }
-        try Self.make("\(step(index))/outputs")
-        try Self.make("\(step(index))/inputs")
+        try Self.make(step(index))
         return step(index)
     }
 
@@ -122,9 +122,39 @@ struct JobFolder: Sendable {
     }
 
     /// Writes a file, unless it is there already: then a program of an earlier life may be reading or writing it.
-    static func put(_ data: Data, at path: String) throws {
-        guard !FileManager.default.fileExists(atPath: path) else { return }
-        try data.write(to: URL(fileURLWithPath: path))
+    static func put(_ bytes: [UInt8], at path: String) throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        guard file >= 0 else {
+            if errno == EEXIST { return }
+            throw failure("write", path)
+        }
+        try write(bytes, to: file, path)
+    }
+
+    /// Puts a file in the place of another, whole or not at all. It survives our death; that of the machine it need not,
+    /// since then the job begins anew.
+    private static func replace(_ path: String, with bytes: [UInt8]) throws {
+        let file = open(path + ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
+        guard file >= 0 else { throw failure("write", path) }
+        try write(bytes, to: file, path)
+        guard rename(path + ".new", path) == 0 else { throw failure("write", path) }
+    }
+
+    private static func write(_ bytes: [UInt8], to file: Int32, _ path: String) throws {
+        defer { close(file) }
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes { Glibc.write(file, $0.baseAddress?.advanced(by: done), $0.count - done) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw failure("write", path) }
+            done += count
+        }
+    }
+
+    private static func failure(_ what: String, _ path: String) -> Problem {
+        Problem(
+            "runner.folder", status: 500, "could not \(what) \"\(path)\": \(String(cString: strerror(errno)))",
+            hint: "Look whether the runner's disk is full, and whether its folder is its own.")
     }
 
     /// Makes a folder and those above it.
@@ -132,14 +162,18 @@ struct JobFolder: Sendable {
     /// Another job of the run that ends at this moment may take their common folder away again before there is anything
     /// in it: then it is made anew.
     static func make(_ path: String) throws {
-        for _ in 1..<makeTries {
-            do {
-                return try FileManager.default.createDirectory(
-                    atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
-            } catch CocoaError.fileNoSuchFile {}
+        for _ in 0..<makeTries {
+            if mkdir(path, 0o750) == 0 { return }
+            switch errno {
+            case EEXIST:
+                var status = stat()
+                guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { continue }
+                return
+            case ENOENT: try make((path as NSString).deletingLastPathComponent)
+            default: throw failure("make the folder", path)
+            }
         }
-        try FileManager.default.createDirectory(
-            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o750])
+        throw failure("make the folder", path)
     }
 
     private static let makeTries = 10

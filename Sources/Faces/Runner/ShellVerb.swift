@@ -11,8 +11,7 @@ extension StepWork {
             throw Problem("run.script", status: 422, "a run step has no script")
         }
         let script = "\(place)/script.\(order.shell == .python ? "py" : "sh")"
-        try JobFolder.put(Data((text.hasSuffix("\n") ? text : text + "\n").utf8), at: script)
-        for file in StepFile.allCases { try JobFolder.put(Data(), at: file.place(in: place)) }
+        try JobFolder.put(Array((text.hasSuffix("\n") ? text : text + "\n").utf8), at: script)
         // One pipe for both streams, so that their words stay in order.
         let sh = "exec sh -eu \"$0\" 2>&1"
         let bash = "exec bash --noprofile --norc -euo pipefail \"$0\" 2>&1"

@@ -63,6 +63,9 @@ struct StepAttempts: Sendable {
         } catch {
             work.fail(StepsWork.words(error))
         }
+        do { try work.keepEnvironment() } catch {
+            try await steps.output.say("! what the step saw could not be kept: \(StepsWork.words(error))")
+        }
         if work.outcome.status == .failed { work.outcome.later = later }
         return work.outcome
     }

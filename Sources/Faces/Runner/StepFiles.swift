@@ -3,7 +3,7 @@ import Foundation
 import Kernel
 import Manifests
 
-/// Files through which a step speaks; it finds their paths in variables of these names.
+/// Files through which a step speaks; it finds their paths in variables of these names, and makes them by writing there.
 enum StepFile: String, CaseIterable, Sendable {
     /// Values for later steps and jobs: `key=value` lines, or `key<<END`, lines, `END`.
     case output = "VAGUS_OUTPUT"

@@ -55,10 +55,6 @@ struct StepWork: Sendable {
     mutating func run() async throws {
         let place = try folder.makeStep(order.index, keeping: attempt == 1 && shared.survives(lease.execution))
         try await writeToken()
-        let mask = output.mask
-        try StepMemory.keep(
-            environment.filter { !mask.covers($0.value) },
-            hiding: lease.secrets.map(\.value) + [lease.token].compactMap { $0 }, in: place)
         switch order.verb {
         case "run": try await shell(in: place)
         case "checkout": try await checkout()
@@ -69,6 +65,15 @@ struct StepWork: Sendable {
                 "verb.unknown", status: 422, "this runner does not know the verb \"\(order.verb)\"",
                 hint: "Bring the runner to the version of the server.")
         }
+    }
+
+    /// Keeps what the step saw for `vagus shell`, when its workspace will be kept for people to look at.
+    func keepEnvironment() throws {
+        guard lease.workspace.isKept(outcome.status) else { return }
+        let mask = output.mask
+        try StepMemory.keep(
+            environment.filter { !mask.covers($0.value) },
+            hiding: lease.secrets.map(\.value) + [lease.token].compactMap { $0 }, in: folder.step(order.index))
     }
 
     // MARK: Processes

@@ -34,7 +34,7 @@ struct StepsWork: Sendable {
             if first > 0 { try await output.say("── begins anew: the workspace that was kept is gone") }
             first = 0
             try folder.begin()
-            try folder.keep([])
+            if !isOneWord { try folder.keep([]) }
         }
         var isCacheRestored = first > 0
         var cleaning: StepLimit?
@@ -61,12 +61,9 @@ struct StepsWork: Sendable {
             } else {
                 // In this order: what is kept twice does no harm, what is missing would.
                 if hasSet { try folder.keep(later) }
-                try folder.keep(told)
+                if !isOneWord { try folder.keep(told) }
             }
-            // The outcome of the last step goes up with that of the job, when nothing comes between.
-            if order.index == lease.steps.last?.index, lease.artifacts.isEmpty, lease.cache.isEmpty,
-                lease.reports == ReportsSpec()
-            {
+            if order.index == lease.steps.last?.index, isLastWordShared {
                 var result = try await end(done, later)
                 result.untold = [told[told.count - 1]]
                 return result
@@ -74,6 +71,16 @@ struct StepsWork: Sendable {
             try await tell(told[told.count - 1])
         }
         return try await end(done, later)
+    }
+
+    /// The outcome of the last step goes up with that of the job, when nothing comes between.
+    private var isLastWordShared: Bool {
+        lease.artifacts.isEmpty && lease.cache.isEmpty && lease.reports == ReportsSpec()
+    }
+
+    /// The job is told in one word, and so is either done or begun anew: there is nothing to remember of it.
+    private var isOneWord: Bool {
+        lease.steps.count == 1 && isLastWordShared && !shared.survives(lease.execution)
     }
 
     private var caches: JobCaches {

@@ -6,6 +6,7 @@ import Manifests
 /// ingest, validate, transform, train, evaluate: `vagus work ORDER.json` in a process of its own.
 extension StepWork {
     mutating func worker(in place: String) async throws {
+        for name in ["outputs", "inputs"] { try JobFolder.make("\(place)/\(name)") }
         let work = try await workOrder(in: place)
         let file = "\(place)/order.json"
         try Data(work.json.bytes).write(to: URL(fileURLWithPath: file), options: .atomic)

@@ -7,15 +7,24 @@ struct OperationTable: Sendable {
     struct Match {
         var operation: AnyOperation
         var parameters: [(name: String, value: String)]
+        /// Input fields that hold true or false.
+        var switches: Set<String>
     }
     private struct Entry: Sendable {
         let operation: AnyOperation
         let segments: [String]
+        let switches: Set<String>
+
+        init(_ operation: AnyOperation) {
+            self.operation = operation
+            segments = operation.path.split(separator: "/").map(String.init)
+            switches = Set(operation.input().properties.filter { $0.schema.type == "boolean" }.map(\.name))
+        }
     }
     private let entries: [Entry]
 
     init(_ operations: [AnyOperation]) {
-        entries = operations.map { Entry(operation: $0, segments: $0.path.split(separator: "/").map(String.init)) }
+        entries = operations.map(Entry.init)
     }
 
     /// The operation at `path`; throws 404 for an unknown path, 405 for a known one with another method.
@@ -32,7 +41,8 @@ struct OperationTable: Sendable {
             }
             let literals = entry.segments.count - parameters.count
             if literals > bestLiterals {
-                (best, bestLiterals) = (Match(operation: entry.operation, parameters: parameters), literals)
+                best = Match(operation: entry.operation, parameters: parameters, switches: entry.switches)
+                bestLiterals = literals
             }
         }
         if let best { return best }
@@ -68,12 +78,11 @@ struct OperationTable: Sendable {
             }
             members = object
         }
-        let schema = match.operation.input()
         func set(_ name: String, _ text: String) throws(Problem) {
             guard members[name] == nil else {
                 throw Problem("field.twice", status: 400, "\"\(name)\" is given twice", hint: "Give it once.")
             }
-            members[name] = Self.typed(text, as: schema.properties.first { $0.name == name }?.schema)
+            members[name] = Self.typed(text, isSwitch: match.switches.contains(name))
         }
         for (name, value) in match.parameters { try set(name, value) }
         for pair in query.split(separator: "&") {
@@ -87,10 +96,10 @@ struct OperationTable: Sendable {
     }
 
     /// Query text as the field's type: numbers read their own text, truth values are words.
-    private static func typed(_ text: String, as schema: Schema?) -> JSONValue {
-        switch (schema?.type, text) {
-        case ("boolean", "true"): .bool(true)
-        case ("boolean", "false"): .bool(false)
+    private static func typed(_ text: String, isSwitch: Bool) -> JSONValue {
+        switch (isSwitch, text) {
+        case (true, "true"): .bool(true)
+        case (true, "false"): .bool(false)
         default: .string(text)
         }
     }

@@ -4,7 +4,7 @@ extension Visitor {
     func overview() async throws -> WebResponse {
         try await render {
             var query = RunQuery()
-            (query.project, query.limit) = (project, 30)
+            (query.project, query.limit, query.jobs) = (project, 30, true)
             var dora = DoraQuery()
             dora.project = project
             async let runs = ask(Runs.list, query)

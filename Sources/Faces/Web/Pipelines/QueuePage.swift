@@ -94,6 +94,7 @@ extension Visitor {
     private func runs(_ status: RunStatus) async throws -> ItemList<Run> {
         var query = RunQuery()
         (query.project, query.status, query.limit) = (project, status, QueuePage.limit)
+        query.jobs = true
         return try await ask(Runs.list, query)
     }
 }
