@@ -29,7 +29,7 @@ let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundatio
 }
 
 /// Folders of reference values that tests read by their path.
-let golden = ["Learners": ["Golden"], "Conversion": ["Files"]]
+let golden = ["Learners": ["Golden"], "Conversion": ["Files"], "PromQL": ["Cases"]]
 
 /// One room: a target and the tests beside it.
 func room(
