@@ -29,7 +29,7 @@ let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundatio
 }
 
 /// Folders of reference values that tests read by their path.
-let golden = ["Learners": ["Golden"], "Conversion": ["Files"]]
+let golden = ["Learners": ["Golden"], "Conversion": ["Files"], "PromQL": ["Cases"]]
 
 /// One room: a target and the tests beside it.
 func room(
@@ -81,6 +81,7 @@ targets += base("Conversion", ["Manifests"])
 targets += base("Proxy", nio + [logging])
 targets += base("Masking")
 targets += base("Series")
+targets += base("PromQL", ["Series"])
 targets += base("Outbound", [asyncHTTPClient] + nio)
 targets += room("API", "API", ["Manifests"])
 targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
