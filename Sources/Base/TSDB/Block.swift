@@ -122,23 +122,22 @@ final class Block: Sendable {
     }
 
     private static func decodeTombstones(_ path: String) throws -> [Int: [Interval]] {
-        let file = try MappedFile(path)
-        let damaged = SeriesError(.storage, "\(path) is damaged")
-        guard file.bytes.count >= 13 else { throw damaged }
-        let body = UnsafeRawBufferPointer(rebasing: file.bytes.dropLast(4))
-        var tail = ByteReader(UnsafeRawBufferPointer(rebasing: file.bytes.suffix(4)))
-        guard try tail.half() == Checksum.of(body) else { throw damaged }
-        var reader = ByteReader(body)
-        _ = try reader.word()
-        var tombstones: [Int: [Interval]] = [:]
-        for _ in 0..<(try reader.count(limit: body.count)) {
-            let series = try reader.count()
-            var intervals: [Interval] = []
-            for _ in 0..<(try reader.count(limit: body.count)) {
-                intervals.append(Interval(from: try reader.signed(), to: try reader.signed()))
+        try MappedFile(path).withBytes { bytes in
+            guard bytes.count >= 13, Checksum.isLast(in: bytes) else {
+                throw SeriesError(.storage, "\(path) is damaged")
             }
-            tombstones[series] = intervals
+            var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes.dropLast(4)))
+            _ = try reader.word()
+            var tombstones: [Int: [Interval]] = [:]
+            for _ in 0..<(try reader.count(limit: bytes.count)) {
+                let series = try reader.count()
+                var intervals: [Interval] = []
+                for _ in 0..<(try reader.count(limit: bytes.count)) {
+                    intervals.append(Interval(from: try reader.signed(), to: try reader.signed()))
+                }
+                tombstones[series] = intervals
+            }
+            return tombstones
         }
-        return tombstones
     }
 }

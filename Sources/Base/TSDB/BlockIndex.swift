@@ -25,10 +25,10 @@ final class BlockIndex: LabelIndex, Sendable {
         self.path = path
         let bytes = file.bytes
         let damaged = SeriesError(.storage, "\(path) is damaged")
-        guard bytes.count >= 92, bytes.starts(with: BlockWriter.indexMagic) else { throw damaged }
+        guard bytes.count >= 92, bytes.starts(with: BlockWriter.indexMagic), Checksum.isLast(in: bytes) else {
+            throw damaged
+        }
         let body = UnsafeRawBufferPointer(rebasing: bytes.dropLast(4))
-        let told = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: bytes.count - 4, as: UInt32.self))
-        guard Checksum.of(body) == told else { throw damaged }
         var reader = ByteReader(body)
         _ = try reader.word()
         (nameCount, pairCount, seriesCount) = (Int(try reader.half()), Int(try reader.half()), Int(try reader.half()))

@@ -39,4 +39,11 @@ enum Checksum {
     }
 
     static func of(_ bytes: [UInt8]) -> UInt32 { bytes.withUnsafeBytes { of($0) } }
+
+    /// Whether the last four bytes are the checksum of those before.
+    static func isLast(in bytes: UnsafeRawBufferPointer) -> Bool {
+        guard bytes.count >= 4 else { return false }
+        let told = bytes.loadUnaligned(fromByteOffset: bytes.count - 4, as: UInt32.self)
+        return UInt32(littleEndian: told) == of(UnsafeRawBufferPointer(rebasing: bytes.dropLast(4)))
+    }
 }

@@ -76,7 +76,7 @@ enum Files {
         try rename(path + ".tmp", to: path)
     }
 
-    static func read(_ path: String) throws -> [UInt8] { Array(try MappedFile(path).bytes) }
+    static func read(_ path: String) throws -> [UInt8] { try MappedFile(path).withBytes { Array($0) } }
 }
 
 /// A file that is written from its start; closed when it is let go.
@@ -159,6 +159,11 @@ final class MappedFile: @unchecked Sendable {  // written by nobody
         }
         reserved = (base, room)
         bytes = UnsafeRawBufferPointer(start: base, count: size)
+    }
+
+    /// For bytes of a file that nothing else keeps.
+    func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+        try withExtendedLifetime(self) { try body(bytes) }
     }
 
     deinit { if let reserved { munmap(reserved.0, reserved.1) } }

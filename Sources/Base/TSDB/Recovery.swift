@@ -62,16 +62,14 @@ struct Recovery {
     private mutating func readMetadata(_ core: Core) throws {
         let path = folder + "/metadata"
         guard Files.exists(path) else { return }
-        let file = try MappedFile(path)
         do {
-            guard file.bytes.count >= 4 else { throw ByteReader.Damaged() }
-            let body = UnsafeRawBufferPointer(rebasing: file.bytes.dropLast(4))
-            var tail = ByteReader(UnsafeRawBufferPointer(rebasing: file.bytes.suffix(4)))
-            guard try tail.half() == Checksum.of(body) else { throw ByteReader.Damaged() }
-            var reader = ByteReader(body)
-            while !reader.isAtEnd {
-                let (name, metadata) = try Core.decodeMetadata(&reader)
-                core.metadata[name] = metadata
+            try MappedFile(path).withBytes { bytes in
+                guard Checksum.isLast(in: bytes) else { throw ByteReader.Damaged() }
+                var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes.dropLast(4)))
+                while !reader.isAtEnd {
+                    let (name, metadata) = try Core.decodeMetadata(&reader)
+                    core.metadata[name] = metadata
+                }
             }
         } catch is ByteReader.Damaged {
             report.dropped.append("metadata: damaged; it fills again as exporters say it")
@@ -100,41 +98,49 @@ struct LogReplay {
 
     mutating func run(_ report: inout RecoveryReport) throws {
         let path = core.log.path(number)
-        let file = try MappedFile(path)
-        let bytes = file.bytes
-        var segment = Log.Segment(number: number, bytes: bytes.count, newest: .min)
-        var at = 0
-        var reason: String?
-        if bytes.starts(with: Log.magic) {
-            at = Log.magic.count
-            while at < bytes.count, reason == nil {
-                let head = core.head
-                let before = head.newest
-                switch next(bytes, at) {
-                case .record(let payload, let end):
-                    do {
-                        head.newest = .min
-                        try apply(payload)
-                        report.records += 1
-                        at = end
-                    } catch is ByteReader.Damaged {
-                        reason = "a record that makes no sense"
-                    }
-                    segment.newest = max(segment.newest, head.newest)
-                    head.newest = max(head.newest, before)
-                case .torn: reason = "a record that was cut short"
-                case .damaged: reason = "a record whose checksum does not hold"
-                }
-            }
-        } else {
-            reason = bytes.count < Log.magic.count ? "a file that was just begun" : "not a file of the log"
+        let segment = try MappedFile(path).withBytes { bytes in
+            var segment = Log.Segment(number: number, bytes: 0, newest: .min)
+            let reason = try read(bytes, &segment, &report)
+            if let reason { try cut(path, bytes, segment.bytes, reason, &report) }
+            return segment
         }
         report.samples += samples
-        segment.bytes = at
-        if let reason { try cut(path, bytes, at, reason, &report) }
-        if at == 0 { try Files.remove(path) }
-        core.log.adopt(segment, exists: at > 0)
+        if segment.bytes == 0 { try Files.remove(path) }
+        core.log.adopt(segment, exists: segment.bytes > 0)
     }
+
+    /// Replays records up to the end or the first that is not whole. Why it ended early; nil when it did not.
+    private mutating func read(
+        _ bytes: UnsafeRawBufferPointer, _ segment: inout Log.Segment, _ report: inout RecoveryReport
+    ) throws -> String? {
+        guard bytes.starts(with: Log.magic) else {
+            return bytes.count < Log.magic.count ? Self.torn : "not a file of the log"
+        }
+        segment.bytes = Log.magic.count
+        while segment.bytes < bytes.count {
+            switch next(bytes, segment.bytes) {
+            case .record(let payload, let end):
+                let before = core.head.newest
+                core.head.newest = .min
+                defer {
+                    segment.newest = max(segment.newest, core.head.newest)
+                    core.head.newest = max(core.head.newest, before)
+                }
+                do {
+                    try apply(payload)
+                } catch is ByteReader.Damaged {
+                    return "a record that makes no sense"
+                }
+                report.records += 1
+                segment.bytes = end
+            case .torn: return Self.torn
+            case .damaged: return "a record whose checksum does not hold"
+            }
+        }
+        return nil
+    }
+
+    private static let torn = "a record that was cut short"
 
     private enum Next {
         case record(UnsafeRawBufferPointer, end: Int)
@@ -162,7 +168,7 @@ struct LogReplay {
         let lost = bytes.count - at
         let name = "wal/\(Log.name(number))"
         report.dropped.append("\(name): \(lost) bytes from \(at) on: \(reason)")
-        if lost > Log.recordHead, !isLast || reason != "a record that was cut short" {
+        if lost > Log.recordHead, !isLast || reason != Self.torn {
             let aside = try WritableFile(path + ".damaged")
             try aside.write(UnsafeRawBufferPointer(rebasing: bytes[at...]))
             try aside.sync()
