@@ -44,7 +44,7 @@ struct Seeded: RandomNumberGenerator {
     }
 
     @Test(arguments: [
-        [0, -0.0, 0], [.nan, StaleMarker.value, .nan], [.infinity, -.infinity, 1], [1, 1, 1],
+        [0, -0.0, 0], [Double.nan, StaleMarker.value, Double.nan], [Double.infinity, -Double.infinity, 1], [1, 1, 1],
         [0.1, 0.2, 0.30000000000000004],
         [9_007_199_254_740_992, 9_007_199_254_740_991, -9_007_199_254_740_991],
         [1e300, -1e-300, .leastNonzeroMagnitude],

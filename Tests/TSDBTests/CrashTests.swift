@@ -155,10 +155,3 @@ import Testing
         #expect(try store.all()[Self.up]?.times.first == 10_000)
     }
 }
-
-extension SampleBuffer: @retroactive Equatable {
-    public static func == (left: SampleBuffer, right: SampleBuffer) -> Bool {
-        left.times == right.times && left.values.map(\.bitPattern) == right.values.map(\.bitPattern)
-            && left.histograms == right.histograms && left.histogramAt == right.histogramAt
-    }
-}

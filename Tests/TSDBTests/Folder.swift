@@ -35,3 +35,11 @@ extension TSDB {
         return all
     }
 }
+
+extension SampleBuffer: Equatable {
+    /// Bit for bit.
+    static func == (left: SampleBuffer, right: SampleBuffer) -> Bool {
+        left.times == right.times && left.values.map(\.bitPattern) == right.values.map(\.bitPattern)
+            && left.histograms == right.histograms && left.histogramAt == right.histogramAt
+    }
+}

@@ -49,13 +49,13 @@ struct BitWriter: ~Copyable {
 }
 
 /// Reads bits, the highest first. Reading past the end gives zeros' worth of nonsense and sets `isPastEnd`, never a crash:
-/// eight readable bytes must follow the last one.
+/// `padding` readable bytes must follow the last one.
 struct BitReader {
-    /// What must be readable behind the bits.
-    static let padding = 16
+    /// What must be readable behind the bits: more than one sample takes, and a word.
+    static let padding = 48
 
     private let base: UnsafeRawPointer
-    private(set) var position = 0
+    var position = 0
     private let end: Int
 
     init(_ base: UnsafeRawPointer, byteCount: Int) {
@@ -94,8 +94,11 @@ struct BitReader {
 
 /// How a number follows another one in a stream: chunks, histograms and the log all write values so.
 ///
-/// `0` the same bits; `10`, five bits of length less one and the zigzag of the difference, when both are whole numbers not far
-/// apart; `11`, six bits of leading zeros, six of length less one and the middle of the exclusive-or.
+/// - `0`: the same bits.
+/// - `10`, five bits of length less one, zigzag of the difference: both are whole numbers not far apart.
+/// - `110`, six bits of leading zeros, six of length less one, the middle of the exclusive-or: anything.
+/// - `111`, two bits of scale (10, 100, 1,000, 10,000), five bits of length less one, zigzag of the difference: both are
+///   taken at that scale and rounded; only written when the value comes out bit for bit.
 enum ValueCode {
     /// Whole numbers below this are told exactly by a double.
     static let exactLimit = 9_007_199_254_740_992.0
@@ -115,23 +118,52 @@ enum ValueCode {
         return Double(number).bitPattern == bits ? number : nil
     }
 
-    /// The code and its length, when it fits into 64 bits; a longer one comes in two parts.
+    /// Writes the code, in one part or two.
     @inline(__always)
     static func encode(_ bits: UInt64, after before: UInt64, _ write: (UInt64, Int) -> Void) {
         let xor = bits ^ before
         if xor == 0 { return write(0, 1) }
-        if let number = whole(bits), let last = whole(before) {
-            let difference = zigzag(number - last)
-            if difference < 1 << 32 {
-                let length = 64 - difference.leadingZeroBitCount
-                return write((0b10 << 5 | UInt64(length - 1)) << UInt64(length) | difference, 7 + length)
+        if let number = whole(bits) {
+            if let last = whole(before) {
+                let difference = zigzag(number - last)
+                if difference < 1 << 32 {
+                    let length = 64 - difference.leadingZeroBitCount
+                    return write((0b10 << 5 | UInt64(length - 1)) &<< UInt64(length) | difference, 7 + length)
+                }
             }
+        } else if let (code, length) = decimal(bits, before) {
+            return write(code, length)
         }
         let leading = xor.leadingZeroBitCount
         let trailing = xor.trailingZeroBitCount
         let length = 64 - leading - trailing
-        write(0b11 << 12 | UInt64(leading) << 6 | UInt64(length - 1), 14)
-        write(xor >> UInt64(trailing), length)
+        write(0b110 << 12 | UInt64(leading) << 6 | UInt64(length - 1), 15)
+        write(xor &>> UInt64(trailing), length)
+    }
+
+    /// A value that is whole at a small decimal scale.
+    private static func decimal(_ bits: UInt64, _ before: UInt64) -> (UInt64, Int)? {
+        let value = Double(bitPattern: bits)
+        var factor = 1.0
+        for scale in 0..<4 {
+            factor *= 10
+            guard let number = rounded(value * factor), (Double(number) / factor).bitPattern == bits else { continue }
+            guard let last = rounded(Double(bitPattern: before) * factor) else { return nil }
+            let difference = zigzag(number - last)
+            guard difference < 1 << 32, difference > 0 else { return nil }
+            let length = 64 - difference.leadingZeroBitCount
+            let head = 0b111 << 7 | UInt64(scale) << 5 | UInt64(length - 1)
+            return (head &<< UInt64(length) | difference, 10 + length)
+        }
+        return nil
+    }
+
+    /// The nearest whole number, of two the even one; nil beyond 2^50.
+    @inline(__always)
+    private static func rounded(_ value: Double) -> Int64? {
+        let magic = 6_755_399_441_055_744.0  // 1.5 · 2^52: adding it leaves no bits behind the point
+        guard value > -1_125_899_906_842_624 && value < 1_125_899_906_842_624 else { return nil }
+        return Int64(bitPattern: (value + magic).bitPattern) - Int64(bitPattern: magic.bitPattern)
     }
 
     @inline(__always)
@@ -147,16 +179,35 @@ enum ValueCode {
             reader.skip(7 + length)
             return Double(wholeBase(before) &+ unzigzag(difference)).bitPattern
         }
-        let leading = Int(next >> 56 & 63)
-        let length = Int(next >> 50 & 63) + 1
-        reader.skip(14)
+        return decodeRare(&reader, next, before)
+    }
+
+    private static func decodeRare(_ reader: inout BitReader, _ next: UInt64, _ before: UInt64) -> UInt64 {
+        if next >> 61 == 0b111 {
+            let factors: (Double, Double, Double, Double) = (10, 100, 1_000, 10_000)
+            let factor =
+                switch next >> 59 & 3 {
+                case 0: factors.0
+                case 1: factors.1
+                case 2: factors.2
+                default: factors.3
+                }
+            let length = Int(next >> 54 & 31) + 1
+            let difference = (next << 10) &>> UInt64(64 - length)
+            reader.skip(10 + length)
+            let base = rounded(Double(bitPattern: before) * factor) ?? 0
+            return (Double(base &+ unzigzag(difference)) / factor).bitPattern
+        }
+        let leading = Int(next >> 55 & 63)
+        let length = Int(next >> 49 & 63) + 1
+        reader.skip(15)
         let middle = reader.readWide(length)
         return before ^ (middle << UInt64(max(0, 64 - leading - length)))
     }
 
     /// The number that a difference is added to. Only damaged data has another base than a whole number.
     @inline(__always)
-    private static func wholeBase(_ bits: UInt64) -> Int64 {
+    static func wholeBase(_ bits: UInt64) -> Int64 {
         let value = Double(bitPattern: bits)
         return value > -exactLimit && value < exactLimit ? Int64(value) : 0
     }

@@ -237,11 +237,11 @@ struct OpenChunk {
     @inline(__always)
     func withBits<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
         let words = Int(words)
-        return try withUnsafeTemporaryAllocation(of: UInt64.self, capacity: words + 4) { copy in
+        return try withUnsafeTemporaryAllocation(of: UInt64.self, capacity: words + 8) { copy in
             guard let target = copy.baseAddress else { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
             target.update(from: store.memory, count: words)
             target[words] = pending.bigEndian
-            for index in 1..<4 { target[words + index] = 0 }
+            for index in 1..<8 { target[words + index] = 0 }
             return try body(UnsafeRawBufferPointer(start: target, count: byteCount))
         }
     }

@@ -157,7 +157,13 @@ struct LogRecord: ~Copyable {
         }
     }
 
+    /// Adds a section behind the numbers so far: a replay goes by the order of the sections, and a series may change from
+    /// numbers to histograms within a record.
     mutating func add(_ section: LogSection, _ bytes: [UInt8]) {
+        if samples.count > 0 {
+            samples.append(to: &others, as: .samples)
+            samples.removeAll()
+        }
         others.append(section.rawValue)
         others.appendText(bytes)
     }
@@ -175,9 +181,9 @@ struct LogRecord: ~Copyable {
             bytes.append(contentsOf: count)
             bytes.append(contentsOf: definitions)
         }
+        bytes.append(contentsOf: others)
         samples.append(to: &bytes, as: .samples)
         late.append(to: &bytes, as: .late)
-        bytes.append(contentsOf: others)
     }
 
     /// Calls the body with each section of a record's payload.

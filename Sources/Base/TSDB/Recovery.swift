@@ -15,6 +15,8 @@ struct Recovery {
         let blocks = try openBlocks()
         let head = Head(range: options.blockRange)
         head.boundary = blocks.map { $0.meta.cut }.max() ?? .min
+        // What is late is told from the newest sample, even when the log has none any more.
+        head.newest = blocks.map { $0.meta.to - 1 }.max() ?? .min
         let core = Core(
             head: head, log: Log(folder: folder + "/wal", segmentBytes: options.segmentBytes),
             exemplarsAtMost: options.exemplarsAtMost)

@@ -16,6 +16,7 @@ extension TSDB {
                 core.log.record.pointee.add(.deletion, Core.encodeDeletion(matchers, interval))
                 touched = try core.eraseFromHead(matchers, interval)
                 try core.log.commit()
+                _ = core.head.removeEmpty()
                 return core.blocks
             }
             for block in blocks where block.meta.from <= to && block.meta.to > from {

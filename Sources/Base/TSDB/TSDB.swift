@@ -30,6 +30,9 @@ package final class TSDB: SeriesSource, Sendable {
     ) throws {
         self.folder = folder
         self.options = options
+        guard options.blockRange > 0, options.segmentBytes > 0 else {
+            throw SeriesError(.storage, "block range and segment size must be more than zero")
+        }
         for path in [folder, folder + "/wal", folder + "/blocks"] { try Files.makeFolder(path) }
         lock = try FolderLock(folder + "/lock")
         var recovery = Recovery(folder: folder, options: options)
