@@ -17,8 +17,8 @@ package struct WriteBatch: Sendable {
         package var histograms: Range<Int>
         /// In `exemplars`.
         package var exemplars: Range<Int>
-        /// The time at which the counter began, in milliseconds since 1970, where the wire told it.
-        package var createdAt: Int64?
+        /// Whether a scraped sample came with a time of its own, so that the series does not go stale by itself.
+        package var hasOwnTime = false
     }
 
     package private(set) var entries: [Entry] = []
@@ -66,7 +66,7 @@ package struct WriteBatch: Sendable {
                 labels: labels ?? begun.labels.lowerBound..<labelBytes.count,
                 samples: begun.samples.lowerBound..<times.count,
                 histograms: begun.histograms.lowerBound..<histograms.count,
-                exemplars: begun.exemplars.lowerBound..<exemplars.count, createdAt: begun.createdAt))
+                exemplars: begun.exemplars.lowerBound..<exemplars.count, hasOwnTime: begun.hasOwnTime))
     }
 
     /// Adds a series with one number.
