@@ -13,7 +13,8 @@ package struct ProtobufWriter {
         bytes.append(UInt8(value))
     }
 
-    private mutating func tag(_ number: Int, _ wireType: UInt64) { varint(UInt64(number) << 3 | wireType) }
+    /// For fields that are written even when zero or empty.
+    mutating func tag(_ number: Int, _ wireType: UInt64) { varint(UInt64(number) << 3 | wireType) }
 
     package mutating func unsigned(_ number: Int, _ value: UInt64) {
         guard value != 0 else { return }
@@ -95,7 +96,7 @@ package struct ProtobufWriter {
         }
     }
 
-    private mutating func little(_ value: UInt64) {
+    mutating func little(_ value: UInt64) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
 
