@@ -65,6 +65,7 @@ let domains: [Target.Dependency] = [
 ]
 
 var targets: [Target] = [
+    .systemLibrary(name: "CZlib", path: "Sources/System/CZlib"),
     .target(name: "CLinux", path: "Sources/System/CLinux"),
     .target(name: "CAssets", path: "Sources/System/CAssets", exclude: ["assets"]),
 ]
@@ -83,6 +84,7 @@ targets += base("Masking")
 targets += base("Series")
 targets += base("PromQL", ["Series"])
 targets += base("TSDB", ["Series"], exclude: ["Formats.md"])
+targets += base("Wire", ["Series", "CZlib"])
 targets += base("Outbound", [asyncHTTPClient] + nio)
 targets += room("API", "API", ["Manifests"])
 targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
