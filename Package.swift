@@ -67,6 +67,7 @@ let domains: [Target.Dependency] = [
 var targets: [Target] = [
     .target(name: "CLinux", path: "Sources/System/CLinux"),
     .target(name: "CAssets", path: "Sources/System/CAssets", exclude: ["assets"]),
+    .systemLibrary(name: "CZlib", path: "Sources/System/CZlib"),
 ]
 targets += base("Manifests", [yams])
 targets += base("SQL", [grdb])
@@ -81,6 +82,8 @@ targets += base("Conversion", ["Manifests"])
 targets += base("Proxy", nio + [logging])
 targets += base("Masking")
 targets += base("Series")
+targets += base("Segments", ["CLinux", "CZlib"])
+targets += base("LogStore", ["Segments", "Series"], exclude: ["Formats.md"])
 targets += base("Outbound", [asyncHTTPClient] + nio)
 targets += room("API", "API", ["Manifests"])
 targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
