@@ -41,6 +41,17 @@ package struct LogLine {
     /// Structured metadata as `Labels` encodes it.
     package let metadata: UnsafeBufferPointer<UInt8>
 
+    package init(
+        stream: Labels, streamID: Int, time: Int64, line: UnsafeBufferPointer<UInt8>,
+        metadata: UnsafeBufferPointer<UInt8>
+    ) {
+        self.stream = stream
+        self.streamID = streamID
+        self.time = time
+        self.line = line
+        self.metadata = metadata
+    }
+
     package var text: String { String(decoding: line, as: UTF8.self) }
     package var metadataLabels: Labels { Labels(encoded: Array(metadata)) }
 }
