@@ -50,6 +50,9 @@ struct SeededNumbers: RandomNumberGenerator {
     }
 }
 
+/// Names of a store's files.
+func files(_ folder: String) throws -> StoreFolder { try StoreFolder(folder, segmentEnding: ".logs") }
+
 func page(_ entries: [(Int64, String)]) -> LogPage {
     var page = LogPage()
     for (time, line) in entries { page.add(time, line) }
@@ -165,7 +168,7 @@ extension LogStore {
         }
         for cut in 0...(sizes.last ?? 0) {
             let copy = try folder.copy()
-            #expect(truncate(LogStore.logPath(copy.path, 1), cut) == 0)
+            #expect(truncate(try files(copy.path).log(1), cut) == 0)
             let survivor = try LogStore(copy.path, limits: Self.small)
             let expected = sizes.dropFirst().filter { $0 <= cut }.count
             #expect(try survivor.lines() == (0..<expected).map { "line \($0)" }, "cut at \(cut)")
@@ -183,9 +186,9 @@ extension LogStore {
         _ = try store.append([(Self.api, page([(1, "once")]))], now: 0)
         let before = try folder.copy()
         try store.flush()
-        let log = try OpenFile(LogStore.logPath(before.path, 1), O_RDONLY)
+        let log = try OpenFile(try files(before.path).log(1), O_RDONLY)
         let bytes = try log.read()
-        try Disk.replace(LogStore.logPath(folder.path, 1)) { try Disk.writeAll(bytes, to: $0) }
+        try Disk.replace(try files(folder.path).log(1)) { try Disk.writeAll(bytes, to: $0) }
         try Disk.replace("\(folder.path)/000000000009.logs.keep") { try Disk.writeAll([1], to: $0) }
         #expect(try LogStore(folder.path, limits: Self.small).lines() == ["once"])
     }
@@ -195,7 +198,7 @@ extension LogStore {
         let store = try LogStore(folder.path, limits: Self.small)
         _ = try store.append([(Self.api, page((0..<20).map { (Int64($0), "the line \($0)") }))], now: 0)
         try store.flush()
-        let path = LogStore.segmentPath(folder.path, 1)
+        let path = try files(folder.path).segment(1)
         let file = try OpenFile(path, O_RDONLY)
         let bytes = try file.read()
         var told = 0

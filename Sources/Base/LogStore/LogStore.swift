@@ -52,6 +52,7 @@ package final class LogStore: Sendable {
     package let limits: LogLimits
     package let recovery: Recovery
 
+    let place: StoreFolder
     let state: Mutex<State>
     /// Held while segments are written, rewritten or removed: one at a time, in order.
     let files = Mutex(())
@@ -63,22 +64,22 @@ package final class LogStore: Sendable {
         self.folder = folder
         self.name = name
         self.limits = limits
-        try Disk.makeFolders(folder)
+        place = try StoreFolder(folder, segmentEnding: ".logs")
         var recovery = Recovery()
-        var found = try Self.find(in: folder)
+        var found = try place.find()
         let number = (found.segments + found.logs).max().map { $0 + 1 } ?? 1
         var state = State(
-            head: LogHead(number: number), log: try WriteAheadLog(creating: Self.logPath(folder, number)))
+            head: LogHead(number: number), log: try WriteAheadLog(creating: place.log(number)))
         for number in found.segments {
-            let segment = try LogSegment(Self.segmentPath(folder, number), number: number)
+            let segment = try LogSegment(place.segment(number), number: number)
             state.attach(segment)
             recovery.segments += 1
             // The end came between the segment and the removal of its log, or of an older one.
-            for log in found.logs where log <= number { try Disk.remove(Self.logPath(folder, log)) }
+            for log in found.logs where log <= number { try Disk.remove(place.log(log)) }
             found.logs.removeAll { $0 <= number }
         }
         for number in found.logs {
-            let path = Self.logPath(folder, number)
+            let path = place.log(number)
             let replay = try WriteAheadLog.replay(path) { try state.replay($0, limits) }
             recovery.replayed.records += replay.records
             recovery.replayed.tornBytes += replay.tornBytes
@@ -131,12 +132,12 @@ package final class LogStore: Sendable {
         try state.withLock { state in
             guard !state.head.streams.isEmpty else { return }
             let number = state.head.number + 1
-            state.log = try WriteAheadLog(creating: Self.logPath(folder, number))
+            state.log = try WriteAheadLog(creating: place.log(number))
             state.frozen.append(state.head)
             state.head = LogHead(number: number)
         }
         while let head = state.withLock({ $0.frozen.first }) {
-            let path = Self.segmentPath(folder, head.number)
+            let path = place.segment(head.number)
             if head.streams.isEmpty {
                 state.withLock { _ = $0.frozen.removeFirst() }
             } else {
@@ -148,34 +149,8 @@ package final class LogStore: Sendable {
                     for id in head.streams.keys { state.index.release(id) }
                 }
             }
-            for log in try Self.find(in: folder).logs where log <= head.number {
-                try Disk.remove(Self.logPath(folder, log))
-            }
+            try place.removeLogs(upTo: head.number)
         }
         state.withLock { $0.failure = nil }
-    }
-
-    static func logPath(_ folder: String, _ number: UInt64) -> String { "\(folder)/\(padded(number)).wal" }
-
-    static func segmentPath(_ folder: String, _ number: UInt64) -> String { "\(folder)/\(padded(number)).logs" }
-
-    private static func padded(_ number: UInt64) -> String {
-        let digits = String(number)
-        return String(repeating: "0", count: max(0, 12 - digits.count)) + digits
-    }
-
-    /// Numbers of the files in a folder, ascending; files that were never finished are removed.
-    static func find(in folder: String) throws -> (segments: [UInt64], logs: [UInt64]) {
-        var (segments, logs): ([UInt64], [UInt64]) = ([], [])
-        for file in try Disk.names(in: folder) {
-            guard let dot = file.lastIndex(of: "."), let number = UInt64(file.prefix { $0 != "." }) else { continue }
-            switch file[dot...] {
-            case ".wal": logs.append(number)
-            case ".logs": segments.append(number)
-            case Disk.temporarySuffix[...]: try Disk.remove("\(folder)/\(file)")
-            default: continue
-            }
-        }
-        return (segments.sorted(), logs.sorted())
     }
 }
