@@ -276,6 +276,20 @@ final class Sample {
             ])
     }
 
+    @Test func `times at the ends of the calendar are refused, not computed`() throws {
+        let sample = try Self.sample()
+        let query = try LogQuery(#"rate({app="a"}[31y] offset -30y)"#)
+        for (from, to) in [(Int64.min, Int64.max), (.min, .min), (.max, .max), (0, .max)] {
+            #expect(throws: LogQLError.self) {
+                try sample.engine.range(query, from: from, to: to, step: .max, limit: 1)
+            }
+        }
+        #expect(throws: Never.self) {
+            try sample.engine.range(query, from: -LogEngine.latest / 2, to: LogEngine.latest / 2, step: .max, limit: 1)
+        }
+        #expect(throws: LogQLError.self) { try LogQuery(#"rate({app="a"}[300y])"#) }
+    }
+
     @Test func `too many steps or series are refused`() throws {
         let sample = try Self.sample()
         var limits = LogEngine.Limits()
@@ -315,6 +329,14 @@ final class Sample {
         #expect(throws: LogQLError.self) { try LogQuery(String(repeating: "(", count: 50_000)) }
         #expect(throws: LogQLError.self) { try LogQuery(#"{app="a"} | "# + String(repeating: "(", count: 50_000)) }
         #expect(throws: LogQLError.self) { try LogQuery(String(repeating: "1^", count: 10_000) + "1") }
+        let sum = Array(repeating: #"rate({app="a"}[5m])"#, count: 3_000).joined(separator: " + ")
+        #expect(throws: LogQLError.self) { try LogQuery(sum) }
+        let choice = Array(repeating: "a=1", count: 20_000).joined(separator: " or ")
+        #expect(throws: LogQLError.self) { try LogQuery(#"{app="a"} | "# + choice) }
+        for nested in ["{{if .a}}", "{{ (", "{{ lower (lower ", "{{.a | lower"] {
+            let template = String(repeating: nested, count: 5_000)
+            #expect(throws: LogQLError.self) { try LogQuery(#"{app="a"} | line_format `"# + template + "`") }
+        }
         let pieces = [
             "{", "}", "app", "=", "\"a\"", "|=", "|", "json", "[5m]", "sum", "(", ")", "by", "rate", "unwrap", "5",
             "or", "-", ",",

@@ -218,6 +218,47 @@ extension LogStore {
         #expect(told > bytes.count / 7 / 2)
     }
 
+    @Test func `many writers, a flusher and a reader do not lose or double a line`() async throws {
+        let folder = try TemporaryFolder()
+        var limits = Self.small
+        limits.window = .max
+        let store = try LogStore(folder.path, limits: limits)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for writer in 0..<3 {
+                group.addTask {
+                    for step in 0..<40 {
+                        let batch = page((0..<10).map { (Int64(step * 10 + $0), "\(writer).\(step).\($0)") })
+                        let stream = Labels(["app": "api", "writer": "\(writer % 2)"])
+                        let receipt = try store.append([(stream, batch)], now: 0)
+                        #expect(receipt.accepted == 10)
+                    }
+                }
+            }
+            group.addTask { for _ in 0..<20 { try store.flush() } }
+            group.addTask {
+                for _ in 0..<20 {
+                    let lines = try store.lines()
+                    #expect(Set(lines).count == lines.count)
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(try Set(store.lines()).count == 1_200)
+        #expect(try LogStore(folder.path, limits: limits).lines().count == 1_200)
+    }
+
+    @Test func `a scan that only counts shows as many lines as one that reads them`() throws {
+        let folder = try TemporaryFolder()
+        let store = try LogStore(folder.path, limits: Self.small)
+        _ = try store.append([(Self.api, page((0..<50).map { (Int64($0), "line \($0)") }))], now: 0)
+        try store.flush()
+        var selection = LogSelection([], from: 10, to: 30)
+        (selection.order, selection.wantsText) = (.any, false)
+        var times: Set<Int64> = []
+        try store.scan(selection) { times.insert($0.time).inserted }
+        #expect(times == Set(10..<30))
+    }
+
     @Test func `a push that is repeated counts once`() throws {
         let folder = try TemporaryFolder()
         let store = try LogStore(folder.path, limits: Self.small)

@@ -62,13 +62,19 @@ struct LineTemplate: Sendable {
 
 /// Reads a template.
 struct TemplateParser {
+    static let depthLimit = 30
+
     private var rest: Substring
+    private var depth = 0
     /// `else` or `end` that ended the last run of parts.
     private(set) var stray: String?
 
     init(_ text: String) { rest = text[...] }
 
     mutating func parts() throws -> [LineTemplate.Part] {
+        depth += 1
+        defer { depth -= 1 }
+        if depth > Self.depthLimit { throw LogQLError("a template nests too deeply") }
         var parts: [LineTemplate.Part] = []
         stray = nil
         while !rest.isEmpty {
@@ -139,6 +145,10 @@ struct TemplateParser {
 
     /// Calls one after the other, the result of each the last argument of the next.
     private static func pipeline(_ words: ArraySlice<String>) throws -> LineTemplate.Call {
+        // Each pipe or parenthesis makes a call within a call.
+        guard words.count(where: { $0 == "(" || $0 == "|" }) <= depthLimit else {
+            throw LogQLError("a template nests too deeply")
+        }
         var rest = words
         var value: LineTemplate.Call?
         repeat {

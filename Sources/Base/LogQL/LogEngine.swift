@@ -18,6 +18,9 @@ package struct LogEngine: Sendable {
 
     package enum Direction: Sendable { case forward, backward }
 
+    /// Nanoseconds from 1970 either way; with the longest ranges of queries it still fits 64 bits.
+    static let latest: Int64 = 4_000_000_000_000_000_000
+
     package let store: LogStore
     package let limits: Limits
 
@@ -75,7 +78,7 @@ package struct LogEngine: Sendable {
         _ query: LogQuery, at time: Int64, limit: Int, _ direction: Direction = .backward
     ) throws -> LogAnswer {
         try range(
-            query, from: query.isMetric ? time : time - 3_600_000_000_000, to: time, step: 1, limit: limit, direction)
+            query, from: query.isMetric ? time : time &- 3_600_000_000_000, to: time, step: 1, limit: limit, direction)
     }
 
     /// Answers a query over a range of time.
@@ -102,6 +105,9 @@ package struct LogEngine: Sendable {
                 }
             }
             return .rows(rows)
+        }
+        guard [from, to].allSatisfy({ abs($0 / 2) < Self.latest / 2 }) else {
+            throw LogQLError("a time of the query lies outside the calendar")
         }
         guard step > 0, to >= from else { throw LogQLError("the range of the query is empty") }
         let (length, overflow) = to.subtractingReportingOverflow(from)

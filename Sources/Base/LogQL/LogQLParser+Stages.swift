@@ -235,6 +235,7 @@ extension LogQLParser {
         var left = try labelConjunction()
         while kind == .word("or") {
             advance()
+            try countOperator()
             left = .either(left, try labelConjunction())
         }
         return left
@@ -250,6 +251,7 @@ extension LogQLParser {
             } else {
                 return left
             }
+            try countOperator()
             left = .both(left, try labelComparison())
         }
     }

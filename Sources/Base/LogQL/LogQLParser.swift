@@ -30,11 +30,16 @@ extension LogQuery {
 /// Reads tokens into a tree, from the loosest binary operator down.
 struct LogQLParser {
     static let depthLimit = 100
+    /// Binary operators and label conditions of a query: each makes the tree deeper.
+    static let operatorLimit = 200
+    /// 31 years, in nanoseconds.
+    static let longestDuration = 1e18
 
     let text: [UInt8]
     let tokens: [LogQLToken]
     var index = 0
     var depth = 0
+    var operators = 0
 
     init(text: [UInt8], tokens: [LogQLToken]) {
         self.text = text
@@ -113,7 +118,9 @@ struct LogQLParser {
     /// Nanoseconds.
     mutating func duration() throws -> Int64 {
         let isNegative = take("-")
-        guard case .number(let digits) = kind, let value = Quantities.duration(digits), abs(value) < 9e18 else {
+        guard case .number(let digits) = kind, let value = Quantities.duration(digits),
+            abs(value) <= Self.longestDuration
+        else {
             throw fail("unexpected \(described), expecting a duration as 5m")
         }
         advance()
@@ -135,6 +142,7 @@ struct LogQLParser {
         var left = try unary()
         while let function = binaryOperator, function.precedence >= least {
             let place = position
+            try countOperator()
             advance()
             let operation = try modifiers(function)
             // `^` binds to the right.
@@ -143,6 +151,11 @@ struct LogQLParser {
             left = Self.folded(operation, left, right)
         }
         return left
+    }
+
+    mutating func countOperator() throws {
+        operators += 1
+        if operators > Self.operatorLimit { throw fail("the query has more than \(Self.operatorLimit) operators") }
     }
 
     private var binaryOperator: BinaryOperation.Operator? {

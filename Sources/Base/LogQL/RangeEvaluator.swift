@@ -24,6 +24,17 @@ struct RangeEvaluator {
         self.outer = outer
     }
 
+    /// Whether lines are only counted, whatever stands in them.
+    private var isTextless: Bool {
+        guard isCount, ![.bytes, .bytesRate].contains(aggregation.function) else { return false }
+        return aggregation.source.stages.allSatisfy { stage in
+            switch stage {
+            case .label, .keep, .drop: true
+            default: false
+            }
+        }
+    }
+
     /// Counts of lines and bytes need no sample kept: whole numbers add up exactly in any order.
     private var isCount: Bool { aggregation.unwrap == nil }
 
@@ -32,7 +43,8 @@ struct RangeEvaluator {
         let high = steps.to - aggregation.offset
         guard !lowOverflow, high < .max else { throw LogQLError("the range of the query leaves the calendar") }
         // The store's ranges hold their first moment and not their last: one nanosecond later at either end.
-        let selection = aggregation.source.selection(from: low + 1, to: high + 1, .any)
+        var selection = aggregation.source.selection(from: low + 1, to: high + 1, .any)
+        selection.wantsText = !isTextless
         var pipeline = Pipeline(aggregation.source.stages)
         let isPlain = !pipeline.changesLabels && aggregation.unwrap == nil
         var known: [Int: Int] = [:]

@@ -94,11 +94,14 @@ package struct LogPage: Sendable {
         return page
     }
 
+    /// Entries of one time that are looked through for one that came twice.
+    static let repeatedEntries = 128
+
     /// Whether an entry of another page is among the last ones here: same time, line and metadata. A push that is repeated after a
     /// lost answer must not count twice.
     func endsWith(_ index: Int, of page: LogPage) -> Bool {
         var own = count - 1
-        while own >= 0, times[own] == page.times[index] {
+        while own >= max(0, count - Self.repeatedEntries), times[own] == page.times[index] {
             if hasSame(own, index, of: page) { return true }
             own -= 1
         }
@@ -173,6 +176,21 @@ extension LogPage {
         }
         guard end == text.count else { throw StorageError.damaged("lines are shorter than their block") }
         self.text = text
+        if !encoded.isEmpty { try decodeMetadata(encoded) }
+    }
+
+    /// The times and metadata of a block, its lines left empty: enough for those who count.
+    init(columns: UnsafeRawBufferPointer, metadata encoded: UnsafeRawBufferPointer) throws {
+        var reader = ByteReader(columns)
+        let count = try reader.count()
+        var last: Int64 = 0
+        times.reserveCapacity(count)
+        for _ in 0..<count {
+            last = last &+ (try reader.signed())
+            times.append(last)
+        }
+        text = Array(repeating: UInt8(ascii: "\n"), count: count)
+        lineEnds = (0..<count).map { Int32(truncatingIfNeeded: $0) }
         if !encoded.isEmpty { try decodeMetadata(encoded) }
     }
 

@@ -113,8 +113,8 @@ final class LogSegment: Sendable {
         return try Deflate.inflate(bytes, count: block.textBytes)
     }
 
-    /// The whole block, with a text that was read before.
-    func page(_ block: LogBlock, text: [UInt8]) throws -> LogPage {
+    /// The whole block, with a text that was read before; without one, its lines are empty.
+    func page(_ block: LogBlock, text: [UInt8]?) throws -> LogPage {
         let packed = try file.read(at: block.offset, count: block.columnsSize)
         let columns = try Deflate.inflate(packed, count: block.columnsBytes)
         var metadata: [UInt8] = []
@@ -124,7 +124,10 @@ final class LogSegment: Sendable {
             metadata = try Deflate.inflate(packed, count: block.metadataBytes)
         }
         return try columns.withUnsafeBytes { columns in
-            try metadata.withUnsafeBytes { try LogPage(columns: columns, text: text, metadata: $0) }
+            try metadata.withUnsafeBytes { metadata in
+                guard let text else { return try LogPage(columns: columns, metadata: metadata) }
+                return try LogPage(columns: columns, text: text, metadata: metadata)
+            }
         }
     }
 }

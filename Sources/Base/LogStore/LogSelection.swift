@@ -17,6 +17,9 @@ package struct LogSelection: Sendable {
     package var order: Order = .backward
     /// Pieces of text that a line must hold, all of them.
     package var needles: [[UInt8]] = []
+    /// Whether the lines' text is looked at. Without it a scan that only counts reads a fraction of a block, and shows lines from disk
+    /// as empty.
+    package var wantsText = true
     /// Texts that a line or its metadata holds wherever it is wanted, in either case of its letters. Only a hint: it lets blocks be
     /// left out, and lines that lack it may still come.
     package var hints: [[UInt8]] = []
@@ -94,12 +97,14 @@ struct LogNeedles {
     private let grams: [[UInt32]]
     private let metadataGrams: [(name: String, grams: [UInt32])]
     private let range: Range<Int64>
+    private let wantsText: Bool
 
     init(_ selection: LogSelection) {
         needles = selection.needles.sorted { $0.count > $1.count }
         grams = (selection.needles + selection.hints).map(GramFilter.grams).filter { !$0.isEmpty }
         metadataGrams = selection.metadataHints.map { ($0.name, GramFilter.grams(of: Array($0.value.utf8))) }
             .filter { !$0.1.isEmpty }
+        wantsText = selection.wantsText || !needles.isEmpty
         range = selection.from..<max(selection.from, selection.to)
     }
 
@@ -117,6 +122,7 @@ struct LogNeedles {
                 scan.skippedBlocks += 1
                 return nil
             }
+            if !wantsText { return try found(part, [], &scan) { try segment.page(block, text: nil) } }
             let text = try segment.text(block)
             scan.bytes += block.bytes
             return try found(part, text, &scan) { try segment.page(block, text: text) }

@@ -41,7 +41,9 @@ extension LogStore {
         let rules = try retention.rules.map { (try StreamMatchers($0.matchers), $0.keep) }
         try files.withLock { _ in
             let isDue = state.withLock { state in
+                // Sooner than `append` would: who pushes should not have to wait for it.
                 !state.frozen.isEmpty || state.head.from < now &- limits.headAge
+                    || state.head.weight > limits.headBytes / 2
             }
             if isDue { try flushHoldingFiles() }
             try removeBlocks { labels, block in

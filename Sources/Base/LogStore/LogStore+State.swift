@@ -37,7 +37,7 @@ extension LogStore.State {
             receipt.repeated += repeated
             receipt.accepted += page.count
             receipt.bytes += page.bytes
-            if repeated == 0 { for tail in tails.values { tail.offer(labels, page) } }
+            if repeated < page.count { for tail in tails.values { tail.offer(labels, page) } }
         }
         return receipt
     }

@@ -201,7 +201,9 @@ package final class SpanStore: Sendable {
     package func maintain(keep: Int64?, bytes: Int?, now: Int64) throws {
         try writing.withLock { _ in
             let isDue = state.withLock { state in
+                // Sooner than `append` would: who pushes should not have to wait for it.
                 !state.frozen.isEmpty || state.since.map { $0 < now &- limits.headAge } ?? false
+                    || state.head.weight > limits.headBytes / 2
             }
             if isDue { try flushHoldingFiles() }
             let segments = state.withLock { $0.segments }.sorted { $0.to < $1.to }
