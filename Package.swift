@@ -68,6 +68,7 @@ var targets: [Target] = [
     .systemLibrary(name: "CZlib", path: "Sources/System/CZlib"),
     .target(name: "CLinux", path: "Sources/System/CLinux"),
     .target(name: "CAssets", path: "Sources/System/CAssets", exclude: ["assets"]),
+    .systemLibrary(name: "CZlib", path: "Sources/System/CZlib"),
 ]
 targets += base("Manifests", [yams])
 targets += base("SQL", [grdb])
@@ -85,6 +86,10 @@ targets += base("Series")
 targets += base("PromQL", ["Series"])
 targets += base("TSDB", ["Series"], exclude: ["Formats.md"])
 targets += base("Wire", ["Series", "CZlib"])
+targets += base("Segments", ["CLinux", "CZlib"])
+targets += base("LogStore", ["Segments", "Series"], exclude: ["Formats.md"])
+targets += base("LogQL", ["LogStore", "Segments", "Series"])
+targets += base("SpanStore", ["Segments", "Series"], exclude: ["Formats.md"])
 targets += base("Outbound", [asyncHTTPClient] + nio)
 targets += room("API", "API", ["Manifests"])
 targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
