@@ -61,14 +61,13 @@ func face(_ name: String, _ dependencies: [Target.Dependency], tests: [Target.De
 }
 
 let domains: [Target.Dependency] = [
-    "Datasets", "Delivery", "Experiments", "Monitors", "Pipelines", "Serving", "Training", "Vault",
+    "Datasets", "Delivery", "Experiments", "Monitors", "Pipelines", "Serving", "Telemetry", "Training", "Vault",
 ]
 
 var targets: [Target] = [
     .systemLibrary(name: "CZlib", path: "Sources/System/CZlib"),
     .target(name: "CLinux", path: "Sources/System/CLinux"),
     .target(name: "CAssets", path: "Sources/System/CAssets", exclude: ["assets"]),
-    .systemLibrary(name: "CZlib", path: "Sources/System/CZlib"),
 ]
 targets += base("Manifests", [yams])
 targets += base("SQL", [grdb])
@@ -106,6 +105,12 @@ targets += domain("Experiments", base: ["Blobs"])
 targets += domain("Serving", base: ["Frames", "Learners"])
 targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
 targets += domain("Vault", base: [crypto])
+targets += domain(
+    "Telemetry",
+    base: [
+        "Series", "PromQL", "TSDB", "Wire", "Segments", "LogStore", "LogQL", "SpanStore", "Outbound", "Blobs", "Stats",
+        crypto,
+    ])
 targets += face("Client", ["Outbound"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
 targets += face(
