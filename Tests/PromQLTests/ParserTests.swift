@@ -7,8 +7,10 @@ import Testing
     @Test(arguments: [
         ("-1 ^ 2", "-1 ^ 2"), ("SUM(x) BY (job)", "sum by (job) (x)"), ("x[90s]offset-5m", "x[1m30s] offset -5m"),
         ("{\"a.b\", c=\"d\"}", "{\"a.b\",c=\"d\"}"), ("x @ start()", "x @ start()"), ("x @ 1.5", "x @ 1.500"),
-        ("sum without()(x)", "sum without () (x)"), ("a+on(b)group_left a", "a + on (b) group_left () a"), ("0x1F", "31"),
-        ("1_000", "1000"), ("5m", "300"), ("rate(x[2m*15])", "rate(x[2m * 15])"), ("x[1h:]", "x[1h:]"), ("a == bool 1", "a == bool 1"),
+        ("sum without()(x)", "sum without () (x)"), ("a+on(b)group_left a", "a + on (b) group_left () a"),
+        ("0x1F", "31"),
+        ("1_000", "1000"), ("5m", "300"), ("rate(x[2m*15])", "rate(x[2m * 15])"), ("x[1h:]", "x[1h:]"),
+        ("a == bool 1", "a == bool 1"),
         ("topk(3, x) # end", "topk(3, x)"), ("`a\\`", "\"a\\\\\""),
     ])
     func `a query prints in one canonical way, which parses to itself`(text: String, canonical: String) throws {
@@ -18,8 +20,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", 0), ("sum(", 4), ("x[5m", 4), ("x{", 2), ("x{a=b}", 4), ("1 + ", 4), ("foo(x)", 0), ("rate(x)", 5), ("x and 1", 0),
-        ("{}", 0), ("{a=~\".*\"}", 0), ("x{a=~\"(\"}", 2), ("1 == 1", 2), ("x offset 5m offset 5m", 0), ("30m1h", 0), ("x[0s]", 2),
+        ("", 0), ("sum(", 4), ("x[5m", 4), ("x{", 2), ("x{a=b}", 4), ("1 + ", 4), ("foo(x)", 0), ("rate(x)", 5),
+        ("x and 1", 0),
+        ("{}", 0), ("{a=~\".*\"}", 0), ("x{a=~\"(\"}", 2), ("1 == 1", 2), ("x offset 5m offset 5m", 0), ("30m1h", 0),
+        ("x[0s]", 2),
         ("sum by (a) (x) by (b)", 15), ("\"open", 0), ("x ! y", 2), ("topk(x)", 0), ("a + bool b", 2), ("x[5m] + 1", 0),
     ])
     func `what is not a query is refused with its place`(text: String, offset: Int) {
@@ -90,7 +94,10 @@ import Testing
         #expect(error?.kind == .timeout)
     }
 
-    @Test(arguments: ["sum by (i) (x)", "avg(x)", "stddev(x)", "topk(3, x)", "quantile(0.3, x)", "x * 2", "max(x)", "count_values(\"v\", x)"])
+    @Test(arguments: [
+        "sum by (i) (x)", "avg(x)", "stddev(x)", "topk(3, x)", "quantile(0.3, x)", "x * 2", "max(x)",
+        "count_values(\"v\", x)",
+    ])
     func `lanes do not change an answer`(text: String) throws {
         let source = source(9_000)
         var options = EngineOptions()

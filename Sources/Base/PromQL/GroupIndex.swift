@@ -40,7 +40,9 @@ struct GroupingRule: Sendable {
                             start = ends[next]
                             next += 1
                         }
-                        if isNamed != isWithout { key.append(contentsOf: UnsafeBufferPointer(rebasing: all[pair.whole])) }
+                        if isNamed != isWithout {
+                            key.append(contentsOf: UnsafeBufferPointer(rebasing: all[pair.whole]))
+                        }
                     }
                 }
             }
@@ -48,7 +50,9 @@ struct GroupingRule: Sendable {
     }
 
     @inline(__always)
-    private static func order(_ names: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ other: UnsafeBufferPointer<UInt8>) -> Int {
+    private static func order(
+        _ names: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ other: UnsafeBufferPointer<UInt8>
+    ) -> Int {
         let shared = min(range.count, other.count)
         for index in 0..<shared {
             let (one, two) = (names[range.lowerBound + index], other[index])

@@ -94,7 +94,7 @@ extension Evaluator {
         let set = try select(selector.matchers, from: times.start - lookback + 1, to: times.end)
         let body: (Int, inout Row, Sink, Lane) throws(PromQLError) -> Void = {
             (index, row, sink, lane) throws(PromQLError) in
-            guard Self.fill(&row, lane.buffer, times, lookback: lookback, keepsTime: keepsTime) else { return }
+            guard Self.fill(&row, &lane.buffer, times, lookback: lookback, keepsTime: keepsTime) else { return }
             row.labels = set.labels(at: index)
             row.dropsName = false
             try sink.take(&row, lane)
@@ -104,7 +104,7 @@ extension Evaluator {
 
     /// - Returns: Whether any step has a sample.
     private static func fill(
-        _ row: inout Row, _ buffer: SampleBuffer, _ times: Steps, lookback: Int64, keepsTime: Bool
+        _ row: inout Row, _ buffer: inout SampleBuffer, _ times: Steps, lookback: Int64, keepsTime: Bool
     ) -> Bool {
         if !row.histograms.isEmpty { row.histograms.removeAll(keepingCapacity: true) }
         var found = false
@@ -125,12 +125,13 @@ extension Evaluator {
                 }
             }
         }
-        return buffer.hasHistograms ? fillHistograms(&row, buffer, times, lookback: lookback, keepsTime: keepsTime) : found
+        return buffer.hasHistograms
+            ? fillHistograms(&row, &buffer, times, lookback: lookback, keepsTime: keepsTime) : found
     }
 
     /// The same for series that hold histograms, over what was filled in for the numbers.
     private static func fillHistograms(
-        _ row: inout Row, _ buffer: SampleBuffer, _ times: Steps, lookback: Int64, keepsTime: Bool
+        _ row: inout Row, _ buffer: inout SampleBuffer, _ times: Steps, lookback: Int64, keepsTime: Bool
     ) -> Bool {
         var next = 0
         for step in 0..<times.count {

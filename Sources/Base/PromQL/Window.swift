@@ -133,7 +133,9 @@ extension WindowSamples {
             values.withUnsafeBufferPointer { values in
                 histogramTimes.withUnsafeBufferPointer { histogramTimes in
                     histograms.withUnsafeBufferPointer { histograms in
-                        body(Window(times: times, values: values, histogramTimes: histogramTimes, histograms: histograms))
+                        body(
+                            Window(times: times, values: values, histogramTimes: histogramTimes, histograms: histograms)
+                        )
                     }
                 }
             }
