@@ -2,36 +2,63 @@ import Series
 
 /// Which labels of a series make up its group: those named, or all but those.
 struct GroupingRule: Sendable {
-    private let names: [[UInt8]]
+    /// The names' bytes, one behind another, sorted; and where each ends.
+    private let names: [UInt8]
+    private let ends: [Int]
     private let isWithout: Bool
 
     init(_ names: [String], isWithout: Bool) {
-        self.names = Set(names).map { Array($0.utf8) }.sorted { $0.lexicographicallyPrecedes($1) }
+        let sorted = Set(names.map { Array($0.utf8) }).sorted { $0.lexicographicallyPrecedes($1) }
+        self.names = sorted.flatMap { $0 }
+        var end = 0
+        ends = sorted.map { name in
+            end += name.count
+            return end
+        }
         self.isWithout = isWithout
     }
 
     /// All labels in one group.
-    var isTrivial: Bool { names.isEmpty && !isWithout }
+    var isTrivial: Bool { ends.isEmpty && !isWithout }
 
     /// Replaces the key by the bytes of the labels that count, in the encoding of `Labels`.
     func write(_ labels: Labels, to key: inout [UInt8]) {
         key.removeAll(keepingCapacity: true)
         if isTrivial { return }
         labels.bytes.withUnsafeBufferPointer { all in
-            var cursor = EncodedPairs(all)
-            var next = 0
-            while let pair = cursor.next() {
-                var isNamed = false
-                while next < names.count {
-                    let order = names[next].withUnsafeBufferPointer { compareBytes($0, pair.name) }
-                    if order > 0 { break }
-                    if order == 0 { isNamed = true }
-                    next += 1
-                    if isNamed { break }
+            names.withUnsafeBufferPointer { names in
+                ends.withUnsafeBufferPointer { ends in
+                    var cursor = EncodedPairs(all)
+                    var (next, start) = (0, 0)
+                    while let pair = cursor.next() {
+                        if next == ends.count, !isWithout { return }
+                        var isNamed = false
+                        while next < ends.count, !isNamed {
+                            let order = Self.order(names, start..<ends[next], pair.name)
+                            if order > 0 { break }
+                            isNamed = order == 0
+                            start = ends[next]
+                            next += 1
+                        }
+                        if isNamed != isWithout {
+                            key.append(contentsOf: UnsafeBufferPointer(rebasing: all[pair.whole]))
+                        }
+                    }
                 }
-                if isNamed != isWithout { key.append(contentsOf: UnsafeBufferPointer(rebasing: all[pair.whole])) }
             }
         }
+    }
+
+    @inline(__always)
+    private static func order(
+        _ names: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ other: UnsafeBufferPointer<UInt8>
+    ) -> Int {
+        let shared = min(range.count, other.count)
+        for index in 0..<shared {
+            let (one, two) = (names[range.lowerBound + index], other[index])
+            if one != two { return Int(one) - Int(two) }
+        }
+        return range.count - other.count
     }
 }
 

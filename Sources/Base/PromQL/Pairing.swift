@@ -10,6 +10,8 @@ struct Pairing {
     private let matcher: SeriesMatcher
     private let steps: Int
     private let isOneToOne: Bool
+    /// No histogram on either side.
+    private let isPlain: Bool
     private let keeper: GroupingRule
     private(set) var result: Table
     /// The right row at each signature and step, or -1.
@@ -35,6 +37,7 @@ struct Pairing {
         self.steps = steps
         element = ElementOperation(operation: operation.operation, place: place)
         isOneToOne = operation.matching.cardinality == .oneToOne
+        isPlain = left.histograms.isEmpty && right.histograms.isEmpty
         keeper = GroupingRule(operation.matching.labels, isWithout: !operation.matching.isOn)
         result = Table(steps: steps)
         row = Row(steps: steps)
@@ -82,6 +85,11 @@ struct Pairing {
         let start = signature * steps
         var current: Int32 = -1
         row.clear()
+        if isPlain, !isShared[signature], let partner = pairNumbers(index, start) {
+            if partner >= 0 { try finish(index, Int(partner), signature) }
+            return
+        }
+        row.clear()
         for step in 0..<steps {
             let partner = partners[start + step]
             guard partner >= 0, left.isPresent(index, step) else { continue }
@@ -101,6 +109,37 @@ struct Pairing {
             row.put(value, at: step)
         }
         if current >= 0 { try finish(index, Int(current), signature) }
+    }
+
+    /// The usual case in one go: numbers only, and one partner for all steps. Nil when it is not that.
+    ///
+    /// - Returns: The partner, -1 when there is none.
+    private mutating func pairNumbers(_ index: Int, _ start: Int) -> Int32? {
+        guard let partner = partners[start..<(start + steps)].first(where: { $0 >= 0 }) else { return -1 }
+        let (kind, returnsBool, swaps, count) = (operation.operation, operation.returnsBool, isSwapped, steps)
+        let (mine, theirs) = (index * steps, Int(partner) * steps)
+        return row.values.withUnsafeMutableBufferPointer { values in
+            left.values.withUnsafeBufferPointer { left in
+                right.values.withUnsafeBufferPointer { right in
+                    partners.withUnsafeBufferPointer { partners -> Int32? in
+                        for step in 0..<count {
+                            let here = partners[start + step]
+                            if here >= 0, here != partner { return nil }
+                            let (own, other) = (left[mine + step], right[theirs + step])
+                            if here < 0 || Absent.isAbsent(own) || Absent.isAbsent(other) { continue }
+                            let (one, two) = swaps ? (other, own) : (own, other)
+                            if kind.isComparison {
+                                let holds = Elementwise.compare(kind, one, two)
+                                values[step] = returnsBool ? (holds ? 1 : 0) : (holds ? one : Absent.value)
+                            } else {
+                                values[step] = Elementwise.compute(kind, one, two)
+                            }
+                        }
+                        return partner
+                    }
+                }
+            }
+        }
     }
 
     private func compute(_ index: Int, _ partner: Int, _ step: Int, _ lane: Lane) -> Operand? {

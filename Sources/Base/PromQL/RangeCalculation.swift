@@ -24,6 +24,9 @@ struct RangeCalculation {
         self.parameters = parameters
     }
 
+    /// Does nothing: stands in while the other is in use.
+    static let idle = RangeCalculation(.countOverTime, place: 0..<0, firstPlace: 0..<0, range: 0, parameters: [])
+
     var metricName: String { labels.metricName ?? "" }
 
     mutating func begin(_ samples: WindowSamples, _ labels: Labels) {
@@ -108,24 +111,28 @@ struct RangeCalculation {
             }
         }
         let (first, last) = (window.times[window.low], window.times[window.high - 1])
-        let factor = factor(
-            window, first, last, gaps: window.count - 1, zero: isCounter && growth > 0 ? window.first / growth : -1)
-        return growth * (isRate ? factor / (Double(range) / 1_000) : factor)
+        let floor = isCounter && growth > 0 && window.first >= 0 ? window.first : .infinity
+        let extent = extent(window, first, last, gaps: window.count - 1, floor: floor, growth: growth)
+        let sampled = Double(last - first)
+        return growth * extent / (isRate ? sampled * (Double(range) / 1_000) : sampled)
     }
 
-    /// How much longer the range is than what its samples cover: up to its ends where samples come close to them.
+    /// How long a time the samples stand for, in milliseconds: up to the range's ends where samples come close to them.
     ///
-    /// - Parameter zero: A counter's first value in shares of its growth: it cannot have begun below zero.
-    private func factor(_ window: Window, _ first: Int64, _ last: Int64, gaps: Int, zero: Double) -> Double {
-        var toStart = Double(first - window.start) / 1_000
-        var toEnd = Double(window.end - last) / 1_000
-        let sampled = Double(last - first) / 1_000
-        let average = sampled / Double(gaps)
-        let threshold = average * 1.1
-        if toStart >= threshold { toStart = average / 2 }
-        if zero >= 0 { toStart = min(toStart, sampled * zero) }
-        if toEnd >= threshold { toEnd = average / 2 }
-        return (sampled + toStart + toEnd) / sampled
+    /// - Parameter floor: A counter's first value: it cannot have begun below zero. Infinity: nothing to heed.
+    private func extent(
+        _ window: Window, _ first: Int64, _ last: Int64, gaps: Int, floor: Double, growth: Double
+    ) -> Double {
+        var toStart = Double(first - window.start)
+        var toEnd = Double(window.end - last)
+        let sampled = Double(last - first)
+        let gaps = Double(gaps)
+        // Further away than a tenth more than the mean distance: the series is taken to have begun or ended in between.
+        let threshold = sampled * 1.1
+        if toStart * gaps >= threshold { toStart = sampled / gaps / 2 }
+        if floor < .infinity, sampled * floor < toStart * growth { toStart = sampled * (floor / growth) }
+        if toEnd * gaps >= threshold { toEnd = sampled / gaps / 2 }
+        return sampled + toStart + toEnd
     }
 
     private mutating func extrapolatedHistogram(_ window: Window, isCounter: Bool, isRate: Bool, _ lane: Lane) -> Double
@@ -141,7 +148,8 @@ struct RangeCalculation {
             let (first, last) = (
                 window.histogramTimes[window.histogramLow], window.histogramTimes[window.histogramHigh - 1]
             )
-            let factor = factor(window, first, last, gaps: points.count - 1, zero: -1)
+            let sampled = Double(last - first)
+            let factor = extent(window, first, last, gaps: points.count - 1, floor: .infinity, growth: 0) / sampled
             result.multiply(by: isRate ? factor / (Double(range) / 1_000) : factor)
             return give(result)
         } catch {

@@ -94,7 +94,7 @@ extension Evaluator {
         let set = try select(selector.matchers, from: times.start - lookback + 1, to: times.end)
         let body: (Int, inout Row, Sink, Lane) throws(PromQLError) -> Void = {
             (index, row, sink, lane) throws(PromQLError) in
-            guard Self.fill(&row, lane.buffer, times, lookback: lookback, keepsTime: keepsTime) else { return }
+            guard Self.fill(&row, &lane.buffer, times, lookback: lookback, keepsTime: keepsTime) else { return }
             row.labels = set.labels(at: index)
             row.dropsName = false
             try sink.take(&row, lane)
@@ -103,44 +103,48 @@ extension Evaluator {
     }
 
     /// - Returns: Whether any step has a sample.
-    private static func fill(_ row: inout Row, _ buffer: SampleBuffer, _ times: Steps, lookback: Int64, keepsTime: Bool)
-        -> Bool
-    {
+    private static func fill(
+        _ row: inout Row, _ buffer: inout SampleBuffer, _ times: Steps, lookback: Int64, keepsTime: Bool
+    ) -> Bool {
         if !row.histograms.isEmpty { row.histograms.removeAll(keepingCapacity: true) }
-        let hasHistograms = buffer.hasHistograms
         var found = false
-        var next = 0
         buffer.times.withUnsafeBufferPointer { sampleTimes in
             buffer.values.withUnsafeBufferPointer { samples in
-                for step in 0..<times.count {
-                    let time = times.time(step)
-                    while next < sampleTimes.count, sampleTimes[next] <= time { next += 1 }
-                    let index = next - 1
-                    guard index >= 0, sampleTimes[index] > time - lookback else {
-                        row.values[step] = Absent.value
-                        continue
+                row.values.withUnsafeMutableBufferPointer { values in
+                    var next = 0
+                    for step in 0..<times.count {
+                        let time = times.time(step)
+                        while next < sampleTimes.count, sampleTimes[next] <= time { next += 1 }
+                        // A staleness marker is the mark of absence.
+                        var value = Absent.value
+                        if next > 0, sampleTimes[next - 1] > time - lookback { value = samples[next - 1] }
+                        let isHere = !Absent.isAbsent(value)
+                        found = found || isHere
+                        values[step] = isHere && keepsTime ? Double(sampleTimes[next - 1]) : value
                     }
-                    if hasHistograms, buffer.histogramAt[index] >= 0 {
-                        let histogram = buffer.histograms[Int(buffer.histogramAt[index])]
-                        row.values[step] = Absent.value
-                        if StaleMarker.isStale(histogram.sum) { continue }
-                        found = true
-                        if keepsTime {
-                            row.values[step] = Double(sampleTimes[index])
-                        } else {
-                            row.set(histogram, at: step)
-                        }
-                        continue
-                    }
-                    // A staleness marker is the mark of absence.
-                    let value = samples[index]
-                    let isHere = !StaleMarker.isStale(value)
-                    found = found || isHere
-                    row.values[step] = isHere && keepsTime ? Double(sampleTimes[index]) : value
                 }
             }
         }
-        return found
+        return buffer.hasHistograms
+            ? fillHistograms(&row, &buffer, times, lookback: lookback, keepsTime: keepsTime) : found
+    }
+
+    /// The same for series that hold histograms, over what was filled in for the numbers.
+    private static func fillHistograms(
+        _ row: inout Row, _ buffer: inout SampleBuffer, _ times: Steps, lookback: Int64, keepsTime: Bool
+    ) -> Bool {
+        var next = 0
+        for step in 0..<times.count {
+            let time = times.time(step)
+            while next < buffer.times.count, buffer.times[next] <= time { next += 1 }
+            let index = next - 1
+            guard index >= 0, buffer.times[index] > time - lookback, buffer.histogramAt[index] >= 0 else { continue }
+            row.values[step] = Absent.value
+            let histogram = buffer.histograms[Int(buffer.histogramAt[index])]
+            if StaleMarker.isStale(histogram.sum) { continue }
+            if keepsTime { row.values[step] = Double(buffer.times[index]) } else { row.set(histogram, at: step) }
+        }
+        return !row.isEmpty
     }
 
     /// The samples of a range selector, series by series.
@@ -233,7 +237,7 @@ struct WindowSamples {
 
     /// Takes what a source read; the buffer gets the old memory in return.
     mutating func load(_ buffer: inout SampleBuffer) {
-        if !buffer.hasHistograms, !buffer.values.contains(where: { StaleMarker.isStale($0) }) {
+        if !buffer.hasHistograms, !buffer.values.contains(where: { Absent.isAbsent($0) }) {
             swap(&times, &buffer.times)
             swap(&values, &buffer.values)
             histogramTimes.removeAll(keepingCapacity: true)

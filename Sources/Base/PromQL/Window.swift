@@ -64,36 +64,37 @@ final class RangeFunctionSink<Down: RowSink>: WindowSink {
 
     /// - Returns: Whether any step got a number.
     private func slide(_ row: inout Row, _ times: Steps, _ range: Int64, _ lane: Lane) throws(PromQLError) -> Bool {
+        // Worked on outside of the object, whose every access is checked.
+        var calculation = self.calculation
+        self.calculation = .idle
+        defer { self.calculation = calculation }
+        calculation.begin(samples, row.labels)
         var failure: PromQLError?
         var hasNumbers = false
-        calculation.begin(samples, row.labels)
-        samples.times.withUnsafeBufferPointer { sampleTimes in
-            samples.values.withUnsafeBufferPointer { values in
-                samples.histogramTimes.withUnsafeBufferPointer { histogramTimes in
-                    samples.histograms.withUnsafeBufferPointer { histograms in
-                        var window = Window(
-                            times: sampleTimes, values: values, histogramTimes: histogramTimes, histograms: histograms)
-                        for step in 0..<times.count {
-                            window.move(to: times.time(step), range: range, now: steps.time(step))
-                            if window.count == 0, window.histogramCount == 0 { continue }
-                            do throws(PromQLError) {
-                                let value = try calculation.value(window, step, lane)
-                                if !Absent.isAbsent(value) {
-                                    row.values[step] = value
-                                    hasNumbers = true
-                                } else if let histogram = calculation.takeHistogram() {
-                                    row.set(histogram, at: step)
-                                }
-                            } catch {
-                                failure = error
-                                return
-                            }
+        var histograms: [(step: Int, histogram: FloatHistogram)] = []
+        samples.withWindow { window in
+            row.values.withUnsafeMutableBufferPointer { values in
+                var window = window
+                for step in 0..<times.count {
+                    window.move(to: times.time(step), range: range, now: steps.time(step))
+                    if window.count == 0, window.histogramCount == 0 { continue }
+                    do throws(PromQLError) {
+                        let value = try calculation.value(window, step, lane)
+                        values[step] = value
+                        if !Absent.isAbsent(value) {
+                            hasNumbers = true
+                        } else if let histogram = calculation.takeHistogram() {
+                            histograms.append((step, histogram))
                         }
+                    } catch {
+                        failure = error
+                        return
                     }
                 }
             }
         }
         if let failure { throw failure }
+        for (step, histogram) in histograms { row.set(histogram, at: step) }
         return hasNumbers
     }
 
@@ -121,6 +122,23 @@ final class RangeFunctionSink<Down: RowSink>: WindowSink {
         } else if !["_total", "_sum", "_count", "_bucket"].contains(where: { name.hasSuffix($0) }) {
             let text = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"\(name)\""
             lane.notes.inform(text, at: calculation.place)
+        }
+    }
+}
+
+extension WindowSamples {
+    /// Calls the body with a window before the first sample.
+    fileprivate func withWindow(_ body: (Window) -> Void) {
+        times.withUnsafeBufferPointer { times in
+            values.withUnsafeBufferPointer { values in
+                histogramTimes.withUnsafeBufferPointer { histogramTimes in
+                    histograms.withUnsafeBufferPointer { histograms in
+                        body(
+                            Window(times: times, values: values, histogramTimes: histogramTimes, histograms: histograms)
+                        )
+                    }
+                }
+            }
         }
     }
 }
