@@ -9,7 +9,9 @@ import Testing
     private static let up = Labels(["__name__": "up", "job": "api"])
     private static let load = Labels(["__name__": "load", "job": "api", "zone": "a"])
 
-    /// Writes a small log: one record for each step. Returns its bytes and where each record ends.
+    /// Writes a small log: one record for each step.
+    ///
+    /// Returns its bytes and where each record ends.
     private static func log() throws -> (bytes: [UInt8], ends: [Int]) {
         let folder = try Folder()
         let store = try TSDB(folder: folder.path)

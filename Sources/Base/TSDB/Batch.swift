@@ -1,6 +1,8 @@
 package import Series
 
-/// Samples on their way in. Filled by one thread, appended, emptied and filled again.
+/// Samples on their way in.
+///
+/// Filled by one thread, appended, emptied and filled again.
 package struct Batch: Sendable {
     struct Entry {
         var offset: Int
@@ -39,8 +41,10 @@ package struct Batch: Sendable {
         metadata.removeAll()
     }
 
-    /// Names the series that what is added next belongs to. The bytes are those of `Labels.bytes`; ones that are not refuse the
-    /// series' samples when the batch is appended.
+    /// Names the series that what is added next belongs to.
+    ///
+    /// The bytes are those of `Labels.bytes`; ones that are not refuse the series' samples when the batch is
+    /// appended.
     package mutating func series(_ labels: UnsafeBufferPointer<UInt8>) {
         entries.append(Entry(offset: arena.count, length: labels.count, hash: ByteHash.of(labels)))
         arena.append(contentsOf: labels)
@@ -80,7 +84,9 @@ package struct Batch: Sendable {
         add(time, histogram)
     }
 
-    /// Says what a metric is. The last word on a name stays.
+    /// Says what a metric is.
+    ///
+    /// The last word on a name stays.
     package mutating func describe(_ name: String, _ metadata: MetricMetadata) {
         self.metadata.append((name, metadata))
     }

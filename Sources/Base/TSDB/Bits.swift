@@ -48,8 +48,10 @@ struct BitWriter: ~Copyable {
     }
 }
 
-/// Reads bits, the highest first. Reading past the end gives zeros' worth of nonsense and sets `isPastEnd`, never a crash:
-/// `padding` readable bytes must follow the last one.
+/// Reads bits, the highest first.
+///
+/// Reading past the end gives zeros' worth of nonsense and sets `isPastEnd`, never a crash: `padding` readable bytes
+/// must follow the last one.
 struct BitReader {
     /// What must be readable behind the bits: more than one sample takes, and a word.
     static let padding = 48
@@ -205,7 +207,9 @@ enum ValueCode {
         return before ^ (middle << UInt64(max(0, 64 - leading - length)))
     }
 
-    /// The number that a difference is added to. Only damaged data has another base than a whole number.
+    /// The number that a difference is added to.
+    ///
+    /// Only damaged data has another base than a whole number.
     @inline(__always)
     static func wholeBase(_ bits: UInt64) -> Int64 {
         let value = Double(bitPattern: bits)

@@ -6,7 +6,9 @@ struct Interval: Sendable, Hashable {
     var to: Int64
 }
 
-/// A block's files, mapped. They are removed from the disk when the block has been let go and the last reader is done.
+/// A block's files, mapped.
+///
+/// They are removed from the disk when the block has been let go and the last reader is done.
 final class BlockFiles: Sendable {
     let folder: String
     let meta: BlockMeta
@@ -26,7 +28,9 @@ final class BlockFiles: Sendable {
     }
 }
 
-/// A block with what has been deleted from it. Deleting makes another value over the same files.
+/// A block with what has been deleted from it.
+///
+/// Deleting makes another value over the same files.
 final class Block: Sendable {
     let files: BlockFiles
     /// By number of the series; sorted and apart.

@@ -1,6 +1,8 @@
 import Series
 
-/// A block's index, read where it lies. Series are numbered in the order of their labels.
+/// A block's index, read where it lies.
+///
+/// Series are numbered in the order of their labels.
 final class BlockIndex: LabelIndex, Sendable {
     struct Chunk {
         var first: Int64

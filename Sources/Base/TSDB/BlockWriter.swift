@@ -1,6 +1,8 @@
 import Series
 
-/// Writes a block into a folder beside its place. Series come sorted by labels, their chunks by time.
+/// Writes a block into a folder beside its place.
+///
+/// Series come sorted by labels, their chunks by time.
 final class BlockWriter {
     static let bufferBytes = 1 << 20
     static let chunksMagic: [UInt8] = Array("VGTC\u{1}\u{0}\u{0}\u{0}".utf8)

@@ -1,6 +1,8 @@
 import Series
 
-/// The ways in which a chunk's bytes are to be read: its first byte. See `Formats.md`.
+/// The ways in which a chunk's bytes are to be read: its first byte.
+///
+/// See `Formats.md`.
 enum ChunkKind: UInt8 {
     /// Bits after one another, as an open chunk gathers them.
     case stream = 1
@@ -8,7 +10,9 @@ enum ChunkKind: UInt8 {
     case packed = 2
     case histograms = 3
 
-    /// Adds the samples of a chunk between two times, both included. Eight readable bytes must follow the chunk.
+    /// Adds the samples of a chunk between two times, both included.
+    ///
+    /// `BitReader.padding` readable bytes must follow the chunk.
     static func decode(
         _ bytes: UnsafeRawBufferPointer, from: Int64, to: Int64, into buffer: inout SampleBuffer
     ) throws {
@@ -26,7 +30,9 @@ enum ChunkKind: UInt8 {
         }
     }
 
-    /// Adds a chunk whose times may lie among those that are there already. Of two samples at one time the earlier added stays.
+    /// Adds a chunk whose times may lie among those that are there already.
+    ///
+    /// Of two samples at one time the earlier added stays.
     static func merge(
         _ bytes: UnsafeRawBufferPointer, first: Int64, from: Int64, to: Int64, into buffer: inout SampleBuffer
     ) throws {

@@ -1,4 +1,6 @@
-/// The memory of one chunk. An open one is written only behind what any snapshot has seen; a sealed one never again.
+/// The memory of one chunk.
+///
+/// An open one is written only behind what any snapshot has seen; a sealed one never again.
 final class ChunkStore: ManagedBuffer<ChunkStore.Size, UInt64> {
     struct Size {
         var bytes: Int

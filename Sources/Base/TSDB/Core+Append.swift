@@ -9,7 +9,9 @@ extension Core {
         let range: Int64
     }
 
-    /// - Parameter isTrusted: Whether another store had taken the samples, so that none is too old.
+    /// Adds a batch to memory and writes its record.
+    ///
+    /// `isTrusted` says that another store had taken it, so that nothing is too old.
     func append(
         _ batch: borrowing Batch, now: Int64?, options: TSDBOptions, isTrusted: Bool = false
     ) throws -> AppendResult {
@@ -148,7 +150,8 @@ extension Core {
         result.accepted += 1
     }
 
-    /// Another value at a time that is taken: a conflict at the newest time or within the window, else merely too late.
+    /// Another value at a time that is taken: a conflict at the newest time or within the window, else merely too
+    /// late.
     private func refuseConflict(_ series: HeadSeries, _ time: Int64, _ call: Call, _ result: inout AppendResult) {
         let isConflict = time == series.lastTime || call.window > 0
         result.refuse(isConflict ? .conflict : .outOfOrder, "\(series.labels) at \(time)")

@@ -1,7 +1,9 @@
 import Glibc
 import Series
 
-/// All that the store asks of the file system. Blocking; thrown errors are `SeriesError` with code `storage`.
+/// All that the store asks of the file system.
+///
+/// Blocking; thrown errors are `SeriesError` with code `storage`.
 enum Files {
     static func failure(_ what: String, _ path: String) -> SeriesError {
         SeriesError(.storage, "could not \(what) \(path): \(String(cString: strerror(errno)))")
@@ -135,8 +137,9 @@ final class FolderLock: Sendable {
     deinit { close(descriptor) }
 }
 
-/// A file's bytes in memory, with a page of readable zeros behind them. The file must not be cut while it is mapped: the store
-/// only ever replaces or removes whole files.
+/// A file's bytes in memory, with a page of readable zeros behind them.
+///
+/// The file must not be cut while it is mapped: the store only ever replaces or removes whole files.
 final class MappedFile: @unchecked Sendable {  // written by nobody
     let bytes: UnsafeRawBufferPointer
     private let reserved: (UnsafeMutableRawPointer, Int)?

@@ -1,6 +1,8 @@
 import Series
 
-/// The newest samples, in memory. Used under the store's lock only.
+/// The newest samples, in memory.
+///
+/// Used under the store's lock only.
 final class Head {
     /// Series are kept in pages of so many, which never move.
     static let pageSize = 1024
@@ -134,7 +136,9 @@ final class Head {
 
     // MARK: - Letting go
 
-    /// Removes series that have no sample left. Returns how many.
+    /// Removes series that have no sample left.
+    ///
+    /// Returns how many.
     func removeEmpty() -> Int {
         sortIn()
         var dead: [Int] = []

@@ -12,7 +12,9 @@ struct LateSample: Sendable {
     var histogram: Box?
 }
 
-/// One series of the head. Lives in a slab and is changed through a pointer under the store's lock.
+/// One series of the head.
+///
+/// Lives in a slab and is changed through a pointer under the store's lock.
 struct HeadSeries {
     /// A chunk is sealed at so many samples: short enough to decode for one point, long enough to pack.
     static let chunkSamples = 120
@@ -28,7 +30,8 @@ struct HeadSeries {
     private(set) var lastBits: UInt64 = 0
     private var lastDistance: Int64 = 0
 
-    /// The open chunk: whole words in memory, the unfinished one here, so that what a snapshot has seen is never touched.
+    /// The open chunk: whole words in memory, the unfinished one here, so that what a snapshot has seen is never
+    /// touched.
     private(set) var open: ChunkStore?
     private var memory: UnsafeMutablePointer<UInt64>?
     private var pending: UInt64 = 0
@@ -128,7 +131,9 @@ struct HeadSeries {
 
     // MARK: - Late samples
 
-    /// Sorts a late sample in. Nil when its time was free, else whether the value there is the same.
+    /// Sorts a late sample in.
+    ///
+    /// Nil when its time was free, else whether the value there is the same.
     mutating func insertLate(_ sample: LateSample) -> Bool? {
         var (low, high) = (0, late.count)
         while low < high {
@@ -250,13 +255,18 @@ struct OpenChunk {
         try withBits { try FloatChunk.decode($0, count: Int(count), from: from, to: to, into: &buffer) }
     }
 
+    private func decodeAll(_ bits: UnsafeRawBufferPointer, into buffer: inout SampleBuffer) throws {
+        try FloatChunk.decode(bits, count: Int(count), from: .min, to: .max, into: &buffer)
+    }
+
     /// The chunk's final bytes: packed if that is shorter.
     func sealed() -> ChunkStore {
         withBits { bits in
             var buffer = SampleBuffer()
             var packed: [UInt8]?
-            // Own bits decode: a failure here would only mean that they stay as they are.
-            if (try? FloatChunk.decode(bits, count: Int(count), from: .min, to: .max, into: &buffer)) != nil {  // as above
+            // Own bits decode; if they did not, they would only stay as they are.
+            let decoded: Void? = try? decodeAll(bits, into: &buffer)  // as above
+            if decoded != nil {
                 packed = buffer.times.withUnsafeBufferPointer { times in
                     buffer.values.withUnsafeBufferPointer { PackedChunk.encode(times, $0) }
                 }

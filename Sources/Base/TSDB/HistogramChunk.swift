@@ -1,7 +1,7 @@
 import Series
 
-/// Native histograms: the layouts that occur, then times, hints and counts as bits, each count by its distance from the
-/// same bucket's before.
+/// Native histograms: the layouts that occur, then times, hints and counts as bits, each count by its distance from
+/// the same bucket's before.
 enum HistogramChunk {
     struct Timed: Sendable {
         var time: Int64

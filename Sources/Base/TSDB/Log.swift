@@ -1,6 +1,8 @@
 import Series
 
-/// The write-ahead log: files of records, each of which can be read without the others. Used under the store's lock.
+/// The write-ahead log: files of records, each of which can be read without the others.
+///
+/// Used under the store's lock.
 final class Log {
     struct Segment {
         var number: UInt32
@@ -58,7 +60,9 @@ final class Log {
         lastNumber = max(lastNumber, segment.number)
     }
 
-    /// Makes ready for one record. Returns the number of the segment it will be in.
+    /// Makes ready for one record.
+    ///
+    /// Returns the number of the segment it will be in.
     func begin() throws -> UInt32 {
         if !stuck.isEmpty { try put(stuck) }
         stuck = []
@@ -74,7 +78,9 @@ final class Log {
         return number
     }
 
-    /// Writes the record that was gathered. When this throws, the record is kept and goes first next time.
+    /// Writes the record that was gathered.
+    ///
+    /// When this throws, the record is kept and goes first next time.
     func commit() throws {
         guard !record.pointee.isEmpty else { return }
         buffer.removeAll(keepingCapacity: true)
@@ -105,7 +111,9 @@ final class Log {
         written += bytes.count
     }
 
-    /// The files that a sync has to wait for. They are the caller's from now on.
+    /// The files that a sync has to wait for.
+    ///
+    /// They are the caller's from now on.
     func takeUnsynced() -> [WritableFile] {
         defer { unsynced = [] }
         return unsynced + (file.map { [$0] } ?? [])
@@ -113,12 +121,14 @@ final class Log {
 
     /// Ends the current segment; the next record begins another.
     func roll() {
+        guard stuck.isEmpty else { return }
         if let current { closed.append(current) }
         if let file { unsynced.append(file) }
         (current, file) = (nil, nil)
     }
 
-    /// Removes segments from the oldest on, as long as blocks hold all that is in them; none that began after `number`.
+    /// Removes segments from the oldest on, as long as blocks hold all that is in them; none that began after
+    /// `number`.
     func drop(before boundary: Int64, upTo number: UInt32) throws {
         while let first = closed.first, first.newest < boundary, first.number <= number {
             try Files.remove(path(first.number))

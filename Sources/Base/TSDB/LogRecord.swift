@@ -1,6 +1,8 @@
 import Series
 
-/// What a record of the log can hold. See `Formats.md`.
+/// What a record of the log can hold.
+///
+/// See `Formats.md`.
 enum LogSection: UInt8 {
     case series = 1
     case samples = 2
@@ -157,8 +159,8 @@ struct LogRecord: ~Copyable {
         }
     }
 
-    /// Adds a section behind the numbers so far: a replay goes by the order of the sections, and a series may change from
-    /// numbers to histograms within a record.
+    /// Adds a section behind the numbers so far: a replay goes by the order of the sections, and a series may change
+    /// from numbers to histograms within a record.
     mutating func add(_ section: LogSection, _ bytes: [UInt8]) {
         if samples.count > 0 {
             samples.append(to: &others, as: .samples)

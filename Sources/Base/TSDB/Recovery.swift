@@ -1,6 +1,7 @@
 import Series
 
-/// Brings a folder back after whatever ended the last process: opens blocks, replays the log, and says what was not whole.
+/// Brings a folder back after whatever ended the last process: opens blocks, replays the log, and says what was not
+/// whole.
 struct Recovery {
     let folder: String
     let options: TSDBOptions
@@ -111,7 +112,9 @@ struct LogReplay {
         core.log.adopt(segment, exists: segment.bytes > 0)
     }
 
-    /// Replays records up to the end or the first that is not whole. Why it ended early; nil when it did not.
+    /// Replays records up to the end or the first that is not whole.
+    ///
+    /// Why it ended early; nil when it did not.
     private mutating func read(
         _ bytes: UnsafeRawBufferPointer, _ segment: inout Log.Segment, _ report: inout RecoveryReport
     ) throws -> String? {
@@ -163,7 +166,9 @@ struct LogReplay {
         return crc == told ? .record(payload, end: start + size) : .damaged
     }
 
-    /// Ends the file where the damage begins. What is more than a torn end is kept beside it for whoever wants to look.
+    /// Ends the file where the damage begins.
+    ///
+    /// What is more than a torn end is kept beside it for whoever wants to look.
     private func cut(
         _ path: String, _ bytes: UnsafeRawBufferPointer, _ at: Int, _ reason: String, _ report: inout RecoveryReport
     ) throws {

@@ -9,7 +9,9 @@ extension TSDB {
         package var thinned = 0
     }
 
-    /// Moves what is old enough out of memory, merges blocks and thins old ones. Appends and queries go on meanwhile.
+    /// Moves what is old enough out of memory, merges blocks and thins old ones.
+    ///
+    /// Appends and queries go on meanwhile.
     ///
     /// A range of the head is cut once the newest sample is half a range past it and no sample came into it since the last
     /// call, so that loading one series after another does not shut the door on the later ones. Call it every minute.
@@ -99,7 +101,9 @@ extension TSDB {
         }
     }
 
-    /// Writes a block beside its place, moves it there, and opens it. Nil when nothing was written into it.
+    /// Writes a block beside its place, moves it there, and opens it.
+    ///
+    /// Nil when nothing was written into it.
     func writeBlock(_ meta: BlockMeta, _ body: (BlockWriter) throws -> Void) throws -> Block? {
         let place = folder + "/blocks/"
         let unfinished = place + "unfinished-\(meta.id)"

@@ -2,8 +2,9 @@ package import Series
 import Synchronization
 
 extension TSDB {
-    /// Deletes samples of the series that match, between two times, both included. They are gone from answers when this
-    /// returns; blocks keep their bytes until `cleanTombstones`.
+    /// Deletes samples of the series that match, between two times, both included.
+    ///
+    /// They are gone from answers when this returns; blocks keep their bytes until `cleanTombstones`.
     ///
     /// - Returns: How many series had something deleted.
     package func delete(_ matchers: [LabelMatcher], from: Int64, to: Int64) throws -> Int {
@@ -68,7 +69,9 @@ extension IDSet {
 }
 
 extension Core {
-    /// Takes samples out of the head. Returns the labels of the series that had any.
+    /// Takes samples out of the head.
+    ///
+    /// Returns the labels of the series that had any.
     func eraseFromHead(_ matchers: [LabelMatcher], _ interval: Interval) throws -> Set<Labels> {
         let prepared = try matchers.map { try PreparedMatcher($0) }
         var touched = Set<Labels>()

@@ -2,11 +2,14 @@ import Series
 import Synchronization
 
 extension TSDB {
-    /// Lets go what is too old or too much. Whole blocks, and out of blocks whole series: a series whose own time is shorter
-    /// than its block is old goes once the whole block is past it.
+    /// Lets go what is too old or too much.
+    ///
+    /// Whole blocks, and out of blocks whole series: a series whose own time is shorter than its block is old goes
+    /// once the whole block is past it.
     ///
     /// - Parameter now: What time it is. The newest sample counts when it is older, so that a store of old data keeps it.
     /// - Returns: How many blocks were removed or written anew.
+    /// - Throws: `SeriesError`.
     @discardableResult
     package func applyRetention(now: Int64) throws -> Int {
         try maintenance.withLock { _ in
@@ -22,7 +25,9 @@ extension TSDB {
 
     private typealias Rule = (matchers: [PreparedMatcher], duration: Int64)
 
-    /// Lets go what is too old in one block. Whether there was anything.
+    /// Lets go what is too old in one block.
+    ///
+    /// Whether there was anything.
     private func retain(_ block: Block, at now: Int64, _ rules: [Rule]) throws -> Bool {
         let general: Int64 =
             switch block.meta.resolution {

@@ -105,7 +105,8 @@ enum BlockPlan {
         let to: Int64
     }
 
-    /// Prefers the coarsest copy that the asker can live with, then finer ones, and where nothing else is left coarser ones.
+    /// Prefers the coarsest copy that the asker can live with, then finer ones, and where nothing else is left
+    /// coarser ones.
     static func sources(_ blocks: [Block], from: Int64, to: Int64, resolution: Int64) -> [Source] {
         let near = blocks.filter { $0.meta.from <= to && $0.meta.to > from }
         let all = Set(near.map { $0.meta.resolution })

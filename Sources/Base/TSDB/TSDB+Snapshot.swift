@@ -2,10 +2,11 @@ import Series
 import Synchronization
 
 extension TSDB {
-    /// Makes a folder that can be opened as a store of its own, with all that was appended until now. Blocks are hard links
-    /// and cost nothing; what is in memory is written as blocks of the copy.
+    /// Makes a folder that can be opened as a store of its own, with all that was appended until now.
     ///
-    /// - Parameter folder: A place that is not there yet, in the same file system.
+    /// Blocks are hard links and cost nothing; what is in memory is written as blocks of the copy.
+    ///
+    /// - Parameter target: A place that is not there yet, in the same file system.
     /// - Throws: `SeriesError`; what was begun of the copy is removed.
     package func snapshot(to target: String) throws {
         guard !Files.exists(target) else { throw SeriesError(.storage, "\(target) is there already") }

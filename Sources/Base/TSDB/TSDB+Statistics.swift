@@ -36,7 +36,10 @@ package struct TSDBStatistics: Sendable, Hashable {
 }
 
 extension TSDB {
+    /// Counts what is there.
+    ///
     /// - Parameter top: How many names each list has at most.
+    /// - Returns: Counts of the head, the blocks and the log.
     /// - Complexity: O(series + label pairs of the head), under the lock.
     package func statistics(top: Int = 10) -> TSDBStatistics {
         core.withLock { core in

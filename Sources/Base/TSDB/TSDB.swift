@@ -10,7 +10,9 @@
 import Series
 import Synchronization
 
-/// A folder of time series. Safe to use from any thread; one process at a time.
+/// A folder of time series.
+///
+/// Safe to use from any thread; one process at a time.
 package final class TSDB: SeriesSource, Sendable {
     package let folder: String
     package let options: TSDBOptions
@@ -23,7 +25,10 @@ package final class TSDB: SeriesSource, Sendable {
 
     /// Opens a folder, making it if need be, and brings back what the log has.
     ///
-    /// - Parameter report: Told once what was found and what had to be dropped, before the first append.
+    /// - Parameters:
+    ///   - folder: Made when it is not there; its parent must be.
+    ///   - options: How the store behaves.
+    ///   - report: Told once what was found and what had to be dropped, before the first append.
     /// - Throws: `SeriesError` when the folder is in use or cannot be read.
     package init(
         folder: String, options: TSDBOptions = TSDBOptions(), report: (RecoveryReport) -> Void = { _ in }
@@ -41,9 +46,15 @@ package final class TSDB: SeriesSource, Sendable {
         self.core = Mutex(core)
     }
 
-    /// Adds samples. What is refused is named in the result; the rest is in the log when this returns.
+    /// Adds samples.
     ///
-    /// - Parameter now: When given, samples further than `futureLimit` ahead of it are refused.
+    /// What is refused is named in the result; the rest is in the log when this returns.
+    ///
+    /// - Parameters:
+    ///   - batch: Samples, exemplars and descriptions.
+    ///   - now: When given, samples further than `futureLimit` ahead of it are refused. Give it where strangers write: one
+    ///     sample from the far future makes all later ones look old.
+    /// - Returns: How many were taken, and which were not and why.
     /// - Throws: `SeriesError` when the log cannot be written; nothing of the batch counts as acknowledged then, and adding it
     ///   again is safe.
     package func append(_ batch: borrowing Batch, now: Int64? = nil) throws -> AppendResult {
@@ -70,7 +81,9 @@ package final class TSDB: SeriesSource, Sendable {
         }
     }
 
-    /// Syncs the log. The store may go on to be used; letting it go closes the files.
+    /// Syncs the log.
+    ///
+    /// The store may go on to be used; letting it go closes the files.
     package func close() throws { try sync() }
 
     /// What metrics are, by name.

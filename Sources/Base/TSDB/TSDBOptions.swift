@@ -1,10 +1,13 @@
 package import Series
 
-/// How a store behaves. Times and distances are milliseconds.
+/// How a store behaves.
+///
+/// Times and distances are milliseconds.
 package struct TSDBOptions: Sendable {
     /// What an acknowledged append has survived.
     package enum Durability: Sendable {
-        /// The kernel has it: a `kill -9` of the process loses nothing, a power cut what was not synced since `sync()`.
+        /// The kernel has it: a `kill -9` of the process loses nothing, a power cut what was not synced since
+        /// `sync()`.
         case written
         /// The disk has it.
         case synced
@@ -31,19 +34,27 @@ package struct TSDBOptions: Sendable {
     package var blockRange = 2 * hour
     /// No block grows longer than this.
     package var blockRangeAtMost = 27 * 2 * hour
-    /// How much older than the newest sample of the store one may be and still go in behind newer ones of its series. 0: not.
+    /// How much older than the newest sample of the store one may be and still go in behind newer ones of its series.
+    ///
+    /// 0: not.
     package var outOfOrderWindow: Int64 = 0
     /// How far behind `now` a sample may lie in the future, when an append says what time it is.
     package var futureLimit = 10 * minute
-    /// Samples older than this before the newest are let go. 0 keeps for ever.
+    /// Samples older than this before the newest are let go.
+    ///
+    /// 0 keeps for ever.
     package var retention = 15 * day
     /// The first rule that matches a series goes before `retention`; it may be longer or shorter.
     package var retentionRules: [RetentionRule] = []
-    /// Oldest blocks go when all blocks together are larger. 0: no bound.
+    /// Oldest blocks go when all blocks together are larger.
+    ///
+    /// 0: no bound.
     package var retentionBytes = 0
     /// Blocks that end so long before the newest sample get a 5 m and a 1 h copy; nil: no downsampling.
     package var downsampleAfter: Int64? = 40 * hour
-    /// How long the 5 m and the 1 h copies are kept. 0 keeps for ever.
+    /// How long the 5 m and the 1 h copies are kept.
+    ///
+    /// 0 keeps for ever.
     package var retentionOfFiveMinutes = 90 * day
     package var retentionOfHours = 2 * 365 * day
 
@@ -73,7 +84,9 @@ package struct RecoveryReport: Sendable, Hashable {
     package var dropped: [String] = []
 }
 
-/// What became of a batch. A sample that was refused does not spoil the others.
+/// What became of a batch.
+///
+/// A sample that was refused does not spoil the others.
 package struct AppendResult: Sendable, Hashable {
     package enum Reason: String, Sendable {
         case outOfOrder = "out of order sample"
