@@ -452,15 +452,16 @@ def same(got, wanted):
 class Client:
     """The Prometheus API below one URL."""
 
-    def __init__(self, url):
-        self.url = url.rstrip("/")
+    def __init__(self, url, takes_custom=True):
+        self.url, self.takes_custom = url.rstrip("/"), takes_custom
 
     def write(self, series):
         """Sends samples in the order of their times, so that a server without an out-of-order window takes them all."""
         moments = collections.defaultdict(list)
         for labels, values in series:
             for at, value in values:
-                moments[at].append((labels, value))
+                if self.takes_custom or not isinstance(value, Histogram) or value.schema != CUSTOM:
+                    moments[at].append((labels, value))
         body = bytearray()
         for at in sorted(moments):
             for labels, value in moments[at]:
@@ -621,7 +622,7 @@ def check_in_range(client, case, wanted, ordered):
 
 # ------------------------------------------------------------------ running
 
-def run_file(path, start, annotations=True, strict=False, tell=print):
+def run_file(path, start, annotations=True, strict=False, takes_custom=True):
     """Runs a script; `start` gives a context manager with the URL of an empty server. Returns (passed, failed, complaints)."""
     passed, complaints = 0, []
     server, client, waiting, used, load_error = None, None, [], False, None
@@ -637,7 +638,7 @@ def run_file(path, start, annotations=True, strict=False, tell=print):
             else:
                 if server is None:
                     server = start()
-                    client = Client(server.__enter__())
+                    client = Client(server.__enter__(), takes_custom)
                 try:
                     if waiting:
                         used = True
@@ -658,11 +659,11 @@ def run_file(path, start, annotations=True, strict=False, tell=print):
     return passed, len(complaints), complaints
 
 
-def run_files(paths, start, annotations=True, strict=False, show=3):
+def run_files(paths, start, annotations=True, strict=False, show=3, takes_custom=True):
     """Runs scripts and prints counts of each; returns how many evals failed."""
     total = [0, 0]
     for path in paths or sorted(glob.glob(os.path.join(SCRIPTS, "*.test"))):
-        passed, failed, complaints = run_file(path, start, annotations, strict)
+        passed, failed, complaints = run_file(path, start, annotations, strict, takes_custom)
         print(f"{os.path.basename(path):32} {passed:5} passed {failed:5} failed", flush=True)
         for complaint in complaints[:show]:
             print("    " + complaint[:400], flush=True)
@@ -721,7 +722,9 @@ def main():
         parser.error("name a server: --prometheus; or run test_promql.py for Vagus")
     # Wide blocks, so that a load may begin hours before the last one's end.
     start = lambda: Prometheus(arguments=["--storage.tsdb.min-block-duration=24h", "--storage.tsdb.max-block-duration=24h"])
-    return 1 if run_files(options.files, start, not options.no_annotations, options.strict, options.show) else 0
+    # 2.42 refuses histograms with custom buckets: without them the rest of a load can be asked for.
+    failed = run_files(options.files, start, not options.no_annotations, options.strict, options.show, takes_custom=False)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

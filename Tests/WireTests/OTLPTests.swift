@@ -3,9 +3,9 @@ import Testing
 
 @testable import Wire
 
-/// Exports of opentelemetry-sdk 1.45.2 (Python): metrics and traces as its OTLP encoder made them, with ids and times set to
-/// fixed ones; logs built by opentelemetry-proto 1.45.2. JSON by protobuf 7.36.2's `MessageToJson`, ids made hexadecimal as
-/// OTLP wants them.
+/// Exports of opentelemetry-sdk 1.45.2 (Python): metrics and traces as its OTLP encoder made them, with ids and times
+/// set to fixed ones; logs built by opentelemetry-proto 1.45.2. JSON by protobuf 7.36.2's `MessageToJson`, ids made
+/// hexadecimal as OTLP wants them.
 enum OTLPSamples {
     static let traces = hex(
         """

@@ -101,7 +101,8 @@ import Testing
     }
 
     @Test func `a scale beyond 8 is brought down by merging neighbours`() {
-        // At scale 10 four buckets make one of scale 8: OTLP's buckets -5...6 lie in -2, -1, 0, 1, Prometheus's -1, 0, 1, 2.
+        // At scale 10 four buckets make one of scale 8: OTLP's buckets -5...6 lie in -2, -1, 0, 1, Prometheus's -1, 0,
+        // 1, 2.
         let (found, _) = OTLPTranslation.native(
             exponential(scale: 10, offset: -5, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]))
         #expect(found?.schema == 8)

@@ -4,7 +4,8 @@ import Testing
 @testable import Wire
 
 @Suite struct RemoteWriteTests {
-    // protobuf 7.36.2 (Python) from the fields of prometheus/prompb `types.proto`, cramjam 2.14.0 `snappy.compress_raw`.
+    // protobuf 7.36.2 (Python) from the fields of prometheus/prompb `types.proto`, cramjam 2.14.0
+    // `snappy.compress_raw`.
     let request = hex(
         """
         cf02f0400a790a0e0a085f5f6e616d655f5f120275700a0a0a036a6f6212036170690a0f0a047a6f6e6512075ac3bc726963

@@ -1,8 +1,8 @@
 /// Wire: how metrics, logs and traces look on the wire, and nothing else: no socket, no clock, no store.
 ///
-/// What comes in: bytes of a request or a scrape. What goes out: plain values, or a ``WireError`` that says what is wrong
-/// with them. No input stops the process: every length is checked against what is there before it is used, and every
-/// nesting, count and inflated size has a limit.
+/// What comes in: bytes of a request or a scrape. What goes out: plain values, or a ``WireError`` that says what is
+/// wrong with them. No input stops the process: every length is checked against what is there before it is used, and
+/// every nesting, count and inflated size has a limit.
 ///
 /// | folder | formats |
 /// |---|---|

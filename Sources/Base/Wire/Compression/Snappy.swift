@@ -27,8 +27,8 @@ package enum Snappy {
 
     /// Decompresses a block.
     ///
-    /// - Parameter limit: Most bytes that may come out: a block that declares more is refused before memory is taken for it,
-    ///   and so is one that declares more than its own length could ever hold.
+    /// - Parameter limit: Most bytes that may come out: a block that declares more is refused before memory is taken for
+    ///   it, and so is one that declares more than its own length could ever hold.
     /// - Throws: `WireError`: `tooLarge` beyond the limit, else `malformed`.
     package static func decode(_ bytes: [UInt8], limit: Int) throws -> [UInt8] {
         try bytes.withUnsafeBufferPointer { input in
@@ -106,7 +106,8 @@ package enum Snappy {
             }
             let to = base + written
             if offset >= 16 {
-                // Sixteen at a time may write up to 15 bytes too far: into the slack, or where later elements will write.
+                // Sixteen at a time may write up to 15 bytes too far: into the slack, or where later elements will
+                // write.
                 var done = 0
                 while done < count {
                     block(from: to + done - offset, to: to + done)

@@ -2,8 +2,8 @@ internal import Series
 
 /// Reads Prometheus text 0.0.4 and OpenMetrics 1.0, line by line, names in quotes (Prometheus 3) as well.
 ///
-/// As Prometheus 3 does, the values of `le` and `quantile` are brought into one spelling (`1` becomes `1.0`), so that a target
-/// that changes its format keeps its series.
+/// As Prometheus 3 does, the values of `le` and `quantile` are brought into one spelling (`1` becomes `1.0`), so that a
+/// target that changes its format keeps its series.
 struct ExpositionTextParser {
     private let bytes: UnsafeBufferPointer<UInt8>
     private var position = 0

@@ -72,7 +72,8 @@ package enum GoFloat {
         1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
     ]
 
-    /// Reads a number as Go's `ParseFloat` does (`+Inf`, `nan` and hexadecimal floats, too); nil when it is none, or too large.
+    /// Reads a number as Go's `ParseFloat` does (`+Inf`, `nan` and hexadecimal floats, too); nil when it is none, or
+    /// too large.
     package static func parse(_ text: UnsafeBufferPointer<UInt8>) -> Double? {
         if let simple = simple(text) { return simple }
         // Swift takes `nan(…)`, which nobody else does.

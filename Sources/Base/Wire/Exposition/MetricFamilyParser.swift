@@ -1,6 +1,7 @@
 internal import Series
 
-/// Reads `io.prometheus.client.MetricFamily` messages, each behind its length (prometheus/client_model `metrics.proto`).
+/// Reads `io.prometheus.client.MetricFamily` messages, each behind its length (prometheus/client_model
+/// `metrics.proto`).
 struct MetricFamilyParser {
     let time: Int64
     let keepsClassicBuckets: Bool
@@ -208,7 +209,8 @@ struct MetricFamilyParser {
         }
         if !histogram.positive.isEmpty { histogram.native.positiveBuckets = FloatHistogram.summed(histogram.positive) }
         if !histogram.negative.isEmpty { histogram.native.negativeBuckets = FloatHistogram.summed(histogram.negative) }
-        // A histogram without observations is told to be native by a span without buckets or by its zero bucket's width.
+        // A histogram without observations is told to be native by a span without buckets or by its zero bucket's
+        // width.
         let native = histogram.native
         histogram.hasNative =
             !native.positiveSpans.isEmpty || !native.negativeSpans.isEmpty || native.zeroThreshold > 0

@@ -1,6 +1,7 @@
 package import Series
 
-/// What is pushed to Loki: streams of lines (grafana/loki `pkg/push/push.proto`, and the JSON of `POST /loki/api/v1/push`).
+/// What is pushed to Loki: streams of lines (grafana/loki `pkg/push/push.proto`, and the JSON of `POST
+/// /loki/api/v1/push`).
 package enum LokiPush {
     /// Most bytes that a request may have when decompressed.
     package static let sizeLimit = 20 << 20

@@ -1,5 +1,5 @@
-/// Prometheus's names for OpenTelemetry's metrics and attributes (strategy `UnderscoreEscapingWithSuffixes`, the default of
-/// Prometheus 3; OpenTelemetry's specification, "Prometheus and OpenMetrics compatibility").
+/// Prometheus's names for OpenTelemetry's metrics and attributes (strategy `UnderscoreEscapingWithSuffixes`, the
+/// default of Prometheus 3; OpenTelemetry's specification, "Prometheus and OpenMetrics compatibility").
 package enum MetricNames {
     /// Units of UCUM as words.
     private static let units = [

@@ -1,7 +1,7 @@
 /// The OpenTelemetry protocol (opentelemetry-proto 1.x): what its three exports carry, as plain values.
 ///
-/// Requests come as protobuf or as JSON; the answer has the request's encoding. JSON is turned into protobuf by a table of
-/// field names (``OTLPSchema``) and then read by the same code, so that both mean the same.
+/// Requests come as protobuf or as JSON; the answer has the request's encoding. JSON is turned into protobuf by a table
+/// of field names (``OTLPSchema``) and then read by the same code, so that both mean the same.
 package enum OTLP {
     package enum Encoding: Sendable, CaseIterable {
         case protobuf, json
@@ -74,7 +74,8 @@ package enum OTLP {
             self.low = low
         }
 
-        /// From 32 hexadecimal digits of either case, or fewer with zeros understood in front of them, as Jaeger writes.
+        /// From 32 hexadecimal digits of either case, or fewer with zeros understood in front of them, as Jaeger
+        /// writes.
         package init?(hex: String) {
             guard !hex.isEmpty, hex.utf8.count <= 32 else { return nil }
             var (high, low): (UInt64, UInt64) = (0, 0)
@@ -130,7 +131,8 @@ package enum OTLP {
 }
 
 extension OTLP.Value {
-    /// As a label or a line shows it: a text bare, lists and maps as JSON, bytes as base64 (the collector's `AsString`).
+    /// As a label or a line shows it: a text bare, lists and maps as JSON, bytes as base64 (the collector's
+    /// `AsString`).
     package var text: String {
         switch self {
         case .empty: return ""

@@ -1,5 +1,5 @@
-/// The parts of OTLP's messages that all signals share (`common.proto`, `resource.proto`, and the request's frame, whose
-/// field numbers are the same in all three services).
+/// The parts of OTLP's messages that all signals share (`common.proto`, `resource.proto`, and the request's frame,
+/// whose field numbers are the same in all three services).
 extension OTLP {
     static func decode<Item: Sendable & Hashable>(
         _ body: [UInt8], _ encoding: Encoding, root: OTLPSchema.Message,

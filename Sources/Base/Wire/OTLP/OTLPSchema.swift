@@ -1,7 +1,7 @@
 /// The fields of OTLP's messages by their names in JSON, and the way from that JSON to protobuf.
 ///
-/// OTLP's JSON is protobuf's, but for ids, which are hexadecimal, and enums, which are numbers (their names are taken, too).
-/// Names are those of opentelemetry-proto 1.x in lowerCamelCase; what is not listed is passed over.
+/// OTLP's JSON is protobuf's, but for ids, which are hexadecimal, and enums, which are numbers (their names are taken,
+/// too). Names are those of opentelemetry-proto 1.x in lowerCamelCase; what is not listed is passed over.
 enum OTLPSchema {
     enum Message {
         case traces, metrics, logs

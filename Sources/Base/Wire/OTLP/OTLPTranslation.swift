@@ -2,13 +2,13 @@ internal import Series
 
 /// Turns OTLP metrics into series as Prometheus 3's own OTLP endpoint does with its default settings.
 ///
-/// `job` is `service.namespace/service.name`, `instance` is `service.instance.id`; the other attributes of the resource stand
-/// on `target_info`. Explicit histograms become classic ones, exponential histograms native ones. A point without a recorded
-/// value becomes a staleness marker.
+/// `job` is `service.namespace/service.name`, `instance` is `service.instance.id`; the other attributes of the resource
+/// stand on `target_info`. Explicit histograms become classic ones, exponential histograms native ones. A point without
+/// a recorded value becomes a staleness marker.
 ///
-/// Delta sums and delta histograms are refused, as Prometheus does by default: to add them up takes a state for each series
-/// that would be lost with the process, and with it the counter. Their points are counted as rejected and the message says
-/// how to switch the sender over.
+/// Delta sums and delta histograms are refused, as Prometheus does by default: to add them up takes a state for each
+/// series that would be lost with the process, and with it the counter. Their points are counted as rejected and the
+/// message says how to switch the sender over.
 package struct OTLPTranslation: Sendable {
     /// Attributes of the resource that every series gets as labels, too.
     package var promotedAttributes: Set<String>
@@ -18,7 +18,8 @@ package struct OTLPTranslation: Sendable {
     private static let exemplarLimit = 128
     /// Width of the zero bucket where the sender does not tell it.
     private static let zeroThreshold = 1e-128
-    /// `target_info` is repeated at this distance between an export's first and last time: half of the look-back of a query.
+    /// `target_info` is repeated at this distance between an export's first and last time: half of the look-back of a
+    /// query.
     private static let infoInterval: Int64 = 150_000
     private static let infoLimit = 100
     private static let identifying = ["service.name", "service.namespace", "service.instance.id"]
@@ -85,7 +86,8 @@ package struct OTLPTranslation: Sendable {
         }
     }
 
-    /// Attributes as labels, those of one name joined by semicolons in the order of their keys; `then` goes over them all.
+    /// Attributes as labels, those of one name joined by semicolons in the order of their keys; `then` goes over them
+    /// all.
     static func labels(
         _ attributes: [OTLP.Attribute], over base: [(name: String, value: String)],
         then extra: [(name: String, value: String)]
@@ -144,8 +146,8 @@ package struct OTLPTranslation: Sendable {
         return (histogram, "")
     }
 
-    /// Sparse buckets of dense ones. OTLP's bucket 0 begins at 1, Prometheus's ends there: hence one more. Each step of scaling
-    /// down merges two neighbours. Gaps of up to two empty buckets are cheaper to keep than a new span.
+    /// Sparse buckets of dense ones. OTLP's bucket 0 begins at 1, Prometheus's ends there: hence one more. Each step of
+    /// scaling down merges two neighbours. Gaps of up to two empty buckets are cheaper to keep than a new span.
     private static func spans(
         _ buckets: OTLP.ExponentialPoint.Buckets, _ scaleDown: Int32
     ) -> (spans: [FloatHistogram.Span], counts: [Double])? {

@@ -1,7 +1,7 @@
 package import Series
 
-/// `prometheus.Histogram` of `types.proto`: integer histograms carry their buckets as differences, floating-point ones as
-/// absolute counts; both become ``FloatHistogram``.
+/// `prometheus.Histogram` of `types.proto`: integer histograms carry their buckets as differences, floating-point ones
+/// as absolute counts; both become ``FloatHistogram``.
 extension FloatHistogram {
     /// Schemas of exponential buckets; -53 is the one beside them.
     package static let exponentialSchemas: ClosedRange<Int32> = -4...8
@@ -92,8 +92,8 @@ extension FloatHistogram {
 
     /// What is wrong with a histogram, as the end of a sentence that begins with it; nil when nothing is.
     ///
-    /// The rules of Prometheus's `FloatHistogram.Validate`, and that no bucket lies beyond an `Int32`. A staleness marker
-    /// (its sum is the marker) has no buckets to look at.
+    /// The rules of Prometheus's `FloatHistogram.Validate`, and that no bucket lies beyond an `Int32`. A staleness
+    /// marker (its sum is the marker) has no buckets to look at.
     package var contradiction: String? {
         if StaleMarker.isStale(sum) { return nil }
         guard usesCustomBuckets || Self.exponentialSchemas.contains(schema) else { return "has the schema \(schema)" }

@@ -10,8 +10,8 @@ internal import Darwin
 
 /// Where the labels of a whole request are written, as ``Labels`` keeps them.
 ///
-/// Memory is taken once for all: a `Label` on the wire (two tags and lengths of its own) is always longer than the pair it
-/// becomes, so the request's length is enough, and no byte needs a check of its own.
+/// Memory is taken once for all: a `Label` on the wire (two tags and lengths of its own) is always longer than the pair
+/// it becomes, so the request's length is enough, and no byte needs a check of its own.
 struct LabelSpace {
     private let space: UnsafeMutableRawPointer
     private let capacity: Int
@@ -68,8 +68,8 @@ struct LabelSpace {
         }
     }
 
-    /// A name and a value, both short and there, in this order: as every client writes a label. The two lengths and the tag
-    /// between them are ASCII, so that one look at the whole tells whether both texts are UTF-8.
+    /// A name and a value, both short and there, in this order: as every client writes a label. The two lengths and the
+    /// tag between them are ASCII, so that one look at the whole tells whether both texts are UTF-8.
     @inline(__always)
     private static func usualPair(
         _ bytes: UnsafeBufferPointer<UInt8>

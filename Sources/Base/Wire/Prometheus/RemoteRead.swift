@@ -1,7 +1,7 @@
 package import Series
 
-/// Remote read (prometheus/prompb `remote.proto`) in the form that all servers speak: samples, not chunks. Both bodies are
-/// protobuf in snappy's block format.
+/// Remote read (prometheus/prompb `remote.proto`) in the form that all servers speak: samples, not chunks. Both bodies
+/// are protobuf in snappy's block format.
 package enum RemoteRead {
     /// Queries in one request.
     package static let queryLimit = 1_000

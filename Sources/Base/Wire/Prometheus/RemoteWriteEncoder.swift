@@ -4,9 +4,9 @@ extension RemoteWrite {
     /// Samples in one request, as Prometheus sends by default (`max_samples_per_send`).
     package static let samplesPerRequest = 2_000
 
-    /// Encodes a batch into the bodies of remote write requests, compressed, none with more samples than `limit`. A series
-    /// with more samples than that goes into several requests, in their order; exemplars go with the first of them, and
-    /// metadata with the first request.
+    /// Encodes a batch into the bodies of remote write requests, compressed, none with more samples than `limit`. A
+    /// series with more samples than that goes into several requests, in their order; exemplars go with the first of
+    /// them, and metadata with the first request.
     package static func encode(_ batch: WriteBatch, samplesPerRequest limit: Int = samplesPerRequest) -> [[UInt8]] {
         precondition(limit > 0, "a request holds at least one sample")
         var bodies: [[UInt8]] = []

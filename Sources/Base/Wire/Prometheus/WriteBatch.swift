@@ -1,11 +1,11 @@
 package import Series
 
-/// Many series with their new samples, column by column: what a remote write request, a scrape, an OTLP export and a push
-/// all become, and what remote write out takes.
+/// Many series with their new samples, column by column: what a remote write request, a scrape, an OTLP export and a
+/// push all become, and what remote write out takes.
 ///
-/// A batch is filled again and again (``removeAll()`` keeps the memory), so that a request of ten thousand series costs no
-/// allocation of its own. A decoder that throws leaves the batch in the middle: throw its content away, nothing of it was
-/// stored.
+/// A batch is filled again and again (``removeAll()`` keeps the memory), so that a request of ten thousand series costs
+/// no allocation of its own. A decoder that throws leaves the batch in the middle: throw its content away, nothing of
+/// it was stored.
 package struct WriteBatch: Sendable {
     /// One series: where its labels and samples lie in the batch's columns.
     package struct Entry: Sendable {

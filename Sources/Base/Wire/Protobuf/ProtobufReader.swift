@@ -7,8 +7,8 @@
 ///         }
 ///     }
 ///
-/// A tag is compared whole (`number << 3 | wire type`), so that a field of the wrong wire type counts as one that is not
-/// known, as the encoding's specification asks. The bytes must outlive the reader.
+/// A tag is compared whole (`number << 3 | wire type`), so that a field of the wrong wire type counts as one that is
+/// not known, as the encoding's specification asks. The bytes must outlive the reader.
 package struct ProtobufReader {
     /// How deep messages may nest; protobuf's own libraries stop at 100.
     package static let depthLimit = 64
