@@ -3,7 +3,9 @@ internal import Series
 /// Text with places for labels, as Go's templates write them: `{{.method}} {{ .path | trunc 10 | upper }}`.
 ///
 /// Also `{{if eq .level "error"}}…{{else}}…{{end}}`, the line itself as `{{__line__}}` and its time in nanoseconds as
-/// `{{__timestamp__}}`. Functions: lower, upper (ToLower, ToUpper), title, trim (TrimSpace, trimPrefix, trimSuffix, trimAll), replace
+/// `{{__timestamp__}}`.
+///
+/// Functions: lower, upper (ToLower, ToUpper), title, trim (TrimSpace, trimPrefix, trimSuffix, trimAll), replace
 /// (Replace), trunc, substr, default, contains, hasPrefix, hasSuffix, eq, ne, not, len, printf with `%s %d %v`,
 /// and, or, print, add, sub, mul, div, int, float64.
 struct LineTemplate: Sendable {

@@ -17,8 +17,8 @@ package struct LogSelection: Sendable {
     package var order: Order = .backward
     /// Pieces of text that a line must hold, all of them.
     package var needles: [[UInt8]] = []
-    /// Whether the lines' text is looked at. Without it a scan that only counts reads a fraction of a block, and shows lines from disk
-    /// as empty.
+    /// Whether the lines' text is looked at. Without it a scan that only counts reads a fraction of a block, and shows
+    /// lines from disk as empty.
     package var wantsText = true
     /// Texts that a line or its metadata holds wherever it is wanted, in either case of its letters. Only a hint: it lets blocks be
     /// left out, and lines that lack it may still come.

@@ -4,8 +4,8 @@ internal import Synchronization
 extension LogStore {
     /// Shows the entries that are wanted to a visitor until it has enough.
     ///
-    /// What is appended while it runs does not show. Blocks are read one after the other as time goes on, so a scan that stops early
-    /// reads little.
+    /// What is appended while it runs does not show. Blocks are read one after the other as time goes on: a scan that stops
+    /// early reads little.
     ///
     /// - Parameters:
     ///   - selection: Streams, times, order and pieces of text.
