@@ -29,7 +29,7 @@ let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundatio
 }
 
 /// Folders of reference values that tests read by their path.
-let golden = ["Learners": ["Golden"], "Conversion": ["Files"]]
+let golden = ["Learners": ["Golden"], "Conversion": ["Files"], "PromQL": ["Cases"]]
 
 /// One room: a target and the tests beside it.
 func room(
@@ -61,10 +61,11 @@ func face(_ name: String, _ dependencies: [Target.Dependency], tests: [Target.De
 }
 
 let domains: [Target.Dependency] = [
-    "Datasets", "Delivery", "Experiments", "Monitors", "Pipelines", "Serving", "Training", "Vault",
+    "Datasets", "Delivery", "Experiments", "Monitors", "Pipelines", "Serving", "Telemetry", "Training", "Vault",
 ]
 
 var targets: [Target] = [
+    .systemLibrary(name: "CZlib", path: "Sources/System/CZlib"),
     .target(name: "CLinux", path: "Sources/System/CLinux"),
     .target(name: "CAssets", path: "Sources/System/CAssets", exclude: ["assets"]),
 ]
@@ -81,6 +82,13 @@ targets += base("Conversion", ["Manifests"])
 targets += base("Proxy", nio + [logging])
 targets += base("Masking")
 targets += base("Series")
+targets += base("PromQL", ["Series"])
+targets += base("TSDB", ["Series"], exclude: ["Formats.md"])
+targets += base("Wire", ["Series", "CZlib"])
+targets += base("Segments", ["CLinux", "CZlib"])
+targets += base("LogStore", ["Segments", "Series"], exclude: ["Formats.md"])
+targets += base("LogQL", ["LogStore", "Segments", "Series"])
+targets += base("SpanStore", ["Segments", "Series"], exclude: ["Formats.md"])
 targets += base("Outbound", [asyncHTTPClient] + nio)
 targets += room("API", "API", ["Manifests"])
 targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
@@ -97,6 +105,12 @@ targets += domain("Experiments", base: ["Blobs"])
 targets += domain("Serving", base: ["Frames", "Learners"])
 targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
 targets += domain("Vault", base: [crypto])
+targets += domain(
+    "Telemetry",
+    base: [
+        "Series", "PromQL", "TSDB", "Wire", "Segments", "LogStore", "LogQL", "SpanStore", "Outbound", "Blobs", "Stats",
+        crypto,
+    ])
 targets += face("Client", ["Outbound"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
 targets += face(

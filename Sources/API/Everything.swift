@@ -4,7 +4,7 @@ import Manifests
 public enum Kinds {
     public static let all: [any Kind.Type] = [
         RepositoryKind.self, PipelineKind.self, EnvironmentKind.self, ServiceKind.self, DatasetKind.self,
-        ModelKind.self, MonitorKind.self, TeamKind.self,
+        ModelKind.self, MonitorKind.self, TeamKind.self, TelemetryKind.self, DashboardKind.self,
     ]
 
     /// The kind that people mean by `word`: "Service", "services", "service" or "svc".
@@ -46,5 +46,11 @@ public enum Operations {
         Secrets.set.erased, Secrets.list.erased, Secrets.versions.erased, Secrets.delete.erased,
         Identity.configuration.erased, Identity.keys.erased, Identity.rotate.erased, Runners.idToken.erased,
         Approvals.list.erased, Approvals.approve.erased, Approvals.reject.erased,
+        Metrics.query.erased, Metrics.queryRange.erased, Metrics.names.erased, Metrics.labels.erased,
+        Metrics.values.erased, Metrics.functions.erased, Metrics.parse.erased,
+        Logs.search.erased, Logs.tail.erased, Logs.labels.erased, Logs.values.erased,
+        Traces.search.erased, Traces.get.erased, Traces.services.erased, Traces.graph.erased,
+        Telemetry.status.erased, Telemetry.deleteSeries.erased, Telemetry.snapshot.erased,
+        Dashboards.list.erased, Dashboards.get.erased, Dashboards.importGrafana.erased,
     ]
 }

@@ -104,3 +104,8 @@ int clinux_open(const char *path, int flags, unsigned mode);
 
 /// Starts a detached thread that takes no signals, so that handlers run elsewhere.
 int clinux_thread(const char *name, void (*body)(void *), void *context);
+
+// MARK: memory
+
+/// The first place of a needle in a text, or null. It is glibc's own: only its declaration hides behind _GNU_SOURCE.
+void *memmem(const void *text, size_t text_length, const void *needle, size_t needle_length);
