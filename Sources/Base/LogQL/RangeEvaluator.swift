@@ -51,7 +51,7 @@ struct RangeEvaluator {
         try store.scan(selection) { line in
             if isPlain, line.metadata.isEmpty, let place = known[line.streamID] {
                 if let bytes = pipeline.run(line, { _, text in text.count }) {
-                    add(line.time, Double(bytes), to: place)
+                    try add(line.time, Double(bytes), to: place)
                 }
                 return true
             }
@@ -64,7 +64,7 @@ struct RangeEvaluator {
                 }
                 let place = try self.place(seriesLabels(state))
                 if isPlain, line.metadata.isEmpty { known[line.streamID] = place }
-                add(line.time, value, to: place)
+                try add(line.time, value, to: place)
             }
             return true
         }
@@ -105,8 +105,11 @@ struct RangeEvaluator {
         return labels.count - 1
     }
 
-    private mutating func add(_ time: Int64, _ value: Double, to place: Int) {
+    private mutating func add(_ time: Int64, _ value: Double, to place: Int) throws {
         guard isCount else {
+            guard sampleCount < limits.samples else {
+                throw LogQLError("the query would hold more than \(limits.samples) values; ask for a shorter time")
+            }
             samples[place].append((time, value))
             sampleCount += 1
             return

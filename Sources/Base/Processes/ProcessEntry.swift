@@ -65,6 +65,11 @@ struct ProcessEntry: Sendable, Equatable {
     static let ownPID: Int32 = getpid()
     private static let ticksPerSecond = UInt64(max(1, sysconf(Int32(_SC_CLK_TCK))))
     private static let pageBytes = UInt64(max(1, sysconf(Int32(_SC_PAGESIZE))))
+    /// The parent of all threads of the kernel.
+    private static let kernelParent: Int32 = 2
+    /// How often an empty environment is read, and the pause in between.
+    private static let environmentTries = 5
+    private static let environmentMilliseconds: Int32 = 2
     /// Most processes of one family that are counted together.
     private static let familyLimit = 4096
 
@@ -131,8 +136,15 @@ struct ProcessEntry: Sendable, Equatable {
 
     /// Tells whether its environment, as it was when executed, holds this `NAME=value`.
     func carries(_ marker: String) -> Bool {
-        guard let environment = ProcFile.read("/proc/\(pid)/environ", limit: 1 << 20) else { return false }
         let wanted = Array(marker.utf8)
-        return environment.split(separator: 0).contains { $0.elementsEqual(wanted) }
+        for attempt in 1...Self.environmentTries {
+            guard let environment = ProcFile.read("/proc/\(pid)/environ", limit: 1 << 20) else { return false }
+            // In the midst of an exec there is nothing to read for a moment; a thread of the kernel never has any.
+            guard environment.isEmpty, parent != Self.kernelParent, attempt < Self.environmentTries else {
+                return environment.split(separator: 0).contains { $0.elementsEqual(wanted) }
+            }
+            _ = clinux_poll(nil, 0, Self.environmentMilliseconds)
+        }
+        return false
     }
 }
