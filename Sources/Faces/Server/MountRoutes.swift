@@ -94,7 +94,7 @@ struct MountRoutes: Sendable {
             response = Response(
                 status: .init(code: answer.status),
                 body: .init { writer in
-                    try await body { bytes in try await writer.write(ByteBuffer(bytes: bytes)) }
+                    try await Self.stream(body, into: &writer)
                     try await writer.finish(nil)
                 })
         }
@@ -102,6 +102,34 @@ struct MountRoutes: Sendable {
             if let name = HTTPField.Name(name) { response.headers[name] = value }
         }
         return response
+    }
+}
+
+extension MountRoutes {
+    /// Hands over what the body writes, piece by piece; whoever does not listen any more ends it.
+    private static func stream(
+        _ body: @escaping @Sendable (_ write: ([UInt8]) async throws -> Void) async throws -> Void,
+        into writer: inout any ResponseBodyWriter
+    ) async throws {
+        let pieces = Handover()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                defer { pieces.end() }
+                do {
+                    try await body { bytes in
+                        guard await pieces.give(bytes) else { throw CancellationError() }
+                    }
+                } catch is CancellationError {}
+            }
+            do {
+                while let bytes = await pieces.take() { try await writer.write(ByteBuffer(bytes: bytes)) }
+            } catch {
+                pieces.end()
+                group.cancelAll()
+                throw error
+            }
+            try await group.waitForAll()
+        }
     }
 }
 
