@@ -13,7 +13,7 @@ struct Scraper: Sendable {
     let outbound: OutboundClient
     let secrets: any SecretSource
     /// What this process tells of itself.
-    let own: @Sendable () async -> [UInt8]
+    let own: @Sendable () async throws -> [UInt8]
 
     /// What is remembered of a target from one scrape to the next.
     final class Memory: Sendable {
@@ -65,7 +65,7 @@ struct Scraper: Sendable {
     // MARK: Fetching
 
     private func fetch(_ target: Target) async throws -> (body: [UInt8], format: Exposition) {
-        if target.way == .own { return (await own(), .text) }
+        if target.way == .own { return (try await own(), .text) }
         var headers = [
             ("Accept", Exposition.accept), ("Accept-Encoding", "gzip"), ("User-Agent", "vagus"),
             ("X-Prometheus-Scrape-Timeout-Seconds", "\(target.timeout.seconds)"),
