@@ -134,7 +134,7 @@ targets += [
         name: "ScenarioTests",
         dependencies: [
             "API", "Kernel", "KernelTesting", "Manifests", "SQL", "Server", "Client", "Runner", "Blobs", "Processes",
-            logging,
+            "Outbound", "Series", "Wire", logging,
         ] + domains,
         path: "Tests/ScenarioTests", swiftSettings: house),
     .testTarget(

@@ -9,6 +9,8 @@ package protocol Domain: Sendable {
     var migrations: [Migration] { get }
     /// Adds what this domain does for each of its operations.
     func routes(_ routes: inout Routes)
+    /// Protocols of others that this domain answers.
+    var mounts: [Mount] { get }
     /// What runs for the life of the server.
     var loops: [any RunnableLoop] { get }
     /// A chance to refuse a resource that is about to be put: rules that need the store.
@@ -22,6 +24,7 @@ package protocol Domain: Sendable {
 extension Domain {
     package var migrations: [Migration] { [] }
     package var loops: [any RunnableLoop] { [] }
+    package var mounts: [Mount] { [] }
     package func admit(_ candidate: Candidate, in change: Change) throws {}
     package func release(_ resource: Resource, in change: Change) throws {}
     package func namesOfContent(in sql: Connection) throws -> [String] { [] }
@@ -34,9 +37,15 @@ package struct DomainContext: Sendable {
     /// The front door, for what another domain does.
     package let caller: any OperationCaller
     package let logger: Logger
+    /// Where to count what happens.
+    package let instruments: Instruments
 
-    package init(store: Store, ids: IdentifierSource, caller: any OperationCaller, logger: Logger) {
+    package init(
+        store: Store, ids: IdentifierSource, caller: any OperationCaller, logger: Logger,
+        instruments: Instruments = Instruments()
+    ) {
         (self.store, self.ids, self.caller, self.logger) = (store, ids, caller, logger)
+        self.instruments = instruments
     }
 
     package var time: any TimeSource { store.time }

@@ -13,6 +13,7 @@ package protocol OperationCaller: Sendable {
 package struct Routes: Sendable {
     package typealias Handler = @Sendable (JSONValue, Call) async throws -> JSONValue
     package private(set) var handlers: [String: Handler] = [:]
+    fileprivate private(set) var listeners: [String: [@Sendable (JSONValue) -> Void]] = [:]
     /// Operations that answer without a token: only turning in the first one.
     package static let open: Set<String> = ["tokens.redeem"]
 
@@ -35,13 +36,23 @@ package struct Routes: Sendable {
             return try await handle(try Input(json: json, at: []), call).json
         }
     }
+
+    /// Tells of each call of another domain's operation that went well. Nothing is waited for: return at once.
+    package mutating func hear<Input: Manifest, Output: Manifest>(
+        _ operation: Operation<Input, Output>, _ listen: @escaping @Sendable (Input) -> Void
+    ) {
+        listeners[operation.name, default: []].append { json in
+            if let input = try? Input(json: json, at: []) { listen(input) }  // the handler has read it already
+        }
+    }
 }
 
 /// Hands calls to the handlers of the domains.
 package struct Switchboard: OperationCaller {
     private let handlers: [String: Routes.Handler]
+    private let listeners: [String: [@Sendable (JSONValue) -> Void]]
 
-    package init(_ routes: Routes) { handlers = routes.handlers }
+    package init(_ routes: Routes) { (handlers, listeners) = (routes.handlers, routes.listeners) }
 
     package func call<Input: Manifest, Output: Manifest>(
         _ operation: Operation<Input, Output>, _ input: Input, as call: Call
@@ -54,7 +65,9 @@ package struct Switchboard: OperationCaller {
             throw Problem(
                 "operation.unknown", status: 404, "no operation \"\(operation)\"", hint: "See docs/openapi.json.")
         }
-        return try await handler(input, call)
+        let answer = try await handler(input, call)
+        for listen in listeners[operation] ?? [] { listen(input) }
+        return answer
     }
 
     package var operations: Set<String> { Set(handlers.keys) }

@@ -130,7 +130,7 @@ public struct RuleSpec: Manifest {
 }
 
 public struct DownsampleSpec: Manifest {
-    public var after: TimeSpan? = .hours(40)
+    public var after = TimeSpan.hours(40)
     public var keep_5m = TimeSpan.days(90)
     public var keep_1h = TimeSpan.days(730)
     public var enabled = true

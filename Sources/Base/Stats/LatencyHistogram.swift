@@ -87,7 +87,7 @@ package struct LatencyHistogram: Sendable, Equatable {
     }
 
     /// The value with the same relative distance from both edges: their harmonic mean.
-    private static func representative(of index: Int) -> Double {
+    package static func representative(of index: Int) -> Double {
         if index == 0 { return range.lowerBound }
         if index == bucketCount - 1 { return range.upperBound }
         let low = range.lowerBound * exp(Double(index - 1) * logStep)

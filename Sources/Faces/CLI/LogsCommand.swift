@@ -4,9 +4,9 @@ import Client
 import Foundation
 import Manifests
 
-struct LogsCommand: AsyncParsableCommand {
+struct LogOutputCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "logs", abstract: "Prints the output of a run's jobs.",
+        commandName: "output", abstract: "Prints the output of a run's jobs; the word `output` may be left out.",
         discussion: """
             Examples:
               vagus logs train:latest

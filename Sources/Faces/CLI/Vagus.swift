@@ -44,6 +44,8 @@ package struct Vagus: AsyncParsableCommand {
             CommandGroup(
                 name: "Guard:",
                 subcommands: [ApprovalsCommand.self, ApproveCommand.self, RejectCommand.self, SecretCommand.self]),
+            CommandGroup(
+                name: "Observe:", subcommands: [MetricsCommand.self, TracesCommand.self, DashboardCommand.self]),
             CommandGroup(name: "Look back:", subcommands: [DoraCommand.self, AuditCommand.self, TokenCommand.self]),
         ])
 

@@ -50,6 +50,8 @@ package struct House: Sendable {
     let logger: Logger
     let place: ServerPlace
     let pipelines: PipelinesDomain?
+    let mounts: [Mount]
+    let instruments = Instruments()
 
     package init(_ options: ServerOptions, logger: Logger) async throws {
         self.options = options
@@ -63,7 +65,7 @@ package struct House: Sendable {
         outbound = OutboundClient()
         place = ServerPlace(started: time.now)
         let caller = LateCaller()
-        let context = DomainContext(store: store, ids: ids, caller: caller, logger: logger)
+        let context = DomainContext(store: store, ids: ids, caller: caller, logger: logger, instruments: instruments)
         let rooms = try Rooms.all(
             context: context, folder: folder, blobs: blobs, outbound: outbound, options: options, place: place)
         pipelines = rooms.lazy.compactMap { $0 as? PipelinesDomain }.first
@@ -79,6 +81,7 @@ package struct House: Sendable {
         switchboard = Switchboard(routes)
         caller.connect(switchboard)
         loops = all.flatMap(\.loops) + [sweep]
+        mounts = all.flatMap(\.mounts)
     }
 
     private static func database(_ path: String) throws -> Database {
@@ -124,7 +127,9 @@ package struct House: Sendable {
             blobs: BlobRoutes(blobs: blobs), output: pipelines.map(OutputRoute.init), feed: EventFeed(store: store),
             web: WebPages(face: web, doorman: doorman, time: store.time),
             git: pipelines.map { GitRoutes(door: $0.gitDoor, doorman: doorman, logger: logger) },
-            hooks: pipelines.map { HookRoutes(webhooks: $0.webhooks, doorman: doorman) }, ids: ids, logger: logger)
+            hooks: pipelines.map { HookRoutes(webhooks: $0.webhooks, doorman: doorman) },
+            mounts: MountRoutes(mounts: mounts, doorman: doorman, instruments: instruments, logger: logger),
+            instruments: instruments, ids: ids, logger: logger)
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         let place = place

@@ -36,6 +36,8 @@ struct Doorman: Sendable {
         if let header = request.headers[.authorization], header.lowercased().hasPrefix("bearer ") {
             return String(header.dropFirst(7))
         }
+        // Prometheus, promtail and Grafana send a password, or nothing.
+        if let given = request.headers[.authorization].flatMap(GitRoutes.credentials) { return given.secret }
         for pair in (request.headers[.cookie] ?? "").split(separator: ";") {
             let parts = pair.split(separator: "=", maxSplits: 1)
             guard parts.count == 2, parts[0].drop(while: { $0 == " " }) == cookie else { continue }

@@ -22,6 +22,8 @@ struct HTTPFace: HTTPResponder {
     let web: WebPages
     let git: GitRoutes?
     let hooks: HookRoutes?
+    let mounts: MountRoutes
+    let instruments: Instruments
     let ids: IdentifierSource
     let logger: Logger
 
@@ -30,13 +32,40 @@ struct HTTPFace: HTTPResponder {
 
     func respond(to request: Request, context: Context) async throws -> Response {
         let correlation = request.headers[.init("X-Request-ID") ?? .userAgent].flatMap(Self.cleanID) ?? ids.next("req")
+        let began = ContinuousClock.now
+        var response: Response
         do {
-            var response = try await answer(request, correlation: correlation)
+            response = try await answer(request, correlation: correlation)
             if let name = HTTPField.Name("X-Request-ID") { response.headers[name] = correlation }
-            return response
         } catch {
-            return refuse(error, request, correlation: correlation)
+            response = refuse(error, request, correlation: correlation)
         }
+        count(request, response, since: began)
+        return response
+    }
+
+    /// Counts a request under its operation, or the protocol or part of the face that answered it.
+    private func count(_ request: Request, _ response: Response, since began: ContinuousClock.Instant) {
+        let operation = name(of: request)
+        let (seconds, attoseconds) = (ContinuousClock.now - began).components
+        instruments.observe(
+            "vagus_http_request_duration_seconds", ["operation", operation],
+            seconds: Double(seconds) + Double(attoseconds) / 1e18)
+        instruments.count(
+            "vagus_http_requests_total", ["code", String(response.status.code), "operation", operation])
+    }
+
+    private func name(of request: Request) -> String {
+        let path = request.uri.path
+        if let mount = mounts.mount(at: path) { return mount.prefix }
+        if path.hasPrefix("/api/") {
+            if path == "/api/v1/events" { return "events.feed" }
+            if path.hasPrefix("/api/v1/blobs") { return "blobs" }
+            let match = try? table.match(method: request.method.rawValue, path: path[...])  // nil: no such operation
+            return match?.operation.name ?? "none"
+        }
+        let part = path.dropFirst().prefix { $0 != "/" }
+        return ["git", "hooks", "ui", "-", ".well-known"].contains(part) ? String(part) : "pages"
     }
 
     private func answer(_ request: Request, correlation: String) async throws -> Response {
@@ -44,6 +73,9 @@ struct HTTPFace: HTTPResponder {
         switch path {
         case "/-/ready", "/-/healthy": return Response.text("ok\n")
         default: break
+        }
+        if let mount = mounts.mount(at: path) {
+            return await mounts.respond(to: request, at: mount, correlation: correlation)
         }
         if path.hasPrefix("/api/") {
             let call = try doorman.call(for: request, correlation: correlation)

@@ -14,6 +14,7 @@ import Outbound
 import Pipelines
 import Runner
 import Serving
+import Telemetry
 import Training
 import Vault
 
@@ -29,8 +30,15 @@ enum Rooms {
             }
             return url
         }
+        let platform = platform(context, folder, blobs, outbound)
+        let telemetry = try TelemetryDomain(
+            context: context,
+            settings: TelemetrySettings(
+                folder: folder.file("telemetry"), version: vagusVersion, outbound: outbound, platform: platform,
+                secrets: vault.secrets))
         return [
             vault,
+            telemetry,
             DatasetsDomain(context: context),
             TrainingDomain(context: context),
             ExperimentsDomain(context: context, blobs: blobs),
@@ -38,7 +46,7 @@ enum Rooms {
             MonitorsDomain(
                 context: context, blobs: blobs, settings: MonitorsSettings(predictions: folder.file("predictions"))),
             DeliveryDomain(
-                context: context, platform: platform(context, folder, blobs, outbound),
+                context: context, platform: platform,
                 settings: DeliverySettings(
                     serveCommand: [options.executable, "serve"]
                         + (xgboost(options.config).map { ["--xgboost-library", $0] } ?? []),

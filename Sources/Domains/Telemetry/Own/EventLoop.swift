@@ -1,0 +1,265 @@
+import API
+import Kernel
+import Logging
+import Manifests
+import SQL
+import Segments
+import Series
+import SpanStore
+import Synchronization
+
+/// Makes of each event of the house a line, a count, and of what has ended a trace: runs with their jobs and steps, rollouts.
+///
+/// Its place in the log of events is saved after what it did, so that a crash repeats and never leaves out; repeats of the same
+/// line and span count once.
+struct EventLoop: RunnableLoop {
+    let house: TelemetryHouse
+
+    var loopName: String { "telemetry-events" }
+
+    private static let cursor = "telemetry-events"
+    private static let batch = 200
+    /// Of a long log that was there before this loop, so many events are looked at.
+    private static let history: Int64 = 10_000
+
+    func run() async throws {
+        let store = house.context.store
+        let bell = store.bells.listen(to: ["*"])
+        defer { store.bells.remove(bell) }
+        while true {
+            try Task.checkCancellation()
+            do {
+                while try await step() {}
+                try await bell.wait(until: store.time.now.advanced(by: .seconds(60)), by: store.time)
+            } catch is CancellationError {
+                throw CancellationError()
+            } catch {
+                house.logger.error("could not follow events", metadata: ["error": "\(error)"])
+                try await store.time.sleep(for: .seconds(1))
+            }
+        }
+    }
+
+    /// Looks at the next events; true when there may be more.
+    func step() async throws -> Bool {
+        let store = house.context.store
+        let events = try await store.read { sql in
+            let newest = try EventLog.newest(in: sql)
+            let saved: Int64? = try sql.value("SELECT sequence FROM follower WHERE name = \(Self.cursor)")
+            var query = EventQuery()
+            query.after = saved ?? max(0, newest - Self.history)
+            query.limit = Self.batch
+            return try EventLog.list(query, in: sql)
+        }
+        guard let last = events.last else { return false }
+        try await keep(events)
+        _ = try await store.change(.system(loopName)) { change in
+            try change.sql.run(
+                """
+                INSERT INTO follower (name, sequence) VALUES (\(Self.cursor), \(last.sequence))
+                ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence
+                """)
+        }
+        return events.count == Self.batch
+    }
+
+    private func keep(_ events: [Event]) async throws {
+        var spans: [Span] = []
+        for event in events {
+            count(event)
+            switch event.name {
+            case "run.finished": spans += try await runSpans(event)
+            case "rollout.promoted", "rollout.aborted", "rollout.rolled-back", "rollout.superseded":
+                spans += try await rolloutSpan(event)
+            default: break
+            }
+        }
+        let made = spans
+        let streams = Self.streams(events)
+        try await house.writers.run {
+            _ = try LogIntake(house: house).take(streams)
+            if !made.isEmpty { _ = try SpanIntake(house: house).take(made) }
+        }
+    }
+
+    // MARK: Counts
+
+    private func count(_ event: Event) {
+        let instruments = house.context.instruments
+        instruments.count("vagus_events_total", ["name", event.name])
+        let status = event.data["status"]?.string ?? ""
+        switch event.name {
+        case "run.finished":
+            let labels = [
+                "pipeline", event.data["pipeline"]?.string ?? "", "project", event.subject.project, "status", status,
+            ]
+            instruments.count("vagus_pipelines_runs_total", labels)
+            instruments.observe(
+                "vagus_pipelines_run_duration_seconds", labels, seconds: event.data["seconds"]?.double ?? 0)
+        case "job.finished", "job.skipped":
+            instruments.count("vagus_pipelines_jobs_total", ["project", event.subject.project, "status", status])
+        case "step.finished":
+            instruments.count(
+                "vagus_pipelines_steps_total", ["status", status, "verb", event.data["verb"]?.string ?? ""])
+        case _ where event.name.hasPrefix("rollout."):
+            instruments.count(
+                "vagus_delivery_rollout_events_total",
+                [
+                    "event", String(event.name.dropFirst(8)), "project", event.subject.project, "service",
+                    event.subject.name,
+                ])
+        default: break
+        }
+    }
+
+    // MARK: Lines
+
+    /// The trace that an event belongs to.
+    static func trace(of event: Event) -> TraceID? {
+        if event.subject.kind == "Run" { return TraceNaming.trace(event.subject.name) }
+        if let run = event.data["run"]?.string { return TraceNaming.trace(run) }
+        return event.correlation.isEmpty ? nil : TraceNaming.trace(event.correlation)
+    }
+
+    private static func streams(_ events: [Event]) -> [IncomingStream] {
+        var streams: [Labels: [IncomingStream.Entry]] = [:]
+        for event in events {
+            let labels = Labels([
+                "service_name": "vagus", "source": "events", "kind": event.subject.kind,
+                "project": event.subject.project,
+            ])
+            var line: Ordered<JSONValue> = [
+                "event": .string(event.name), "subject": .string(event.subject.name), "actor": .string(event.actor),
+                "sequence": .integer(event.sequence),
+            ]
+            for (key, value) in event.data where line[key] == nil { line[key] = value }
+            var metadata: [(name: String, value: String)] = [("detected_level", level(event).rawValue)]
+            if !event.correlation.isEmpty { metadata.append(("correlation", event.correlation)) }
+            if let trace = trace(of: event) { metadata.append(("trace_id", trace.description)) }
+            streams[labels, default: []].append(
+                .init(
+                    time: event.at.microseconds &* 1000, line: String(JSONValue.object(line).text.prefix(lineLimit)),
+                    metadata: metadata))
+        }
+        return streams.map { IncomingStream(labels: $0.key, entries: $0.value) }
+    }
+
+    /// Characters of an event's line.
+    private static let lineLimit = 60_000
+
+    private static func level(_ event: Event) -> LogLevelWord {
+        let verb = event.name.split(separator: ".").last ?? ""
+        if ["lost", "aborted", "breach", "withheld", "rolled-back"].contains(verb) { return .warning }
+        return event.data["status"]?.string == "failed" ? .error : .info
+    }
+
+    // MARK: Spans
+
+    private func runSpans(_ event: Event) async throws -> [Span] {
+        do {
+            let run = try await house.context.caller.call(
+                Runs.get, RunName(project: event.subject.project, run: event.subject.name), as: .system(loopName))
+            return RunSpans(run).all
+        } catch let problem as Problem where problem.status == 404 {
+            // Deleted meanwhile, or a house without pipelines.
+            return []
+        }
+    }
+
+    private func rolloutSpan(_ event: Event) async throws -> [Span] {
+        var query = EventQuery()
+        (query.name, query.kind, query.subject) = ("rollout.started", event.subject.kind, event.subject.name)
+        (query.project, query.before, query.limit) = (event.subject.project, event.sequence, 20)
+        let wanted = query
+        let began = try await house.context.store.read { try EventLog.list(wanted, in: $0) }
+            .first { $0.data["rollout"] == event.data["rollout"] }
+        guard let began else { return [] }
+        let name = "\(event.subject.project)/\(event.subject.name)/\(event.data["rollout"]?.text ?? "")"
+        var span = Span(
+            traceID: Self.trace(of: event) ?? TraceNaming.trace("rollout:" + name),
+            id: TraceNaming.span("rollout:" + name), service: "vagus-delivery",
+            operation: "rollout \(event.subject.name)", start: began.at.microseconds &* 1000,
+            duration: max(0, (event.at.microseconds - began.at.microseconds) &* 1000))
+        span.kind = .internal
+        span.status = event.name == "rollout.promoted" ? .ok : .error
+        if span.status == .error {
+            span.statusMessage = event.data["reason"]?.string ?? String(event.name.dropFirst(8))
+        }
+        span.attributes = [
+            SpanAttribute("vagus.service", .text(event.subject.name)),
+            SpanAttribute("vagus.project", .text(event.subject.project)),
+            SpanAttribute("vagus.revision", .whole(Int64(event.data["revision"]?.int ?? 0))),
+            SpanAttribute("vagus.outcome", .text(String(event.name.dropFirst(8)))),
+        ]
+        return [span]
+    }
+}
+
+/// A run as a trace: a span for it, one for each job below, and one for each step below that.
+struct RunSpans {
+    private let run: Run
+    private let trace: TraceID
+
+    init(_ run: Run) {
+        self.run = run
+        trace = TraceNaming.trace(run.id)
+    }
+
+    var all: [Span] {
+        let root = TraceNaming.span(run.id)
+        var first = span(
+            root, "pipeline \(run.pipeline)", run.started_at ?? run.created_at, run.finished_at, run.status, run.reason)
+        first.attributes = [
+            SpanAttribute("vagus.run", .text(run.id)), SpanAttribute("vagus.pipeline", .text(run.pipeline)),
+            SpanAttribute("vagus.project", .text(run.project)),
+            SpanAttribute("vagus.number", .whole(Int64(run.number))),
+        ]
+        if let commit = run.commit { first.attributes.append(SpanAttribute("vcs.commit", .text(commit))) }
+        var spans = [first]
+        for job in run.jobs {
+            guard let began = job.started_at else { continue }
+            let id = TraceNaming.span("\(run.id)/\(job.key)/\(job.attempt)")
+            var below = span(id, "job \(job.key)", began, job.finished_at, job.status, job.reason)
+            below.parent = root
+            below.attributes = [
+                SpanAttribute("vagus.stage", .text(job.stage)), SpanAttribute("vagus.job", .text(job.name)),
+                SpanAttribute("vagus.attempt", .whole(Int64(job.attempt))),
+            ]
+            if let runner = job.runner { below.attributes.append(SpanAttribute("vagus.runner", .text(runner))) }
+            spans.append(below)
+            spans += job.steps.compactMap { step($0, of: job, below: id) }
+        }
+        return spans
+    }
+
+    private func step(_ step: Step, of job: Job, below parent: SpanID) -> Span? {
+        guard let began = step.started_at else { return nil }
+        let id = TraceNaming.span("\(run.id)/\(job.key)/\(job.attempt)/\(step.index)")
+        var below = span(
+            id, step.name.isEmpty ? step.verb : step.name, began, step.finished_at, step.status, step.reason)
+        below.parent = parent
+        below.attributes = [
+            SpanAttribute("vagus.verb", .text(step.verb)), SpanAttribute("vagus.step", .whole(Int64(step.index))),
+        ]
+        if let code = step.exit_code {
+            below.attributes.append(SpanAttribute("process.exit_code", .whole(Int64(code))))
+        }
+        for (name, value) in step.metrics {
+            below.attributes.append(SpanAttribute("vagus.metric.\(name)", .real(value)))
+        }
+        return below
+    }
+
+    private func span(
+        _ id: SpanID, _ name: String, _ began: Timestamp, _ ended: Timestamp?, _ status: RunStatus, _ reason: String?
+    ) -> Span {
+        let end = ended ?? run.finished_at ?? began
+        var span = Span(
+            traceID: trace, id: id, service: "vagus-pipelines", operation: name, start: began.microseconds &* 1000,
+            duration: max(0, (end.microseconds - began.microseconds) &* 1000))
+        span.kind = .internal
+        span.status = status == .succeeded ? .ok : status == .failed ? .error : .unset
+        span.statusMessage = status == .succeeded ? "" : reason ?? ""
+        return span
+    }
+}

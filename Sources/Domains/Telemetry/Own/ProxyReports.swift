@@ -1,0 +1,56 @@
+import API
+import Kernel
+import Stats
+import Synchronization
+
+/// The counts that proxies told last, as counters: they begin at zero with each start of a proxy, as counters may.
+final class ProxyReports: Sendable {
+    private let reports = Mutex<[String: [RevisionCount]]>([:])
+    /// Proxies that are remembered.
+    private static let limit = 100
+
+    func take(_ report: CountersInput) {
+        reports.withLock { reports in
+            guard reports[report.name] != nil || reports.count < Self.limit else { return }
+            reports[report.name] = report.revisions
+        }
+    }
+
+    struct Line {
+        var labels: [(String, String)]
+        var count: RevisionCount
+        /// Answers in each of the buckets alone.
+        var buckets: [UInt64]
+        /// Sum of all times as far as the buckets tell it.
+        var seconds: Double
+    }
+
+    /// Bounds of the buckets that are shown: fewer than are counted.
+    static let bounds = Instruments.bounds
+
+    var lines: [Line] {
+        let all = reports.withLock { $0 }.sorted { $0.key < $1.key }
+        return all.flatMap { proxy, revisions in
+            revisions.map { count in
+                let parts = count.service.split(separator: "/", maxSplits: 1).map(String.init)
+                let labels = [
+                    ("project", parts.first ?? ""), ("proxy", proxy), ("revision", String(count.revision)),
+                    ("service", parts.last ?? ""),
+                ]
+                let (buckets, seconds) = Self.shown(count.latency)
+                return Line(labels: labels, count: count, buckets: buckets, seconds: seconds)
+            }
+        }
+    }
+
+    private static func shown(_ latency: [Int64]) -> ([UInt64], Double) {
+        let histogram = LatencyHistogram(buckets: latency.map { UInt64(max(0, $0)) })
+        var (shown, seconds) = ([UInt64](repeating: 0, count: bounds.count + 1), 0.0)
+        for (index, count) in histogram.buckets.enumerated() where count > 0 {
+            let middle = LatencyHistogram.representative(of: index) / 1e6
+            shown[bounds.firstIndex { middle <= $0 } ?? bounds.count] += count
+            seconds += middle * Double(count)
+        }
+        return (shown, seconds)
+    }
+}

@@ -1,0 +1,4 @@
+import Glibc
+
+/// 2^power.
+func twoToThe(_ power: Double) -> Double { exp2(power) }

@@ -1,0 +1,73 @@
+import API
+import Foundation
+import Kernel
+import Manifests
+
+/// Finds targets: those that are written down, those of files, and running copies of services.
+struct Discovery: Sendable {
+    let house: TelemetryHouse
+    let platform: any Platform
+
+    /// - Returns: All targets of the plan; and one line for each job or file that could not be read.
+    func targets(of plan: TelemetryPlan) async -> (targets: [Target], complaints: [String]) {
+        var targets = [Target(own: plan.interval)]
+        var complaints: [String] = []
+        var copies: [Instance]?
+        for owned in plan.scrapes {
+            let spec = owned.part
+            var found = spec.targets.map { ($0, [String: String]()) }
+            for group in spec.groups { found += Self.pairs(group) }
+            if let name = spec.file {
+                do { found += try groups(in: name).flatMap(Self.pairs) } catch {
+                    complaints.append("\(spec.job): \(name): \(error)")
+                }
+            }
+            if spec.services {
+                if copies == nil {
+                    // When the platform does not answer there are none to be found now.
+                    copies = (try? await platform.instances()) ?? []
+                }
+                found += (copies ?? []).filter { $0.isRunning && $0.service.project == owned.project }.map(Self.copy)
+            }
+            let own = found.compactMap { Target($0.0, $0.1, owned, usual: plan.interval) }
+            if spec.limits.targets > 0, own.count > spec.limits.targets {
+                complaints.append(
+                    "\(spec.job): \(own.count) targets are more than the \(spec.limits.targets) that are allowed; none is scraped"
+                )
+            } else {
+                targets += own
+            }
+        }
+        // The same target twice is scraped once.
+        var seen = Set<String>()
+        return (targets.filter { seen.insert($0.id).inserted }, complaints)
+    }
+
+    private static func pairs(_ group: TargetGroup) -> [(String, [String: String])] {
+        var labels: [String: String] = [:]
+        for (name, value) in group.labels { labels[name] = value }
+        return group.targets.map { ($0, labels) }
+    }
+
+    private static func copy(_ instance: Instance) -> (String, [String: String]) {
+        (
+            "\(instance.host):\(instance.port)",
+            [
+                "service": instance.service.name, "project": instance.service.project,
+                "revision": String(instance.revision), "__meta_vagus_copy": instance.id.text,
+            ]
+        )
+    }
+
+    /// Targets of a file in `telemetry/targets`, JSON or YAML.
+    private func groups(in name: String) throws -> [TargetGroup] {
+        guard !name.hasPrefix("/"), !name.split(separator: "/").contains("..") else {
+            throw Problem("targets.file", status: 422, "the file must lie in telemetry/targets of the data folder")
+        }
+        guard let data = FileManager.default.contents(atPath: house.folder + "/targets/" + name) else {
+            throw Problem("targets.file", status: 404, "there is no such file in telemetry/targets")
+        }
+        let value = try YAML.documents(String(decoding: data, as: UTF8.self)).first?.value ?? []
+        return try [TargetGroup](json: value, at: [])
+    }
+}

@@ -1,0 +1,99 @@
+import API
+import Foundation
+import Kernel
+import KernelTesting
+import Manifests
+import Outbound
+import Series
+import Testing
+import Wire
+
+@testable import Telemetry
+
+@Suite struct ScrapeTests {
+    private func scraper(_ room: Room, _ text: @escaping @Sendable () -> String) -> Scraper {
+        Scraper(house: room.domain.house, outbound: OutboundClient(), secrets: FakeSecrets()) { Array(text().utf8) }
+    }
+
+    @Test func `a scrape keeps samples with the target's labels, and tells how it went`() async throws {
+        let room = try await Room.open()
+        let scraper = scraper(room) { "a{job=\"other\"} 1\nb 2\n" }
+        try await scraper.scrape(Target(own: .seconds(15)), Scraper.Memory())
+        #expect(
+            try await room.query("a", at: room.now).keys.first
+                == #"{"__name__":"a","exported_job":"other","instance":"vagus","job":"vagus"}"#)
+        #expect(try await room.query("up", at: room.now).values.first == "1")
+        #expect(try await room.query("scrape_samples_scraped", at: room.now).values.first == "2")
+        #expect(try await room.query("scrape_series_added", at: room.now).values.first == "2")
+    }
+
+    @Test func `a series that a target shows no more ends at once, and all of them when it does not answer`()
+        async throws
+    {
+        let room = try await Room.open()
+        let (target, memory) = (Target(own: .seconds(15)), Scraper.Memory())
+        try await scraper(room) { "a 1\nb 2\n" }.scrape(target, memory)
+        room.time.advance(by: .seconds(15))
+        try await scraper(room) { "a 1\n" }.scrape(target, memory)
+        #expect(try await room.query("b", at: room.now).isEmpty)
+        #expect(try await room.query("a", at: room.now).count == 1)
+        room.time.advance(by: .seconds(15))
+        try await scraper(room) { "a {{{\n" }.scrape(target, memory)
+        #expect(try await room.query("a", at: room.now).isEmpty)
+        #expect(try await room.query("up", at: room.now).values.first == "0")
+    }
+
+    @Test func `a scrape over its limit is refused whole`() async throws {
+        let room = try await Room.open()
+        var target = Target(own: .seconds(15))
+        target.spec.limits.samples = 1
+        try await scraper(room) { "a 1\nb 2\n" }.scrape(target, Scraper.Memory())
+        #expect(try await room.query("a", at: room.now).isEmpty)
+        #expect(try await room.query("up", at: room.now).values.first == "0")
+    }
+
+    @Test(arguments: [
+        ("{ source_labels: [a], target_label: b, replacement: 'x-$1' }", ["a": "1", "b": "x-1"]),
+        ("{ source_labels: [a], regex: '2', action: keep }", nil),
+        ("{ source_labels: [a], regex: '1', action: drop }", nil),
+        ("{ regex: 'a', action: labeldrop }", [:]),
+        ("{ regex: '(.)', replacement: 'new_$1', action: labelmap }", ["a": "1", "new_a": "1"]),
+        ("{ source_labels: [a], target_label: a, regex: '1', replacement: '' }", [:]),
+        // Prometheus 3.5: hashmod of "1" by 8, the MD5's last eight bytes.
+        ("{ source_labels: [a], target_label: h, modulus: 8, action: hashmod }", ["a": "1", "h": "3"]),
+        ("{ source_labels: [a], regex: '9', target_label: b }", ["a": "1"]),
+    ])
+    func `relabelling does what Prometheus does`(text: String, wanted: [String: String]?) throws {
+        let spec = try RelabelSpec(yaml: text)
+        let labels = Relabelling([spec]).apply(Labels(["a": "1"]))
+        #expect(labels?.dictionary == wanted)
+    }
+
+    @Test func `targets come from manifests, files and running copies`() async throws {
+        let time = ManualTime()
+        let platform = FakePlatform(time: time)
+        let room = try await Room.open(platform: platform)
+        try await room.house.apply(
+            """
+            kind: Telemetry
+            name: main
+            metrics:
+              interval: 30s
+              scrape:
+                - job: nodes
+                  targets: ["a:9100", "b:9100"]
+                  labels: { dc: eu }
+                  relabel: [{ source_labels: [__address__], regex: "b:.*", action: drop }]
+                - { job: file, file: more.yaml, path: /m, params: { x: "1" } }
+            """)
+        try await room.plan()
+        let text = "- targets: ['c:1']\n  labels: { zone: z }\n"
+        try text.write(toFile: room.house.folder + "/telemetry/targets/more.yaml", atomically: true, encoding: .utf8)
+        let found = await Discovery(house: room.domain.house, platform: platform).targets(of: room.domain.house.plan)
+        #expect(found.complaints.isEmpty)
+        #expect(found.targets.map(\.url) == ["vagus:/metrics", "http://a:9100/metrics", "http://c:1/m?x=1"])
+        #expect(found.targets[1].labels == ["job": "nodes", "instance": "a:9100", "dc": "eu"])
+        #expect(found.targets[1].interval == .seconds(30))
+        #expect(found.targets[2].labels["zone"] == "z")
+    }
+}
