@@ -22,7 +22,7 @@ SCRAPES = 12
 QUERIES = [
     "jobs_total", "sum by (queue) (jobs_total)", "rate(jobs_total[5s])", "increase(jobs_total[8s])",
     "histogram_quantile(0.9, sum by (le) (rate(wait_seconds_bucket[5s])))", "topk(2, depth)",
-    'depth{queue=~"a|c"}', "avg_over_time(depth[4s])", "absent(nothing)", "count(jobs_total)", "up",
+    'depth{queue=~"a|c"}', "avg_over_time(depth[4s])", "absent(nothing)", "count(jobs_total)", "up{job=\"shop\"}",
     "max(depth) - min(depth)", "label_replace(depth, \"q\", \"$1\", \"queue\", \"(.*)\")", "resets(jobs_total[10s])",
     "wait_seconds_sum / wait_seconds_count", "deriv(depth[6s])", "changes(depth[6s])", "sort_desc(depth)",
 ]
@@ -32,8 +32,9 @@ class Target(http.server.BaseHTTPRequestHandler):
     """Counters, gauges and a histogram that move with every scrape."""
 
     random = random.Random(4)
-    jobs = dict.fromkeys("abcd", 0.0)
-    buckets = dict.fromkeys((0.1, 0.5, 1, "+Inf"), 0)
+    # Far from zero: below it, where no counter was, Prometheus 2 and 3 extrapolate otherwise.
+    jobs = dict.fromkeys("abcd", 1e6)
+    buckets = dict.fromkeys((0.1, 0.5, 1, "+Inf"), 1_000_000)
     total = 0.0
 
     def do_GET(self):

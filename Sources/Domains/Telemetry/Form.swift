@@ -1,5 +1,6 @@
 import API
 import Kernel
+import Manifests
 
 /// Parameters of a foreign request: those of its query, and of its form when it was posted.
 struct Form {
@@ -19,20 +20,23 @@ struct Form {
 
 /// Moments and lengths of time as the protocols write them.
 enum TimeText {
+    /// Seconds before and after 1970: so far that sums and differences of moments in microseconds still fit 64 bits.
+    static let farthest = 4e12
+
     /// Milliseconds since 1970: seconds with a fraction, or RFC 3339 with any offset.
     static func milliseconds(_ text: String) -> Int64? {
-        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 9e15 {
-            return Int64((seconds * 1000).rounded())
+        if let seconds = Double(text), seconds.isFinite {
+            return abs(seconds) < farthest ? Int64((seconds * 1000).rounded()) : nil
         }
         return rfc3339(text).map { $0.microseconds / 1000 }
     }
 
     /// Milliseconds: seconds with a fraction, or a duration such as `1h30m`.
     static func length(_ text: String) -> Int64? {
-        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 9e15 {
-            return Int64((seconds * 1000).rounded())
+        if let seconds = Double(text), seconds.isFinite {
+            return abs(seconds) < farthest ? Int64((seconds * 1000).rounded()) : nil
         }
-        return PromDuration.milliseconds(text)
+        return PromDuration.milliseconds(text).flatMap { Double($0) < farthest * 1000 ? $0 : nil }
     }
 
     /// Reads `2026-11-26T08:30:00Z` and `2026-11-26T09:30:00+01:00`.
@@ -52,7 +56,7 @@ enum TimeText {
     static func moment(_ text: String?, now: Timestamp, or usual: Timestamp) throws(Problem) -> Timestamp {
         guard let text, !text.isEmpty else { return usual }
         if text == "now" { return now }
-        if text.hasPrefix("now-"), let span = PromDuration.milliseconds(String(text.dropFirst(4))) {
+        if text.hasPrefix("now-"), let span = length(String(text.dropFirst(4))) {
             return Timestamp(microseconds: now.microseconds - span * 1000)
         }
         if let milliseconds = milliseconds(text) { return Timestamp(microseconds: milliseconds * 1000) }
@@ -86,4 +90,16 @@ enum PromDuration {
         }
         return total
     }
+}
+
+extension TimeSpan {
+    /// Whole milliseconds, as far as they can be counted.
+    var milliseconds: Int64 { Int64(min(seconds * 1e3, 4e15)) }
+    /// Whole nanoseconds, as far as they can be counted: 126 years.
+    var nanoseconds: Int64 { Int64(min(seconds * 1e9, 4e18)) }
+}
+
+extension Timestamp {
+    /// Nanoseconds since 1970, as far as they can be counted: up to 126 years before and after.
+    var nanoseconds: Int64 { min(max(microseconds, -4_000_000_000_000_000), 4_000_000_000_000_000) * 1000 }
 }

@@ -131,6 +131,12 @@ package struct TelemetryDomain: Domain {
             let others = try change.sql.resources(TelemetryKind.self).filter {
                 ($0.reference.project, $0.reference.name) != (candidate.project, candidate.name)
             }
+            let names = Set(others.flatMap { $0.spec.metrics.remote_write.map(\.name) })
+            if let twice = spec.metrics.remote_write.map(\.name).first(where: names.contains) {
+                throw Problem(
+                    "telemetry.twice", status: 409, "another Telemetry has a remote write \"\(twice)\" already",
+                    hint: "Give it another name.", location: "metrics.remote_write")
+            }
             for other in others {
                 guard let key = spec.onlyOnce.first(where: other.spec.onlyOnce.contains) else { continue }
                 throw Problem(

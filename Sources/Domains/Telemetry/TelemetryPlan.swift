@@ -80,20 +80,19 @@ struct MetricPlan: Sendable, Equatable {
     /// As the store takes them.
     var options: TSDBOptions {
         var options = TSDBOptions()
-        func milliseconds(_ span: TimeSpan) -> Int64 { Int64(span.seconds * 1000) }
         options.durability = storage.sync ? .synced : .written
-        options.outOfOrderWindow = milliseconds(storage.out_of_order)
-        options.retention = milliseconds(keep)
+        options.outOfOrderWindow = storage.out_of_order.milliseconds
+        options.retention = keep.milliseconds
         options.retentionRules = by.compactMap { rule in
             guard let matchers = try? parseSelector(rule.match) else { return nil }  // checked when it was applied
-            return .init(matchers, milliseconds(rule.keep))
+            return .init(matchers, rule.keep.milliseconds)
         }
         options.retentionBytes = Int(storage.max_size?.bytes ?? 0)
         options.seriesAtMost = storage.max_series
         options.exemplarsAtMost = storage.exemplars
-        options.downsampleAfter = downsample.enabled ? milliseconds(downsample.after) : nil
-        options.retentionOfFiveMinutes = milliseconds(downsample.keep_5m)
-        options.retentionOfHours = milliseconds(downsample.keep_1h)
+        options.downsampleAfter = downsample.enabled ? downsample.after.milliseconds : nil
+        options.retentionOfFiveMinutes = downsample.keep_5m.milliseconds
+        options.retentionOfHours = downsample.keep_1h.milliseconds
         return options
     }
 

@@ -1,7 +1,7 @@
 import API
 import Kernel
-import Logging
 import LogStore
+import Logging
 import Manifests
 import Segments
 import SpanStore
@@ -55,9 +55,9 @@ struct UpkeepLoop: RunnableLoop {
         }
         if isRetention { _ = try house.metrics.use { try $0.applyRetention(now: house.milliseconds) } }
         var retention = LogRetention()
-        retention.keep = Int64(plan.logRetention.seconds * 1e9)
+        retention.keep = plan.logRetention.nanoseconds
         try house.logs.maintain(retention, now: house.nanoseconds)
         try house.spans.maintain(
-            keep: Int64(plan.spanRetention.seconds * 1e9), bytes: nil, now: house.nanoseconds)
+            keep: plan.spanRetention.nanoseconds, bytes: nil, now: house.nanoseconds)
     }
 }

@@ -134,10 +134,10 @@ struct JaegerMount: Sendable {
     }
 
     private func dependencies(_ form: Form) async throws -> ForeignAnswer {
-        let end = form["endTs"].flatMap { Int64($0) }.map { $0 &* 1_000_000 } ?? house.nanoseconds
-        let lookback = form["lookback"].flatMap { Int64($0) }.map { $0 &* 1_000_000 } ?? 86_400_000_000_000
+        let end = try Self.millis(form, "endTs") ?? house.nanoseconds
+        let lookback = try Self.millis(form, "lookback") ?? 86_400_000_000_000
         return try await house.readers.run {
-            let calls = house.spans.dependencies(from: end &- lookback, to: end)
+            let calls = house.spans.dependencies(from: end - lookback, to: end)
             return Self.success(calls.count) { out in
                 out.raw("[")
                 for (index, call) in calls.enumerated() {
@@ -159,10 +159,18 @@ struct JaegerMount: Sendable {
 
     private static func micros(_ form: Form, _ name: String) throws -> Int64? {
         guard let text = form[name] else { return nil }
-        guard let value = Int64(text), abs(value) < 9_000_000_000_000_000 else {
+        guard let value = Int64(text), value.magnitude < 4_000_000_000_000_000 else {
             throw bad("parameter '\(name)' is no number of microseconds: \(text)")
         }
         return value * 1000
+    }
+
+    private static func millis(_ form: Form, _ name: String) throws -> Int64? {
+        guard let text = form[name] else { return nil }
+        guard let value = Int64(text), value.magnitude < 4_000_000_000_000 else {
+            throw bad("parameter '\(name)' is no number of milliseconds: \(text)")
+        }
+        return value * 1_000_000
     }
 
     /// Nanoseconds of a length as Go writes it: `1.5s`, `200ms`, `30us`.
@@ -172,7 +180,7 @@ struct JaegerMount: Sendable {
             ("ns", 1), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9),
         ]
         for (unit, size) in units where text.hasSuffix(unit) {
-            if let number = Double(text.dropLast(unit.count)), number >= 0, number * size < 9e18 {
+            if let number = Double(text.dropLast(unit.count)), number >= 0, number * size < 4e18 {
                 return Int64(number * size)
             }
         }

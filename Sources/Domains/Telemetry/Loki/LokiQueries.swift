@@ -71,12 +71,15 @@ struct LokiQueries: Sendable {
 
     // MARK: Parameters
 
+    /// Nanoseconds before and after 1970: so far that differences still fit 64 bits.
+    private static let farthest: UInt64 = 4_000_000_000_000_000_000
+
     /// Nanoseconds: digits are nanoseconds (or seconds, when they are few), a fraction means seconds; RFC 3339.
     static func time(_ form: Form, _ name: String) throws -> Int64? {
         guard let text = form[name] else { return nil }
-        if let whole = Int64(text) { return text.utf8.count <= 10 ? whole &* 1_000_000_000 : whole }
-        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 9e9 { return Int64(seconds * 1e9) }
-        if let time = nanoseconds(text) { return time }
+        if let whole = Int64(text), text.utf8.count > 10, whole.magnitude <= farthest { return whole }
+        if let seconds = Double(text), abs(seconds) <= Double(farthest) / 1e9 { return Int64(seconds * 1e9) }
+        if let time = nanoseconds(text), time.magnitude <= farthest { return time }
         throw LokiError.bad("could not parse the \(name) parameter: \"\(text)\" is no time")
     }
 
@@ -93,8 +96,8 @@ struct LokiQueries: Sendable {
     }
 
     static func length(_ text: String) -> Int64? {
-        if let seconds = Double(text), seconds.isFinite, abs(seconds) < 9e9 { return Int64(seconds * 1e9) }
-        return PromDuration.milliseconds(text).map { $0 &* 1_000_000 }
+        if let seconds = Double(text) { return abs(seconds) <= Double(farthest) / 1e9 ? Int64(seconds * 1e9) : nil }
+        return PromDuration.milliseconds(text).flatMap { $0 <= farthest / 1_000_000 ? $0 * 1_000_000 : nil }
     }
 
     /// `start`, `end` or `since`; without them the usual length up to now.

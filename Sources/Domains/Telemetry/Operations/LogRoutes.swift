@@ -54,7 +54,7 @@ struct LogRoutes: Sendable {
         let start = try TimeText.moment(from, now: now, or: end.advanced(by: .seconds(-6 * 3600)))
         let lists = try (match.map { [$0] } ?? []).filter { !$0.isEmpty && $0 != "{}" }
             .map { try LogQL.LogQuery.selector($0) }
-        return (lists, start.microseconds &* 1000, end.microseconds &* 1000)
+        return (lists, start.nanoseconds, end.nanoseconds)
     }
 
     static func told<T>(_ body: () async throws -> T) async throws -> T {
@@ -75,9 +75,9 @@ struct LogRoutes: Sendable {
         let now = house.time.now
         let to = try TimeText.moment(input.to, now: now, or: now)
         let from = try TimeText.moment(input.from, now: now, or: to.advanced(by: .seconds(-3600)))
-        let (start, end) = (from.microseconds &* 1000, to.microseconds &* 1000)
+        let (start, end) = (from.nanoseconds, to.nanoseconds)
         guard end >= start else { throw Problem("logs.range", status: 422, "the last moment lies before the first") }
-        let step = input.step.map { Int64($0.seconds * 1e9) } ?? max(1_000_000_000, (end - start) / 250)
+        let step = input.step.map(\.nanoseconds) ?? max(1_000_000_000, (end - start) / 250)
         let began = ContinuousClock.now
         return try await house.readers.run {
             let query = try LogQL.LogQuery(input.query)
@@ -129,7 +129,8 @@ struct LogRoutes: Sendable {
             throw Problem("logs.query", status: 422, "only queries that answer lines can be followed")
         }
         let parts = (input.after ?? "").split(separator: ":").compactMap { Int64($0) }
-        let (after, skipped) = parts.count == 2 ? (parts[0], Int(parts[1])) : (house.nanoseconds, 0)
+        let (after, skipped) =
+            parts.count == 2 ? (parts[0], Int(min(max(0, parts[1]), 1_000_000))) : (house.nanoseconds, 0)
         let open = try house.tails.open(query, house)
         defer { house.tails.close(open, house) }
         let deadline = house.time.now.advanced(by: Self.patience)

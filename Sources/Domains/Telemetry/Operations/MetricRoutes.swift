@@ -59,7 +59,7 @@ struct MetricRoutes: Sendable {
         guard to >= from else {
             throw Problem("metrics.range", status: 422, "the last moment lies before the first")
         }
-        let step = input.step.map { Int64($0.seconds * 1000) } ?? max(1000, (to - from) / Self.points)
+        let step = input.step.map(\.milliseconds) ?? max(1000, (to - from) / Self.points)
         guard step > 0, (to - from) / step <= PrometheusMount.stepLimit else {
             throw Problem(
                 "metrics.step", status: 422, "the query has more than \(PrometheusMount.stepLimit) moments",

@@ -53,15 +53,15 @@ struct TraceRoutes: Sendable {
         let now = house.time.now
         let end = try TimeText.moment(to, now: now, or: now)
         let start = try TimeText.moment(from, now: now, or: end.advanced(by: .seconds(-3600)))
-        return (start.microseconds &* 1000, end.microseconds &* 1000)
+        return (start.nanoseconds, end.nanoseconds)
     }
 
     private func search(_ input: TraceQuery) async throws -> ItemList<TraceSummary> {
         let (from, to) = try span(input.from, input.to)
         var search = SpanSearch(from: from, to: to)
         (search.service, search.operation, search.limit) = (input.service, input.operation, input.limit)
-        search.least = input.min_duration.map { Int64($0.seconds * 1e9) }
-        search.most = input.max_duration.map { Int64($0.seconds * 1e9) }
+        search.least = input.min_duration.map(\.nanoseconds)
+        search.most = input.max_duration.map(\.nanoseconds)
         for pair in (input.tags ?? "").split(separator: ",") {
             let parts = pair.split(separator: "=", maxSplits: 1).map { String($0) }
             guard parts.count == 2 else {
@@ -97,7 +97,7 @@ struct TraceRoutes: Sendable {
             var told = Self.detail(trace)
             let query = try LogQL.LogQuery("{service_name=~\".+\"} | trace_id=\"\(id)\"")
             let margin: Int64 = 3_600_000_000_000
-            let (from, to) = (told.at.microseconds &* 1000 &- margin, told.at.microseconds &* 1000 &+ margin * 24)
+            let (from, to) = (told.at.nanoseconds - margin, told.at.nanoseconds + margin * 24)
             try LogEngine(house.logs).lines(query, from: from, to: to, .forward) { row in
                 told.lines.append(LogRoutes.line(row))
                 return told.lines.count < Self.lineLimit

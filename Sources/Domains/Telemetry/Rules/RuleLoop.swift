@@ -224,8 +224,8 @@ private final class RuleMemory: Sendable {
                 question: .promql(expression), extra: extra)
         }
         return RuleGroup(
-            name: spec.name, every: Int64((spec.interval ?? usualInterval).seconds * 1000),
-            offset: Int64((spec.query_offset ?? .seconds(0)).seconds * 1000), limit: spec.limit, rules: rules)
+            name: spec.name, every: (spec.interval ?? usualInterval).milliseconds,
+            offset: (spec.query_offset ?? .seconds(0)).milliseconds, limit: spec.limit, rules: rules)
     }
 
     private static func groups(_ aggregations: [TelemetryPlan.Owned<LogAggregation>]) -> [RuleGroup] {
@@ -234,7 +234,7 @@ private final class RuleMemory: Sendable {
             let rule = RuleGroup.Rule(
                 id: "\(owned.project)/logging/\(owned.part.name)", name: owned.part.name, text: owned.part.query,
                 question: .logql(query), extra: owned.part.labels.map { (name: $0.key, value: $0.value) })
-            return RuleGroup(name: "logging", every: Int64(owned.part.every.seconds * 1000), rules: [rule])
+            return RuleGroup(name: "logging", every: owned.part.every.milliseconds, rules: [rule])
         }
     }
 

@@ -19,7 +19,7 @@ struct Discovery: Sendable {
             for group in spec.groups { found += Self.pairs(group) }
             if let name = spec.file {
                 do { found += try groups(in: name).flatMap(Self.pairs) } catch {
-                    complaints.append("\(spec.job): \(name): \(error)")
+                    complaints.append("\(spec.job): \(name): \(Problem(describing: error).message)")
                 }
             }
             if spec.services {

@@ -27,6 +27,7 @@ struct ScrapeLoop: RunnableLoop {
     func run() async throws {
         var jobs: [String: Job] = [:]
         var (looked, known): (Int64, TelemetryPlan?) = (.min, nil)
+        var complaints: [String] = []
         let running = Running()
         try await withThrowingDiscardingTaskGroup { tasks in
             while true {
@@ -34,10 +35,10 @@ struct ScrapeLoop: RunnableLoop {
                 let (now, plan) = (house.milliseconds, house.plan)
                 if known != plan || now &- Self.discoveryInterval >= looked {
                     (known, looked) = (plan, now)
-                    try await discover(plan, &jobs, at: now)
+                    try await discover(plan, &jobs, &complaints, at: now)
                 }
                 for (id, job) in jobs where job.due <= now && running.count < Self.width {
-                    let interval = max(100, Int64(job.target.interval.seconds * 1000))
+                    let interval = max(100, job.target.interval.milliseconds)
                     // The next moment of its own row; what was missed is not made up for.
                     jobs[id]?.due = job.due + ((now - job.due) / interval + 1) * interval
                     guard running.enter(id) else { continue }
@@ -63,11 +64,14 @@ struct ScrapeLoop: RunnableLoop {
         }
     }
 
-    private func discover(_ plan: TelemetryPlan, _ jobs: inout [String: Job], at now: Int64) async throws {
+    private func discover(
+        _ plan: TelemetryPlan, _ jobs: inout [String: Job], _ told: inout [String], at now: Int64
+    ) async throws {
         let (targets, complaints) = await discovery.targets(of: plan)
-        for complaint in complaints {
+        for complaint in complaints where !told.contains(complaint) {
             house.logger.warning("targets could not be found", metadata: ["what": "\(complaint)"])
         }
+        told = complaints
         let wanted = Set(targets.map(\.id))
         for (id, job) in jobs where !wanted.contains(id) {
             jobs[id] = nil
@@ -85,7 +89,7 @@ struct ScrapeLoop: RunnableLoop {
 
     /// Its first moment: targets are spread over the interval by their ids, the own one waits a whole interval.
     private static func first(_ target: Target, after now: Int64) -> Int64 {
-        let interval = max(100, Int64(target.interval.seconds * 1000))
+        let interval = max(100, target.interval.milliseconds)
         if target.way == .own { return now + interval }
         let hash = target.id.utf8.reduce(UInt64(14_695_981_039_346_656_037)) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
         return now + Int64(hash % UInt64(min(interval, 5_000)))
