@@ -40,7 +40,7 @@ struct SendHere: Sendable {
             Way(
                 title: "A script sends one value", text: "In a shell:",
                 code: "echo 'backup_last_success_seconds '$(date +%s) | curl --data-binary @- "
-                    + (token ? "-H 'Authorization: Bearer TOKEN' " : "") + "\(base)/api/v1/metrics/push\n"),
+                    + (token ? "-H 'Authorization: Bearer TOKEN' " : "") + "\(base)/api/v1/metrics/push/job/backup\n"),
             Way(
                 title: "Grafana asks here", text: "Addresses of the data sources:",
                 code: "Prometheus: \(base)/prometheus\nLoki:       \(base)\nJaeger:     \(base)/jaeger\n"),
