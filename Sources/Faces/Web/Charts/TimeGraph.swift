@@ -147,7 +147,7 @@ struct TimeGraph: Sendable {
         for piece in LineChart.pieces(line.points) {
             let shown = piece.enumerated().compactMap { place, point in
                 place % stride == 0 || place == piece.count - 1
-                    ? point.y.map { (x(point.x), min(max(y($0), -1e6), 1e6)) } : nil
+                    ? point.y.map { (x(point.x), min(max(y($0), y.pixels.to), y.pixels.from)) } : nil
             }
             if shown.count > 1 {
                 svg.add("path", ["class": "line l\(index % 8)", "d": "\(LineChart.path(shown))"])

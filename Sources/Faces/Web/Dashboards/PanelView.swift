@@ -26,7 +26,6 @@ struct PanelView: Sendable {
     let title: String
     let about: String?
     let width: String
-    let height: String
     let source: String
     let explore: String?
     let fault: Notice?
@@ -50,7 +49,7 @@ struct PanelView: Sendable {
     ) {
         let name = variables.filled(panel.title)
         (id, title, about) = ("p\(place)", name, panel.description)
-        (width, height) = ("w\(min(24, max(1, panel.width)))", "h\(min(40, max(2, panel.height)))")
+        width = "w\(min(24, max(1, panel.width)))"
         self.source = source
         explore = Self.explore(panel, variables, time)
         isWaiting = answer == nil

@@ -29,9 +29,8 @@ vagus.enhance((root) => {
       const told = exact.some((field) => field.value !== "");
       if (told) form.querySelector("[name=range]").disabled = true;
     });
-    addEventListener("pageshow", () => {
-      for (const field of form.elements) field.disabled = false;
-    });
+    // Who comes back finds the form as it was served, not as it was sent.
+    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   }
 });
 
