@@ -26,8 +26,13 @@ from playwright.sync_api import sync_playwright
 CSP = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 WIDTHS = {"desktop": (1360, 900), "phone": (390, 844)}
 FIXED = ["/", "/runs", "/approvals", "/queue", "/pipelines", "/services", "/models", "/datasets", "/monitors", "/dora"]
-FIXED += ["/runners", "/events", "/resources"]
-DETAIL = ["/runs/", "/pipelines/", "/services/", "/models/", "/datasets/", "/monitors/", "/resources/"]
+FIXED += ["/runners", "/events", "/resources", "/explore", "/explore/logs", "/explore/traces", "/explore/services"]
+FIXED += ["/dashboards", "/dashboards/vagus", "/telemetry"]
+DETAIL = ["/runs/", "/pipelines/", "/services/", "/models/", "/datasets/", "/monitors/", "/resources/", "/explore/traces/"]
+DETAIL += ["/dashboards/"]
+# Questions that a server which measures itself can answer.
+ASKED = ["/explore?q=rate(vagus_http_requests_total[5m])&range=15m", "/explore?q=sum(up", "/dashboards?show=import"]
+ASKED += ["/explore?q=vagus_http_requests_total&view=table", "/explore/logs?q={service_name=%22vagus%22}"]
 RUN_VIEWS = ["timeline", "artifacts", "tests", "quality", "metrics"]
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -93,11 +98,12 @@ def walk(page, base):
                 paths.append(found[0])
                 if prefix == "/runs/":
                     paths += [f"{found[0]}?view={view}" for view in RUN_VIEWS]
-    return paths
+    return paths + ASKED
 
 
 def name_of(path):
     plain = path.strip("/").replace(".html", "").replace("?view=", "-").replace("/", "-")
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in plain)[:80]
     return plain or "overview"
 
 
@@ -106,7 +112,7 @@ CHECKS = """() => {
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   if (wide > 0) {
     const guilty = [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1
-      && !e.closest('.table-wrap, .log-body, .tabs, .code, svg'));
+      && !e.closest('.table-wrap, .log-body, .tabs, .code, .entries, svg'));
     problems.push(`scrolls sideways by ${wide}px: ${guilty.slice(0, 3).map((e) => e.tagName + '.' + e.className).join(', ')}`);
   }
   for (const svg of document.querySelectorAll('svg[role=img]')) {
@@ -158,6 +164,76 @@ def stream(page, base):
     return problems
 
 
+WORDS = {
+    "functions": [{"name": "rate", "signature": "rate(range vector) instant vector", "summary": "Growth a second."}],
+    "names": [{"name": "rate_limit_hits", "type": "counter", "help": "Hits."}],
+    "labels": [{"value": "job"}, {"value": "code"}],
+    "values": [{"value": 'sh"op'}],
+}
+
+
+def ask(page, base):
+    """The field for PromQL completes, explains and marks; the legend hides; the tail goes on; panels are asked anew."""
+    problems = []
+
+    def expect(what, holds):
+        if not holds:
+            problems.append(f"behaviour: {what}")
+
+    def api(route):
+        path = route.request.url.split("?")[0]
+        if path.endswith("/parse"):
+            wrong = "%7D%7D" in route.request.url
+            route.fulfill(json={"ok": not wrong, "message": "unexpected }", "start": 2, "end": 3} if wrong else {"ok": True})
+        else:
+            route.fulfill(json={"items": WORDS[path.rsplit("/", 1)[1]]})
+
+    page.route("**/api/v1/metrics/**", api)
+    page.goto(f"{base}/explore.html", wait_until="load")
+    field = page.locator("#x-q")
+    field.click()
+    field.press_sequentially("rat")
+    page.locator(".completions li").first.wait_for()
+    expect("functions come before metrics", page.locator(".completions code").all_inner_texts() == ["rate", "rate_limit_hits"])
+    expect("the field says that a list is open", field.get_attribute("aria-expanded") == "true")
+    field.press("Enter")
+    expect("a function is put in with its bracket", field.input_value() == "rate(")
+    page.locator(".signature:visible").wait_for()
+    expect("a function is explained", "Growth a second." in page.locator(".signature").inner_text())
+    field.press_sequentially("up{j")
+    page.locator(".completions li", has_text="job").wait_for()
+    field.press("Tab")
+    page.locator(".completions li", has_text="sh").wait_for()
+    field.press("Tab")
+    expect("labels and values are put in, quotes kept", field.input_value() == 'rate(up{job="sh\\"op')
+    field.fill("é}}")
+    page.locator(".editor mark").wait_for()
+    expect("what is wrong is marked by bytes", page.locator(".editor mark").inner_text() == "}")
+    expect("what is wrong is told", page.locator("#x-q-fault").inner_text() == "unexpected }")
+    page.unroute("**/api/v1/metrics/**")
+    page.goto(f"{base}/explore-graph.html", wait_until="load")
+    key = page.locator(".keys button").first
+    key.click()
+    expect("a legend's entry hides its series", page.locator('svg:visible g[data-series="0"].off').count() == 1)
+    key.click(modifiers=["Shift"])
+    expect("with Shift it is alone", page.locator("svg:visible g[data-series].off").count() == 2)
+    hits = page.locator("svg.chart:visible .hit")
+    hits.nth(40).hover()
+    expect("hovering tells the shown series alone", page.locator(".tip:visible span").count() == 1)
+    page.goto(f"{base}/explore-logs.html", wait_until="load")
+    row = '<details class="entry run"><summary><time>1</time><span class="tx">fresh</span></summary></details>'
+    page.route("**/explore/logs/tail?*", lambda route: route.fulfill(content_type="text/html", body=f'<div data-next="7">{row}</div>') if "after" not in route.request.url else None)
+    page.locator("[data-live-tail]").click()
+    page.locator(".entries .tx", has_text="fresh").wait_for()
+    expect("new lines come first", page.locator(".entries .tx").first.inner_text() == "fresh")
+    page.goto(f"{base}/dashboard.html", wait_until="load")
+    page.route("**/dashboards/shop/panel?*", lambda route: route.fulfill(content_type="text/html", body="<div><p>later</p></div>"))
+    page.locator("#row2 > summary").click()
+    page.locator("#row2 p", has_text="later").wait_for()
+    expect("a closed row is asked when it opens", page.locator("#row2 [data-waiting]").count() == 0)
+    return problems
+
+
 def behave(browser, base):
     """What the pages do under hands: only on the sample pages, whose content is known."""
     problems = []
@@ -185,6 +261,7 @@ def behave(browser, base):
     page.keyboard.press("Enter")
     expect("Enter goes to the next match", page.locator(".log-bar .hits").inner_text() == "2 of 11")
     problems += stream(page, base)
+    problems += ask(page, base)
     page.goto(f"{base}/service.html", wait_until="load")
     page.locator("#act-abort > summary").click()
     expect("an action tells its consequences", "All traffic goes to revision 3" in page.locator("#act-abort .panel").inner_text())

@@ -55,7 +55,9 @@ import Testing
     }
 
     @Test func `every query of the dashboards that vagus brings can be read`() throws {
-        for (name, spec) in StockDashboards.all(services: ["shop"], models: ["at-risk"]) {
+        for (name, spec) in StockDashboards.all(
+            project: "default", services: [("shop", "at-risk")], models: ["at-risk"])
+        {
             #expect(throws: Never.self, "\(name)") { try DashboardAdmission(spec).check() }
         }
     }

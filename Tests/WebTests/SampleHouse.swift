@@ -12,13 +12,14 @@ final class SampleHouse: Sendable {
 
     init(isEmpty: Bool = false) { self.isEmpty = isEmpty }
 
-    private func note(_ operation: String, _ input: JSONValue) { asked.withLock { $0.append((operation, input)) } }
+    func note(_ operation: String, _ input: JSONValue) { asked.withLock { $0.append((operation, input)) } }
 
     func face() throws -> WebFace {
         var routes = Routes()
         lists(&routes)
         details(&routes)
         actions(&routes)
+        telemetry(&routes)
         return try WebFace(caller: Switchboard(routes)) { $0 == "vg_good" }
     }
 

@@ -23,6 +23,15 @@ enum SamplePages {
         ("monitors", "/monitors", [:]), ("monitor", "/monitors/employment-live", [:]), ("dora", "/dora", [:]),
         ("events", "/events", [:]), ("resources", "/resources/pipelines", [:]),
         ("resource", "/resources/pipelines/employment", [:]),
+        ("explore", "/explore", [:]), ("explore-graph", "/explore", ["q": "rate(x[5m])", "range": "1h"]),
+        ("explore-many", "/explore", ["q": "many", "q2": "x{}}", "range": "1h"]),
+        ("explore-histogram", "/explore", ["q": "native"]),
+        ("explore-table", "/explore", ["q": "x", "view": "table", "more": "1"]),
+        ("explore-logs", "/explore/logs", ["q": "{service_name=\"shop\"}"]), ("explore-logs-new", "/explore/logs", [:]),
+        ("explore-traces", "/explore/traces", ["service": "front"]), ("explore-services", "/explore/services", [:]),
+        ("trace", "/explore/traces/\(SampleTelemetry.traceID)", [:]), ("dashboards", "/dashboards", [:]),
+        ("dashboard", "/dashboards/shop", [:]), ("dashboard-import", "/dashboards", ["show": "import"]),
+        ("telemetry", "/telemetry", [:]),
     ]
 
     /// Writes the sample pages to the folder in VAGUS_PAGES, for eyes and screenshots.

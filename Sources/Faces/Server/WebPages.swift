@@ -21,7 +21,7 @@ struct WebPages: Sendable {
         let call = try caller(request, correlation: correlation)
         var form: [String: String] = [:]
         if request.method == .post {
-            let bytes = try await HTTPFace.collect(request, limit: WebFace.formLimit)
+            let bytes = try await HTTPFace.collect(request, limit: WebFace.formLimit(request.uri.path))
             form = Self.pairs(String(decoding: bytes, as: UTF8.self), separator: "&")
         }
         var headers: [String: String] = [:]

@@ -54,6 +54,7 @@ extension Visitor {
         case ("runs", "again"): return try await again(target)
         case ("runs", "approve"), ("runs", "reject"): return try await say(verb, of: target)
         case ("pipelines", "quarantine"), ("pipelines", "release"): return try await quarantine(verb, in: target)
+        case ("dashboards", "check"), ("dashboards", "save"): return try await importDashboard(save: verb == "save")
         case ("pipelines", "run"):
             var input = RunInput()
             (input.project, input.pipeline) = (project, target)

@@ -86,6 +86,7 @@ struct Visitor: Sendable {
             "undo": "Going back to the earlier revision", "again": "A new run was started",
             "run": "The run was started", "approve": "Approved", "reject": "Rejected: the job fails",
             "quarantine": "In quarantine: its failures do not fail the job",
+            "import": "The dashboard was saved",
             "release": "Out of quarantine: its failures count again",
         ]
         return words[key].map { Notice(tone: .ok, icon: "ok", title: $0, text: nil) }
@@ -95,9 +96,11 @@ struct Visitor: Sendable {
     func page(_ segments: [String]) async throws -> WebResponse? {
         guard let first = segments.first, let section = Section(rawValue: first) else { return try await overview() }
         let rest = segments.dropFirst()
+        if section == .explore { return try await explore(Array(rest)) }
         guard let name = rest.first else { return try await list(section) }
         if section == .runs, rest.count == 2 { return try await runPart(name, rest.last ?? "") }
         if section == .pipelines, rest.count == 2, rest.last == "tests" { return try await tests(of: name) }
+        if section == .dashboards, rest.count == 2, rest.last == "panel" { return try await panel(of: name) }
         if section == .resources {
             return rest.count == 2 ? try await resource(rest[1], rest[2]) : try await resources(of: name)
         }
@@ -115,6 +118,9 @@ struct Visitor: Sendable {
         case .models: try await models()
         case .datasets: try await datasets()
         case .monitors: try await monitors()
+        case .explore: try await explore([])
+        case .dashboards: try await dashboards()
+        case .telemetry: try await telemetry()
         case .dora: try await dora()
         case .runners: try await runners()
         case .events: try await events(audit: nil)
@@ -130,6 +136,7 @@ struct Visitor: Sendable {
         case .models: try await model(name)
         case .datasets: try await dataset(name)
         case .monitors: try await monitor(name)
+        case .dashboards: try await dashboard(name)
         default: nil
         }
     }

@@ -20,6 +20,12 @@ package struct WebFace: Sendable {
 
     /// Bytes of a form; a larger one is refused by the server.
     package static let formLimit = 65_536
+    /// Bytes of the form that brings a dashboard: those of Grafana are long, and encoding makes them longer.
+    private static let importLimit = 4 << 20
+    /// Bytes of the form that is posted to a path.
+    package static func formLimit(_ path: String) -> Int {
+        path.hasPrefix("/ui/dashboards/") ? importLimit : formLimit
+    }
     package static let tokenCookie = "vagus_token"
     package static let csrfCookie = "vagus_csrf"
     package static let projectCookie = "vagus_project"

@@ -15,6 +15,8 @@ static const unsigned char app_css[] = {
 #embed "assets/css/charts.css"
     ,
 #embed "assets/css/run.css"
+    ,
+#embed "assets/css/telemetry.css"
 };
 static const unsigned char app_js[] = {
 #embed "assets/js/base.js"
@@ -24,6 +26,10 @@ static const unsigned char app_js[] = {
 #embed "assets/js/charts.js"
     ,
 #embed "assets/js/log.js"
+    ,
+#embed "assets/js/explore.js"
+    ,
+#embed "assets/js/promql.js"
 };
 static const unsigned char icons_svg[] = {
 #embed "assets/icons.svg"
@@ -154,6 +160,60 @@ static const unsigned char template_toneicon[] = {
 static const unsigned char template_when[] = {
 #embed "assets/templates/when.mustache"
 };
+static const unsigned char template_dashboard[] = {
+#embed "assets/templates/dashboard.mustache"
+};
+static const unsigned char template_dashboards[] = {
+#embed "assets/templates/dashboards.mustache"
+};
+static const unsigned char template_explore[] = {
+#embed "assets/templates/explore.mustache"
+};
+static const unsigned char template_explorelogs[] = {
+#embed "assets/templates/explorelogs.mustache"
+};
+static const unsigned char template_exploretraces[] = {
+#embed "assets/templates/exploretraces.mustache"
+};
+static const unsigned char template_graph[] = {
+#embed "assets/templates/graph.mustache"
+};
+static const unsigned char template_import[] = {
+#embed "assets/templates/import.mustache"
+};
+static const unsigned char template_logrow[] = {
+#embed "assets/templates/logrow.mustache"
+};
+static const unsigned char template_logtail[] = {
+#embed "assets/templates/logtail.mustache"
+};
+static const unsigned char template_panel[] = {
+#embed "assets/templates/panel.mustache"
+};
+static const unsigned char template_panelbody[] = {
+#embed "assets/templates/panelbody.mustache"
+};
+static const unsigned char template_sendhere[] = {
+#embed "assets/templates/sendhere.mustache"
+};
+static const unsigned char template_servicegraph[] = {
+#embed "assets/templates/servicegraph.mustache"
+};
+static const unsigned char template_telemetry[] = {
+#embed "assets/templates/telemetry.mustache"
+};
+static const unsigned char template_timebar[] = {
+#embed "assets/templates/timebar.mustache"
+};
+static const unsigned char template_timefields[] = {
+#embed "assets/templates/timefields.mustache"
+};
+static const unsigned char template_trace[] = {
+#embed "assets/templates/trace.mustache"
+};
+static const unsigned char template_tracetable[] = {
+#embed "assets/templates/tracetable.mustache"
+};
 
 static const struct vagus_asset table[] = {
     {"app.css", app_css, sizeof app_css},
@@ -201,6 +261,24 @@ static const struct vagus_asset table[] = {
     {"tabs.mustache", template_tabs, sizeof template_tabs},
     {"toneicon.mustache", template_toneicon, sizeof template_toneicon},
     {"when.mustache", template_when, sizeof template_when},
+    {"dashboard.mustache", template_dashboard, sizeof template_dashboard},
+    {"dashboards.mustache", template_dashboards, sizeof template_dashboards},
+    {"explore.mustache", template_explore, sizeof template_explore},
+    {"explorelogs.mustache", template_explorelogs, sizeof template_explorelogs},
+    {"exploretraces.mustache", template_exploretraces, sizeof template_exploretraces},
+    {"graph.mustache", template_graph, sizeof template_graph},
+    {"import.mustache", template_import, sizeof template_import},
+    {"logrow.mustache", template_logrow, sizeof template_logrow},
+    {"logtail.mustache", template_logtail, sizeof template_logtail},
+    {"panel.mustache", template_panel, sizeof template_panel},
+    {"panelbody.mustache", template_panelbody, sizeof template_panelbody},
+    {"sendhere.mustache", template_sendhere, sizeof template_sendhere},
+    {"servicegraph.mustache", template_servicegraph, sizeof template_servicegraph},
+    {"telemetry.mustache", template_telemetry, sizeof template_telemetry},
+    {"timebar.mustache", template_timebar, sizeof template_timebar},
+    {"timefields.mustache", template_timefields, sizeof template_timefields},
+    {"trace.mustache", template_trace, sizeof template_trace},
+    {"tracetable.mustache", template_tracetable, sizeof template_tracetable},
 };
 
 size_t vagus_asset_count(void) { return sizeof table / sizeof table[0]; }

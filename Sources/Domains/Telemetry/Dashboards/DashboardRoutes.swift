@@ -12,7 +12,7 @@ struct DashboardRoutes: Sendable {
         routes.on(Dashboards.list) { input, _ in
             let declared = try await store.read { try $0.resources(DashboardKind.self, project: input.project) }
             let (services, models) = try await Self.subjects(input.project, store)
-            let stock = StockDashboards.all(services: services, models: models)
+            let stock = StockDashboards.all(project: input.project, services: services, models: models)
                 .filter { one in !declared.contains { $0.reference.name == one.name } }
             return ItemList(
                 declared.map { Self.info($0.reference.name, $0.spec, isStock: false) }
@@ -25,7 +25,7 @@ struct DashboardRoutes: Sendable {
             }
             let (services, models) = try await Self.subjects(input.project, store)
             guard
-                let stock = StockDashboards.all(services: services, models: models)
+                let stock = StockDashboards.all(project: input.project, services: services, models: models)
                     .first(where: { $0.name == input.name })
             else { throw Problem.notFound("Dashboard", input.name, project: input.project, list: "dashboard list") }
             return Self.view(stock.name, stock.spec, isStock: true)
@@ -33,10 +33,15 @@ struct DashboardRoutes: Sendable {
         routes.on(Dashboards.importGrafana) { input, _ in try GrafanaImport(input).outcome }
     }
 
-    private static func subjects(_ project: String, _ store: Store) async throws -> ([String], [String]) {
+    private static func subjects(_ project: String, _ store: Store) async throws
+        -> (services: [(name: String, model: String?)], models: [String])
+    {
         try await store.read { sql in
             (
-                try sql.resources(ServiceKind.self, project: project).map(\.reference.name),
+                try sql.resources(ServiceKind.self, project: project).map { service in
+                    // `employment@champion` is a version of `employment`.
+                    (service.reference.name, service.spec.workload.model.map { String($0.prefix { $0 != "@" }) })
+                },
                 try sql.resources(ModelKind.self, project: project).map(\.reference.name)
             )
         }

@@ -5,8 +5,14 @@ import Manifests
 enum StockDashboards {
     typealias Named = (name: String, spec: DashboardSpec)
 
-    static func all(services: [String], models: [String]) -> [Named] {
-        [("vagus", vagus)] + services.map { ("service-\($0)", service($0)) } + models.map { ("model-\($0)", model($0)) }
+    /// - Parameters:
+    ///   - services: Names of the project's services, each with the model that it serves, if any.
+    ///   - models: Names of its models.
+    static func all(project: String, services: [(name: String, model: String?)], models: [String]) -> [Named] {
+        [("vagus", vagus)] + services.map { ("service-\($0.name)", service($0.name, project)) }
+            + models.map { name in
+                ("model-\(name)", model(name, project, services: services.filter { $0.model == name }.map(\.name)))
+            }
     }
 
     private static func panel(
@@ -60,6 +66,9 @@ enum StockDashboards {
 
     static var vagus: DashboardSpec {
         let request = "vagus_http_request_duration_seconds_bucket"
+        var down = panel(
+            "Targets that are down", .stat, .number, width: 6, [("count(up == 0) or vector(0)", "scrape targets")])
+        down.thresholds = [limit(0, .good), limit(1, .critical)]
         return dashboard(
             "Vagus", "The server itself: requests, runs, telemetry, memory.",
             [
@@ -100,12 +109,12 @@ enum StockDashboards {
                 row(
                     "Telemetry",
                     [
-                        panel("Series", .stat, .number, width: 6, [("vagus_telemetry_series", "")]),
+                        panel("Series", .stat, .number, width: 6, [("vagus_telemetry_series", "written to")]),
                         panel(
                             "Samples a second", .stat, .per_second, width: 6,
-                            [("rate(vagus_telemetry_samples_total[1m])", "")]),
-                        panel("Blocks", .stat, .bytes, width: 6, [("vagus_telemetry_block_bytes", "")]),
-                        panel("Targets that are down", .stat, .number, width: 6, [("count(up == 0) or vector(0)", "")]),
+                            [("sum(rate(vagus_telemetry_samples_total[1m]))", "taken in")]),
+                        panel("Blocks", .stat, .bytes, width: 6, [("vagus_telemetry_block_bytes", "on disk")]),
+                        down,
                         panel(
                             "Dropped", .time_series, .per_second,
                             [("sum by (reason) (rate(vagus_telemetry_dropped_total[5m]))", "{{reason}}")]),
@@ -126,22 +135,53 @@ enum StockDashboards {
             ])
     }
 
-    private static func service(_ name: String) -> DashboardSpec {
-        let labels = "service=\"\(name)\""
+    private static func service(_ name: String, _ project: String) -> DashboardSpec {
+        let labels = "project=\"\(project)\", service=\"\(name)\""
         return dashboard(
             name, "The service \(name): its traffic by revision.",
             [
-                row("Traffic", traffic(labels)),
+                row("Now", now(labels)), row("Traffic", traffic(labels)),
                 row(
                     "Rollouts",
                     [
                         lines(
                             "What happened",
-                            "{service_name=\"vagus\", source=\"events\", kind=\"Service\"} | json | subject=\"\(name)\""
+                            "{service_name=\"vagus\", source=\"events\", kind=\"Service\", project=\"\(project)\"} | json | subject=\"\(name)\""
                         ),
+                        panel(
+                            "Steps of its rollouts", .time_series, .number, width: 24,
+                            [
+                                (
+                                    "sum by (event) (increase(vagus_delivery_rollout_events_total{\(labels)}[5m]))",
+                                    "{{event}}"
+                                )
+                            ]),
                         traces("Its traces", service: name),
                     ]),
             ])
+    }
+
+    /// The figures of the last minutes, each with its course.
+    private static func now(_ labels: String) -> [DashboardPanel] {
+        let bucket = "vagus_proxy_request_duration_seconds_bucket{\(labels)}"
+        let (requests, errors) = ("vagus_proxy_requests_total{\(labels)}", "vagus_proxy_errors_total{\(labels)}")
+        var failing = panel(
+            "Errors", .stat, .ratio, width: 8,
+            [("sum(rate(\(errors)[5m])) / sum(rate(\(requests)[5m]))", "of all requests")])
+        failing.thresholds = [limit(0, .good), limit(0.01, .warning), limit(0.05, .critical)]
+        return [
+            panel("Requests", .stat, .per_second, width: 8, [("sum(rate(\(requests)[5m]))", "of all revisions")]),
+            failing,
+            panel(
+                "Time of answers", .stat, .seconds, width: 8,
+                [("histogram_quantile(0.99, sum by (le) (rate(\(bucket)[5m])))", "99 of 100")]),
+        ]
+    }
+
+    private static func limit(_ value: Double, _ state: PanelThreshold.State) -> PanelThreshold {
+        var limit = PanelThreshold()
+        (limit.value, limit.state) = (value, state)
+        return limit
     }
 
     private static func traffic(_ labels: String) -> [DashboardPanel] {
@@ -170,30 +210,39 @@ enum StockDashboards {
         ]
     }
 
-    private static func model(_ name: String) -> DashboardSpec {
-        dashboard(
-            name, "The model \(name): what happened to it.",
-            [
-                row(
-                    "Events",
-                    [
-                        lines(
-                            "What happened",
-                            "{service_name=\"vagus\", source=\"events\"} |= \"\(name)\" | json | event=~\"model.*|monitor.*\""
-                        )
-                    ]),
-                row(
-                    "Training",
-                    [
-                        panel(
-                            "Runs of pipelines named like it", .time_series, .number,
-                            [
-                                (
-                                    "sum by (status) (increase(vagus_pipelines_runs_total{pipeline=\"\(name)\"}[1h]))",
-                                    "{{status}}"
-                                )
-                            ])
-                    ]),
-            ])
+    private static func model(_ name: String, _ project: String, services: [String]) -> DashboardSpec {
+        let events = "{service_name=\"vagus\", source=\"events\", project=\"\(project)\"}"
+        var rows = [
+            row(
+                "Training",
+                [
+                    panel(
+                        "Runs of pipelines named like it", .time_series, .number,
+                        [
+                            (
+                                "sum by (status) (increase(vagus_pipelines_runs_total{project=\"\(project)\", pipeline=\"\(name)\"}[1h]))",
+                                "{{status}}"
+                            )
+                        ]),
+                    panel(
+                        "How long they take", .time_series, .seconds,
+                        [
+                            (
+                                "histogram_quantile(0.9, sum by (le) (rate(vagus_pipelines_run_duration_seconds_bucket{project=\"\(project)\", pipeline=\"\(name)\"}[1h])))",
+                                "90 of 100"
+                            )
+                        ]),
+                ])
+        ]
+        rows += services.flatMap { service in
+            let labels = "project=\"\(project)\", service=\"\(service)\""
+            return [row("Served by \(service)", now(labels) + traffic(labels))]
+        }
+        rows.append(
+            row(
+                "Events",
+                [lines("What happened", "\(events) |= \"\(name)\" | json | event=~\"model.*|monitor.*|prediction.*\"")])
+        )
+        return dashboard(name, "The model \(name): its training, who serves it, and what happened to it.", rows)
     }
 }

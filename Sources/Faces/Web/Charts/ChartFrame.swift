@@ -6,6 +6,8 @@ enum ChartSize: Sendable {
     case full
     /// Half a page, beside another.
     case half
+    /// A third of a page: a panel among others.
+    case third
     /// A phone.
     case phone
 
@@ -13,6 +15,7 @@ enum ChartSize: Sendable {
         switch self {
         case .full: 1120
         case .half: 530
+        case .third: 350
         case .phone: 330
         }
     }
@@ -98,7 +101,7 @@ struct ChartFrame {
             ])
     }
 
-    func drawY(_ svg: inout SVG, _ scale: Scale, unit: Unit) {
+    func drawY(_ svg: inout SVG, _ scale: Scale, unit: Unit, label: ((Double) -> String)? = nil) {
         for tick in scale.ticks {
             let y = scale(tick).rounded()
             svg.add(
@@ -106,7 +109,7 @@ struct ChartFrame {
                 ["class": "grid", "x1": .number(left), "x2": .number(right), "y1": .number(y), "y2": .number(y)])
             svg.add(
                 "text", ["x": .number(left - 8), "y": .number(y + 4), "text-anchor": "end"],
-                unit.tick(tick, step: scale.step))
+                label?(tick) ?? unit.tick(tick, step: scale.step))
         }
         if let title = unit.axisTitle {
             svg.add("text", ["class": "axis-title", "x": .number(left), "y": .number(top - 7)], title)

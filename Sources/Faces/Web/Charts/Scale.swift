@@ -6,6 +6,10 @@ enum Unit: Sendable, Equatable {
     case count
     case seconds
     case bytes
+    case bytesPerSecond
+    /// Seconds since 1970.
+    case moment
+    case yesNo
     /// Written behind the number: "req/s".
     case named(String)
 
@@ -15,7 +19,10 @@ enum Unit: Sendable, Equatable {
         case .share: Format.percent(value)
         case .count: value == value.rounded() && abs(value) < 1e15 ? Format.count(Int(value)) : Format.number(value)
         case .seconds: Format.duration(value)
-        case .bytes: Format.bytes(Int(min(max(value, 0), 9e18)))
+        case .bytes: Self.bytes(value)
+        case .bytesPerSecond: "\(Self.bytes(value))/s"
+        case .moment: value.isFinite && abs(value) < 1e11 ? Moment(value).full : Format.number(value)
+        case .yesNo: value == 0 ? "No" : value == 1 ? "Yes" : Format.number(value)
         case .named(let name): "\(Format.number(value)) \(name)"
         }
     }
@@ -28,9 +35,17 @@ enum Unit: Sendable, Equatable {
         switch self {
         case .share: "\(Format.fixed(value * 100, Scale.decimals(step * 100))) %"
         case .seconds: Format.duration(value)
-        case .bytes: Format.bytes(Int(min(max(value, 0), 9e18)))
+        case .bytes: Self.bytes(value)
+        case .bytesPerSecond: "\(Self.bytes(value))/s"
+        case .moment: value.isFinite && abs(value) < 1e11 ? Moment(value).date : Format.number(value)
+        case .yesNo: written(value)
         case .plain, .count, .named: Format.fixed(value, Scale.decimals(step))
         }
+    }
+
+    private static func bytes(_ value: Double) -> String {
+        guard value.isFinite else { return Format.number(value) }
+        return (value < 0 ? "−" : "") + Format.bytes(Int(min(abs(value), 9e18)))
     }
 
     var axisTitle: String? {

@@ -82,6 +82,22 @@ enum Sparkline {
         return Markup(svg.text)
     }
 
+    /// How much of the longest something is.
+    static func meter(_ share: Double, label: String, tone: Tone) -> Markup {
+        var svg = SVG()
+        svg.open(
+            "svg",
+            [
+                "class": "meter", "viewBox": "0 0 400 8", "preserveAspectRatio": "none", "role": "img",
+                "aria-label": "\(label)",
+            ])
+        svg.add("rect", ["class": "track", "x": 0, "y": 0, "width": 400, "height": 8])
+        let width = share.isFinite ? min(400, max(3, share * 400)) : 3
+        svg.add("rect", ["class": "f\(tone.rawValue)", "x": 0, "y": 0, "width": .number(width), "height": 8])
+        svg.close("svg")
+        return Markup(svg.text)
+    }
+
     /// Shares of a whole as one bar.
     static func split(_ parts: [(name: String, share: Double)]) -> Markup {
         var svg = SVG()

@@ -57,6 +57,7 @@ struct ServicePage: PageBody {
     let history: Rows<RolloutRow>?
     let charts: Listing<ChartCard>?
     let resourceHref: String
+    let dashboardHref: String
 
     init(
         _ service: ServiceStatus, spec: ServiceSpec?, traffic points: [TrafficPoint], deployments: [Deployment],
@@ -88,6 +89,7 @@ struct ServicePage: PageBody {
         evidenceNote = service.analyses.isEmpty ? "" : Format.plural(service.analyses.count, "analysis", "analyses")
         history = Rows(deployments.filter { $0.service == name }.prefix(10).map { Self.row($0, now: now) })
         resourceHref = Links.resource(ServiceKind.plural, name)
+        dashboardHref = Links.dashboard("service-\(name)")
     }
 
     private static func alarm(_ service: ServiceStatus) -> Notice? {

@@ -110,6 +110,7 @@ struct ModelPage: PageBody {
     let versions: Versions?
     let empty: EmptyState?
     let resourceHref: String
+    let dashboardHref: String
 
     /// Versions compared side by side, the newest.
     static let compareLimit = 6
@@ -138,6 +139,7 @@ struct ModelPage: PageBody {
                     "A pipeline's register step makes the first one, with metrics, data and commit. Run one:",
                 commands: ["vagus get pipelines", "vagus run PIPELINE --follow"])
         resourceHref = Links.resource(ModelKind.plural, resource.name)
+        dashboardHref = Links.dashboard("model-\(resource.name)")
     }
 
     private static func chosen(_ one: ModelVersion, services: [ServiceStatus]) -> Chosen {

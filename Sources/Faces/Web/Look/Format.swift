@@ -85,6 +85,16 @@ enum Format {
         return "\(sign)\(fixed(mantissa, 1))e\(exponent < 0 ? "−" : "")\(exponent.magnitude)"
     }
 
+    /// "950", "12k", "3.4M", "1.2G", "7T": for axes.
+    static func short(_ value: Double) -> String {
+        guard value.isFinite else { return number(value) }
+        var (size, unit) = (abs(value), 0)
+        let units = ["", "k", "M", "G", "T", "P", "E"]
+        while size >= 1000, unit < units.count - 1 { (size, unit) = (size / 1000, unit + 1) }
+        let text = size == size.rounded() ? fixed(size, 0) : fixed(size, size < 10 ? 1 : 0)
+        return (value < 0 ? "−" : "") + text + units[unit]
+    }
+
     /// "512 B", "1.4 MB": powers of 1000, as disks and networks are sold.
     static func bytes(_ value: Int) -> String {
         var size = Double(value)

@@ -9,6 +9,7 @@ enum Links {
         path(["models", name], ["version": version])
     }
     static func dataset(_ name: String) -> String { path(["datasets", name]) }
+    static func dashboard(_ name: String) -> String { path(["dashboards", name]) }
     static func monitor(_ name: String) -> String { path(["monitors", name]) }
     static func resource(_ plural: String, _ name: String) -> String { path(["resources", plural, name]) }
 
@@ -21,6 +22,7 @@ enum Links {
         case "model": model(name)
         case "dataset": dataset(name)
         case "monitor": monitor(name)
+        case "dashboard": dashboard(name)
         case "environment": resource("environments", name)
         case "repository": resource("repositories", name)
         default: nil

@@ -15,8 +15,8 @@ extension PageBody {
 
 /// The entries of the navigation.
 enum Section: String, CaseIterable, Sendable {
-    case overview, runs, approvals, queue, pipelines, services, models, datasets, monitors, dora, runners, events,
-        resources
+    case overview, runs, approvals, queue, pipelines, services, models, datasets, monitors, explore, dashboards,
+        telemetry, dora, runners, events, resources
 
     var label: String {
         switch self {
@@ -29,6 +29,9 @@ enum Section: String, CaseIterable, Sendable {
     var icon: String {
         switch self {
         case .approvals: "shield"
+        case .explore: "search"
+        case .dashboards: "dashboards"
+        case .telemetry: "telemetry"
         case .queue: "waiting"
         case .runners: "system"
         case .resources: "environments"

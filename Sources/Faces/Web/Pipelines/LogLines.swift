@@ -70,7 +70,7 @@ struct LogLines: Sendable {
             + "<span class=\"tx\">\(text)</span></div>"
     }
 
-    private static func coloured(_ line: Substring, _ style: inout ANSIStyle) -> String {
+    static func coloured(_ line: Substring, _ style: inout ANSIStyle) -> String {
         var result = ""
         var rest = line
         func put(_ piece: Substring) {

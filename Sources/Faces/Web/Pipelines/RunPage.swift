@@ -118,6 +118,9 @@ struct RunPage: PageBody {
             facts.append(Fact("Superseded by", "a newer run", href: Links.run(newer)))
         }
         for (name, value) in run.parameters { facts.append(Fact(name, value.gist, code: true)) }
+        if run.status.hasEnded {
+            facts.append(Fact("Trace", "Its spans and lines", href: Links.path(["explore", "traces", run.id])))
+        }
         facts.append(Fact("Id", run.id, code: true))
         return facts
     }
