@@ -7,6 +7,7 @@ import Manifests
 struct DashboardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dashboard", abstract: "Dashboards: list, import from Grafana.",
+        discussion: "Example:\n  vagus dashboard import node-exporter.json --apply",
         subcommands: [List.self, Import.self])
 
     struct List: AsyncParsableCommand {

@@ -7,6 +7,7 @@ import Manifests
 struct MetricsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "metrics", abstract: "Asks about metrics: query, names, labels, values, status.",
+        discussion: "Example:\n  vagus metrics query 'sum by (job) (up)'",
         subcommands: [Query.self, Names.self, Labels.self, Values.self, Status.self])
 
     struct Query: AsyncParsableCommand {
