@@ -24,8 +24,7 @@ struct Discovery: Sendable {
             }
             if spec.services {
                 if copies == nil {
-                    // When the platform does not answer there are none to be found now.
-                    copies = (try? await platform.instances()) ?? []
+                    copies = (try? await platform.instances()) ?? []  // none are found while it does not answer
                 }
                 found += (copies ?? []).filter { $0.isRunning && $0.service.project == owned.project }.map(Self.copy)
             }
