@@ -97,3 +97,39 @@ import Wire
         #expect(found.targets[2].labels["zone"] == "z")
     }
 }
+
+@Suite struct RemoteQueueTests {
+    private func batch(_ name: String, _ count: Int) -> WriteBatch {
+        var batch = WriteBatch()
+        for time in 0..<count { batch.append(Labels(["__name__": name]), Int64(time), 1) }
+        return batch
+    }
+
+    private func queue(_ limit: Int) -> RemoteQueue {
+        var spec = RemoteWriteSpec()
+        (spec.name, spec.queue) = ("far", limit)
+        return RemoteQueue(.init(project: "default", part: spec))
+    }
+
+    @Test func `what is dropped while it is sent takes nothing else with it`() throws {
+        let (queue, drops) = (queue(3000), DropCounts())
+        queue.offer(batch("a", 2000), drops)
+        let (sent, end) = try #require(queue.next())
+        // The first is dropped for the second, which is not what was sent.
+        queue.offer(batch("b", 2000), drops)
+        queue.done(sent, end: end, error: nil, isLost: false)
+        #expect(queue.status.waiting == 2000)
+        #expect(queue.status.dropped == 2000)
+        #expect(try #require(queue.next()).batch.entries.count == 2000)
+    }
+
+    @Test func `small batches are sent together`() throws {
+        let (queue, drops) = (queue(3000), DropCounts())
+        for _ in 0..<3 { queue.offer(batch("a", 10), drops) }
+        let (sent, end) = try #require(queue.next())
+        #expect(sent.sampleCount == 30)
+        queue.done(sent, end: end, error: nil, isLost: false)
+        #expect(queue.status.waiting == 0)
+        #expect(queue.next()?.end == nil)
+    }
+}
