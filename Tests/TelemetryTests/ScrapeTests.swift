@@ -98,6 +98,40 @@ import Wire
     }
 }
 
+@Suite struct CopyTests {
+    @Test func `running copies are scraped under their service's name, and one without metrics is left alone`()
+        async throws
+    {
+        let time = ManualTime()
+        let platform = FakePlatform(time: time)
+        let room = try await Room.open(platform: platform)
+        let order = InstanceOrder(
+            id: InstanceID("default/shop/3/1"), service: Reference(project: "default", name: "shop"), revision: 3,
+            command: ["./shop"], environment: [:])
+        let instance = try await platform.start(order)
+        let discovery = Discovery(house: room.domain.house, platform: platform)
+        let target = try #require(await discovery.targets(of: room.domain.house.plan).targets.last)
+        #expect(target.url == "http://\(instance.host):\(instance.port)/metrics")
+        #expect(target.labels["job"] == "shop")
+        #expect(target.labels["revision"] == "3")
+        #expect(target.isTentative)
+        var silent = target
+        silent.way = .own
+        let scraper = Scraper(house: room.domain.house, outbound: OutboundClient(), secrets: FakeSecrets()) {
+            throw Problem("scrape.status", status: 502, "server returned HTTP status 404")
+        }
+        try await scraper.scrape(silent, Scraper.Memory())
+        #expect(try await room.query("up", at: room.now).isEmpty)
+        // When a manifest says how services are scraped, only that counts.
+        try await room.house.apply(
+            "{ kind: Telemetry, name: a, metrics: { scrape: [{ job: mine, services: true, path: /m }] } }")
+        try await room.plan()
+        let found = await discovery.targets(of: room.domain.house.plan).targets
+        #expect(found.map(\.isTentative) == [false, false])
+        #expect(found.last?.url.hasSuffix("/m") == true)
+    }
+}
+
 @Suite struct RemoteQueueTests {
     private func batch(_ name: String, _ count: Int) -> WriteBatch {
         var batch = WriteBatch()
