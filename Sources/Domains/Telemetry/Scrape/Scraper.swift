@@ -53,6 +53,7 @@ struct Scraper: Sendable {
 
     /// Marks all series of a target that is no more as ended.
     func end(_ target: Target, _ memory: Memory) async throws {
+        if target.isTentative, memory.count == 0 { return }
         let at = house.milliseconds
         try await house.writers.run {
             var batch = WriteBatch()
@@ -126,6 +127,8 @@ struct Scraper: Sendable {
                 live = []
             }
         }
+        // A copy that never showed anything has nothing to show.
+        if target.isTentative, let error, memory.count == 0 { return (0, error) }
         let (gone, added) = memory.exchange(live)
         for labels in gone { batch.append(labels, at, StaleMarker.value) }
         let figures = [
