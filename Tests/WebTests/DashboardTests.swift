@@ -151,6 +151,9 @@ struct DashboardTests {
         let figure = ServiceGraph(calls).figure()
         #expect(figure.wide.text.matches(of: /class="node"/).count == 3)
         #expect(!figure.narrow.text.contains("nan"))
+        // Of a circle the busiest call leads on: c, b and a stand in three columns.
+        let places = figure.wide.text.matches(of: /class="node" x="([0-9.]+)"/).compactMap { Double($0.1) }
+        #expect(places == places.sorted() && Set(places).count == 3)
     }
 
     @Test func `values that are no numbers break no graph`() {

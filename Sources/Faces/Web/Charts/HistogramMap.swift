@@ -84,7 +84,7 @@ struct HistogramMap: Sendable {
         let edges = bounds
         let counts = columns.map { Self.counts($0, bounds: edges) }
         let most = counts.flatMap { $0 }.max() ?? 0
-        let names = edges.map { $0.isFinite ? unit.written($0) : $0 > 0 ? "+∞" : "−∞" }
+        let names = edges.map { $0.isFinite ? unit.limit($0) : $0 > 0 ? "+∞" : "−∞" }
         let widest = names.map(ChartFrame.textWidth).max() ?? 0
         let frame = ChartFrame(
             width: size.width, height: size == .phone ? min(height, 220) : height, left: min(120, max(34, widest + 14)))

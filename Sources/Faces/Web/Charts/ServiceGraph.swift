@@ -28,19 +28,25 @@ struct ServiceGraph: Sendable {
         self.received = received
     }
 
-    /// Each service behind those that call it; a circle of calls is cut where it closes.
+    /// Each service behind those that call it. Where calls go in a circle, the one with the fewest does not count.
     private static func layers(_ names: [String], _ calls: [ServiceCall]) -> [[String]] {
-        var depth = Dictionary(names.map { ($0, 0) }, uniquingKeysWith: { $1 })
-        // As many rounds as there can be steps on a way without a circle.
-        for _ in 0..<min(names.count, 12) {
-            var isSettled = true
-            for call in calls {
-                let wanted = (depth[call.from] ?? 0) + 1
-                guard wanted > depth[call.to] ?? 0, wanted < 8 else { continue }
-                depth[call.to] = wanted
-                isSettled = false
+        var callees: [String: [String]] = [:]
+        func reaches(_ from: String, _ to: String) -> Bool {
+            var (seen, open): (Set<String>, [String]) = ([from], [from])
+            while let name = open.popLast() {
+                if name == to { return true }
+                for next in callees[name] ?? [] where seen.insert(next).inserted { open.append(next) }
             }
-            if isSettled { break }
+            return false
+        }
+        // The busiest come first.
+        for call in calls where !reaches(call.to, call.from) { callees[call.from, default: []].append(call.to) }
+        var depth = Dictionary(names.map { ($0, 0) }, uniquingKeysWith: { $1 })
+        // Without circles no way is longer than there are services.
+        for _ in names {
+            for (from, list) in callees {
+                for to in list { depth[to] = max(depth[to] ?? 0, (depth[from] ?? 0) + 1) }
+            }
         }
         let used = Set(depth.values).sorted()
         return used.map { layer in names.filter { depth[$0] == layer } }
@@ -118,19 +124,7 @@ struct ServiceGraph: Sendable {
     private func draw(
         _ call: ServiceCall, from: Box, to: Box, share: Double, vertical: Bool, _ svg: inout SVG
     ) {
-        let isBack = vertical ? to.y <= from.y : to.x <= from.x
-        let start =
-            vertical
-            ? (from.middle.x, from.y + Box.height)
-            : (isBack ? from.middle.x : from.x + from.width, isBack ? from.y : from.middle.y)
-        let end = vertical ? (to.middle.x, to.y) : (isBack ? to.middle.x : to.x, isBack ? to.y : to.middle.y)
-        let bend = max(24, (vertical ? abs(end.1 - start.1) : abs(end.0 - start.0)) / 2)
-        let (first, second) =
-            vertical
-            ? ((start.0, start.1 + bend), (end.0, end.1 - bend))
-            : isBack
-                ? ((start.0, start.1 - 34), (end.0, end.1 - 34))
-                : ((start.0 + bend, start.1), (end.0 - bend, end.1))
+        let (start, first, second, end) = Self.way(from, to, vertical: vertical)
         let path = [first, second, end].map { "\(SVG.coordinate($0.0)) \(SVG.coordinate($0.1))" }.joined(separator: " ")
         let errors = call.calls > 0 ? Double(call.errors) / Double(call.calls) : 0
         svg.add(
@@ -143,6 +137,27 @@ struct ServiceGraph: Sendable {
                     "calls\t\(Format.count(call.calls))\nfailed\t\(Format.percent(errors))\nmean time\t\(call.mean_seconds.map(Format.duration) ?? "–")",
             ])
     }
+
+    /// From one box to another; back around the boxes where the callee does not lie behind.
+    private static func way(_ from: Box, _ to: Box, vertical: Bool) -> (Point, Point, Point, Point) {
+        switch (vertical, vertical ? to.y <= from.y : to.x <= from.x) {
+        case (true, false):
+            let bend = max(24, abs(to.y - from.y - Box.height) / 2)
+            let (start, end) = ((from.middle.x, from.y + Box.height), (to.middle.x, to.y))
+            return (start, (start.0, start.1 + bend), (end.0, end.1 - bend), end)
+        case (true, true):
+            let (start, end) = ((from.x + from.width, from.middle.y), (to.x + to.width, to.middle.y))
+            return (start, (start.0 + 26, start.1), (end.0 + 26, end.1), end)
+        case (false, false):
+            let bend = max(24, abs(to.x - from.x - from.width) / 2)
+            let (start, end) = ((from.x + from.width, from.middle.y), (to.x, to.middle.y))
+            return (start, (start.0 + bend, start.1), (end.0 - bend, end.1), end)
+        case (false, true):
+            let (start, end) = ((from.middle.x, from.y), (to.middle.x, to.y))
+            return (start, (start.0, start.1 - 34), (end.0, end.1 - 34), end)
+        }
+    }
+    private typealias Point = (Double, Double)
 
     private func draw(_ name: String, _ box: Box, _ svg: inout SVG) {
         let told = received[name]

@@ -43,7 +43,8 @@ struct TimeGraph: Sendable {
         let legend = lines.enumerated().map { index, line in
             let known = line.points.compactMap(\.y)
             return GraphFigure.Entry(
-                number: index, name: line.name, swatch: LegendItem.line(line.name, index).swatch,
+                number: index, name: line.name,
+                swatch: (isStacked ? LegendItem.area(line.name, "f\(index % 8)") : .line(line.name, index)).swatch,
                 last: line.points.last { $0.y != nil }?.y.map(unit.written) ?? "–",
                 least: known.min().map(unit.written) ?? "–", most: known.max().map(unit.written) ?? "–",
                 values: columns.map { x in values[index][x].flatMap { $0 }.map(unit.written) ?? "" }

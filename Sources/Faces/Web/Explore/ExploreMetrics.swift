@@ -184,7 +184,7 @@ struct ExploreMetricsPage: PageBody {
         let map = HistogramMap(
             question.text, unit: .plain, columns: HistogramMap.columns(question.series), span: time.from...time.to)
         return PanelCard(
-            title: "Histogram of \(Format.clipped(question.text, 80))", note: "darker: more observations",
+            title: "Histogram of \(Format.clipped(question.text, 80))", note: "stronger: more observations",
             graph: map.figure(.full))
     }
 

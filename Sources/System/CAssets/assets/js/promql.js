@@ -149,7 +149,8 @@ vagus.editor = (field) => {
     if (one) help.textContent = `${one.signature} – ${one.summary}`;
   };
   const check = async (mine) => {
-    if (kind !== "promql" || !field.value.trim()) return;
+    // Who chooses from the list is in the middle of a word: every query is wrong then.
+    if (kind !== "promql" || !field.value.trim() || !list.hidden) return;
     const url = new URL("/api/v1/metrics/parse", location.href);
     url.searchParams.set("query", field.value);
     const answer = await fetch(url).then((got) => (got.ok ? got.json() : null)).catch(() => null);
