@@ -19,12 +19,35 @@ struct MemorySource: SeriesSource {
         case histogram(FloatHistogram)
     }
 
+    /// Labels where they stay as they are.
+    private final class Bytes: @unchecked Sendable {  // written by `init` alone
+        let all: UnsafeMutableBufferPointer<UInt8>
+
+        init(_ labels: Labels) {
+            all = .allocate(capacity: labels.bytes.count)
+            _ = all.initialize(from: labels.bytes)
+        }
+
+        deinit { all.deallocate() }
+    }
+
     private struct Found: SeriesSet {
         let found: [(labels: Labels, samples: SampleBuffer)]
+        let bytes: [Bytes]
         let selection: Selection
 
         var count: Int { found.count }
         func labels(at index: Int) -> Labels { found[index].labels }
+
+        func newest(at index: Int) -> NewestNumber? {
+            guard selection.newestOnly else { return nil }
+            var buffer = SampleBuffer()
+            read(index, into: &buffer)
+            guard !buffer.hasHistograms, let time = buffer.times.last, let value = buffer.values.last else {
+                return nil
+            }
+            return NewestNumber(labels: UnsafeBufferPointer(bytes[index].all), time: time, value: value)
+        }
 
         func read(_ index: Int, into buffer: inout SampleBuffer) {
             buffer.removeAll()
@@ -54,7 +77,8 @@ struct MemorySource: SeriesSource {
             }
         }
         let found = series.filter { labels, _ in tests.allSatisfy { $0.1(labels[$0.0] ?? "") } }
-        return Found(found: found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, selection: selection)
+        let sorted = found.sorted { $0.key < $1.key }.map { (labels: $0.key, samples: $0.value) }
+        return Found(found: sorted, bytes: sorted.map { Bytes($0.labels) }, selection: selection)
     }
 
     func labelNames(_ matchers: [[LabelMatcher]], from: Int64, to: Int64) -> [String] {

@@ -52,14 +52,15 @@ final class GroupSink: RowSink {
     private let rule: GroupingRule
     private let steps: Int
     private let place: Range<Int>
-    private var groups = GroupIndex()
+    // Touched for every series, and by one thread: not worth asking each time whether anybody else does.
+    @exclusivity(unchecked) private var groups = GroupIndex()
     private var dropsName: [Bool] = []
-    private var key: [UInt8] = []
+    @exclusivity(unchecked) private var scratch: [UInt8] = []
     /// A place for each group and step. The value is absent until the group has something there.
-    private var values: [Double] = []
+    @exclusivity(unchecked) private var values: [Double] = []
     /// What the sum lost by rounding, or the mean (of deviations).
-    private var rests: [Double] = []
-    private var counts: [Double] = []
+    @exclusivity(unchecked) private var rests: [Double] = []
+    @exclusivity(unchecked) private var counts: [Double] = []
     private var lists: [[Double]] = []
     private var histograms: [Int: HistogramSum] = [:]
     /// Places whose sum left the range of numbers: the mean goes on incrementally.
@@ -79,11 +80,11 @@ final class GroupSink: RowSink {
     }
 
     private func group(_ row: borrowing Row) -> Int {
-        rule.write(row.labels, to: &key)
-        return group(key, dropsName: row.dropsName)
+        let dropsName = row.dropsName
+        return rule.withKey(row.labels, &scratch) { group($0, dropsName: dropsName) }
     }
 
-    private func group(_ key: [UInt8], dropsName: Bool) -> Int {
+    private func group(_ key: UnsafeBufferPointer<UInt8>, dropsName: Bool) -> Int {
         let (index, isNew) = groups.find(key)
         if isNew {
             self.dropsName.append(dropsName)
@@ -98,6 +99,27 @@ final class GroupSink: RowSink {
             }
         }
         return index
+    }
+
+    func takeNumber(
+        _ number: Double, _ labels: UnsafeBufferPointer<UInt8>, _ row: inout Row, _ lane: Lane
+    ) throws(PromQLError) {
+        let place = rule.withKey(labels, &scratch) { group($0, dropsName: false) }
+        switch operation {
+        case .sum:
+            if Absent.isAbsent(values[place]) {
+                values[place] = number
+            } else {
+                Mathematics.add(number, &values[place], &rests[place])
+            }
+        case .avg: addMean(number, place)
+        case .count: values[place] = Absent.isAbsent(values[place]) ? 1 : values[place] + 1
+        case .group: values[place] = 1
+        case .min, .max: addExtreme(number, place)
+        case .stddev, .stdvar: addDeviation(number, place)
+        case .quantile: lists[place].append(number)
+        default: break
+        }
     }
 
     func take(_ row: inout Row, _ lane: Lane) throws(PromQLError) {
@@ -225,11 +247,11 @@ final class GroupSink: RowSink {
     /// Takes over the groups of another lane.
     func merge(_ other: GroupSink, _ lane: Lane) {
         for index in 0..<other.groups.count {
-            let start = group(other.groups.key(index), dropsName: other.dropsName[index]) * steps
+            let start = other.groups.withKey(index) { group($0, dropsName: other.dropsName[index]) } * steps
             for step in 0..<steps { merge(other, from: index * steps + step, into: start + step) }
         }
         for (from, sum) in other.histograms {
-            let start = group(other.groups.key(from / steps), dropsName: false) * steps
+            let start = other.groups.withKey(from / steps) { group($0, dropsName: false) } * steps
             add(sum, start + from % steps, lane, name: nil)
         }
     }
@@ -330,7 +352,7 @@ final class ValueCountSink: RowSink {
     private let steps: Int
     private var groups = GroupIndex()
     private var counts: [Double] = []
-    private var key: [UInt8] = []
+    private var scratch: [UInt8] = []
 
     init(_ aggregation: Aggregation, _ label: String, steps: Int) {
         self.label = label
@@ -344,14 +366,13 @@ final class ValueCountSink: RowSink {
         for step in 0..<steps where row.isPresent(at: step) {
             let text = row.histogram(at: step)?.description ?? NumberText.plain(row.values[step])
             if last?.text != text {
-                rule.write(row.labels.with(label, text), to: &key)
-                last = (text, group(key))
+                last = (text, rule.withKey(row.labels.with(label, text), &scratch) { group($0) })
             }
             if let last { counts[last.group * steps + step] += 1 }
         }
     }
 
-    private func group(_ key: [UInt8]) -> Int {
+    private func group(_ key: UnsafeBufferPointer<UInt8>) -> Int {
         let (index, isNew) = groups.find(key)
         if isNew { counts += repeatElement(0, count: steps) }
         return index
@@ -359,7 +380,7 @@ final class ValueCountSink: RowSink {
 
     func merge(_ other: ValueCountSink) {
         for index in 0..<other.groups.count {
-            let start = group(other.groups.key(index)) * steps
+            let start = other.groups.withKey(index) { group($0) } * steps
             for step in 0..<steps { counts[start + step] += other.counts[index * steps + step] }
         }
     }

@@ -132,14 +132,12 @@ struct SeriesMatcher {
     init(_ matching: BinaryOperation.Matching, _ leftTable: Table, _ rightTable: Table) {
         let names = matching.isOn ? matching.labels : matching.labels + [Labels.metricNameLabel]
         let rule = GroupingRule(names, isWithout: !matching.isOn)
-        var (groups, key): (GroupIndex, [UInt8]) = (GroupIndex(), [])
+        var (groups, scratch): (GroupIndex, [UInt8]) = (GroupIndex(), [])
         for labels in rightTable.labels {
-            rule.write(labels, to: &key)
-            right.append(groups.find(key).index)
+            right.append(rule.withKey(labels, &scratch) { groups.find($0).index })
         }
         for labels in leftTable.labels {
-            rule.write(labels, to: &key)
-            left.append(groups.find(key).index)
+            left.append(rule.withKey(labels, &scratch) { groups.find($0).index })
         }
         count = groups.count
     }

@@ -21,32 +21,64 @@ struct GroupingRule: Sendable {
     /// All labels in one group.
     var isTrivial: Bool { ends.isEmpty && !isWithout }
 
-    /// Replaces the key by the bytes of the labels that count, in the encoding of `Labels`.
-    func write(_ labels: Labels, to key: inout [UInt8]) {
-        key.removeAll(keepingCapacity: true)
-        if isTrivial { return }
-        labels.bytes.withUnsafeBufferPointer { all in
-            names.withUnsafeBufferPointer { names in
-                ends.withUnsafeBufferPointer { ends in
-                    var cursor = EncodedPairs(all)
-                    var (next, start) = (0, 0)
-                    while let pair = cursor.next() {
-                        if next == ends.count, !isWithout { return }
-                        var isNamed = false
-                        while next < ends.count, !isNamed {
-                            let order = Self.order(names, start..<ends[next], pair.name)
-                            if order > 0 { break }
-                            isNamed = order == 0
-                            start = ends[next]
-                            next += 1
-                        }
-                        if isNamed != isWithout {
-                            key.append(contentsOf: UnsafeBufferPointer(rebasing: all[pair.whole]))
-                        }
+    /// Calls the body with the bytes of the labels that count, in the encoding of `Labels`: a part of these where that is one
+    /// run, as mostly; else put together in the scratch.
+    @inline(__always)
+    func withKey<Result>(
+        _ labels: UnsafeBufferPointer<UInt8>, _ scratch: inout [UInt8],
+        _ body: (UnsafeBufferPointer<UInt8>) -> Result
+    ) -> Result {
+        let run = isTrivial ? 0..<0 : run(of: labels, &scratch)
+        if let run { return body(UnsafeBufferPointer(rebasing: labels[run])) }
+        return scratch.withUnsafeBufferPointer(body)
+    }
+
+    @inline(__always)
+    func withKey<Result>(
+        _ labels: Labels, _ scratch: inout [UInt8], _ body: (UnsafeBufferPointer<UInt8>) -> Result
+    ) -> Result {
+        labels.bytes.withUnsafeBufferPointer { withKey($0, &scratch, body) }
+    }
+
+    /// The labels that count.
+    func kept(of labels: Labels) -> Labels {
+        var scratch: [UInt8] = []
+        return Labels(encoded: withKey(labels, &scratch) { Array($0) })
+    }
+
+    /// Where the labels that count lie; nil when that is in several places, and they are in the scratch.
+    private func run(of all: UnsafeBufferPointer<UInt8>, _ scratch: inout [UInt8]) -> Range<Int>? {
+        var run = 0..<0
+        var isWhole = true
+        names.withUnsafeBufferPointer { names in
+            ends.withUnsafeBufferPointer { ends in
+                var cursor = EncodedPairs(all)
+                var (next, start) = (0, 0)
+                while let pair = cursor.next() {
+                    if next == ends.count, !isWithout { return }
+                    var isNamed = false
+                    while next < ends.count, !isNamed {
+                        let order = Self.order(names, start..<ends[next], pair.name)
+                        if order > 0 { break }
+                        isNamed = order == 0
+                        start = ends[next]
+                        next += 1
                     }
+                    if isNamed == isWithout { continue }
+                    if run.upperBound == pair.whole.lowerBound || run.isEmpty {
+                        run = (run.isEmpty ? pair.whole.lowerBound : run.lowerBound)..<pair.whole.upperBound
+                        continue
+                    }
+                    if isWhole { scratch.removeAll(keepingCapacity: true) }
+                    isWhole = false
+                    scratch.append(contentsOf: UnsafeBufferPointer(rebasing: all[run]))
+                    run = pair.whole
                 }
             }
         }
+        if isWhole { return run }
+        scratch.append(contentsOf: UnsafeBufferPointer(rebasing: all[run]))
+        return nil
     }
 
     @inline(__always)
@@ -104,57 +136,61 @@ struct GroupIndex {
     var count: Int { hashes.count }
 
     /// The group's number, and whether it is new.
-    mutating func find(_ key: [UInt8]) -> (index: Int, isNew: Bool) {
-        let hash = key.withUnsafeBufferPointer { XXHash.hash($0) }
-        let mask = slots.count - 1
-        var slot = Int(truncatingIfNeeded: hash) & mask
-        while slots[slot] >= 0 {
-            let index = Int(slots[slot])
-            if hashes[index] == hash, isSame(index, key) { return (index, false) }
-            slot = (slot + 1) & mask
-        }
-        slots[slot] = Int32(hashes.count)
+    @inline(__always)
+    mutating func find(_ key: UnsafeBufferPointer<UInt8>) -> (index: Int, isNew: Bool) {
+        let hash = XXHash.hash(key)
+        if let index = existing(key, hash) { return (index, false) }
+        return (insert(key, hash), true)
+    }
+
+    private mutating func insert(_ key: UnsafeBufferPointer<UInt8>, _ hash: UInt64) -> Int {
         hashes.append(hash)
         bytes.append(contentsOf: key)
         ends.append(bytes.count)
-        if hashes.count * 2 > slots.count { grow() }
-        return (hashes.count - 1, true)
+        if hashes.count * 2 > slots.count {
+            grow()
+        } else {
+            place(hashes.count - 1)
+        }
+        return hashes.count - 1
     }
 
     /// The group's number when it is known.
-    func existing(_ key: [UInt8]) -> Int? {
-        let hash = key.withUnsafeBufferPointer { XXHash.hash($0) }
-        let mask = slots.count - 1
-        var slot = Int(truncatingIfNeeded: hash) & mask
-        while slots[slot] >= 0 {
-            let index = Int(slots[slot])
-            if hashes[index] == hash, isSame(index, key) { return index }
-            slot = (slot + 1) & mask
+    @inline(__always)
+    func existing(_ key: UnsafeBufferPointer<UInt8>) -> Int? { existing(key, XXHash.hash(key)) }
+
+    private func existing(_ key: UnsafeBufferPointer<UInt8>, _ hash: UInt64) -> Int? {
+        slots.withUnsafeBufferPointer { slots in
+            let mask = slots.count - 1
+            var slot = Int(truncatingIfNeeded: hash) & mask
+            while slots[slot] >= 0 {
+                let index = Int(slots[slot])
+                if hashes[index] == hash, withKey(index, { compareBytes($0, key) == 0 }) { return index }
+                slot = (slot + 1) & mask
+            }
+            return nil
         }
-        return nil
     }
 
     /// The bytes of a group's key.
-    func key(_ index: Int) -> [UInt8] { Array(bytes[(index == 0 ? 0 : ends[index - 1])..<ends[index]]) }
+    func key(_ index: Int) -> [UInt8] { withKey(index) { Array($0) } }
 
-    private func isSame(_ index: Int, _ key: [UInt8]) -> Bool {
+    @inline(__always)
+    func withKey<Result>(_ index: Int, _ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
         let start = index == 0 ? 0 : ends[index - 1]
-        guard ends[index] - start == key.count else { return false }
-        return bytes.withUnsafeBufferPointer { all in
-            key.withUnsafeBufferPointer {
-                compareBytes(UnsafeBufferPointer(rebasing: all[start..<ends[index]]), $0) == 0
-            }
-        }
+        return bytes.withUnsafeBufferPointer { body(UnsafeBufferPointer(rebasing: $0[start..<ends[index]])) }
+    }
+
+    private mutating func place(_ index: Int) {
+        let mask = slots.count - 1
+        var slot = Int(truncatingIfNeeded: hashes[index]) & mask
+        while slots[slot] >= 0 { slot = (slot + 1) & mask }
+        slots[slot] = Int32(index)
     }
 
     private mutating func grow() {
         slots = [Int32](repeating: -1, count: slots.count * 2)
-        let mask = slots.count - 1
-        for (index, hash) in hashes.enumerated() {
-            var slot = Int(truncatingIfNeeded: hash) & mask
-            while slots[slot] >= 0 { slot = (slot + 1) & mask }
-            slots[slot] = Int32(index)
-        }
+        for index in hashes.indices { place(index) }
     }
 }
 
@@ -179,7 +215,10 @@ enum XXHash {
                 offset += 32
             }
             hash = rotate(a, 1) &+ rotate(b, 7) &+ rotate(c, 12) &+ rotate(d, 18)
-            for lane in [a, b, c, d] { hash = (hash ^ round(0, lane)) &* prime.0 &+ prime.3 }
+            hash = (hash ^ round(0, a)) &* prime.0 &+ prime.3
+            hash = (hash ^ round(0, b)) &* prime.0 &+ prime.3
+            hash = (hash ^ round(0, c)) &* prime.0 &+ prime.3
+            hash = (hash ^ round(0, d)) &* prime.0 &+ prime.3
         } else {
             hash = prime.4
         }

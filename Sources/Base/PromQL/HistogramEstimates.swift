@@ -39,7 +39,7 @@ final class BucketSink: RowSink {
     private var dropsName: [Bool] = []
     private var counts: [Double] = []
     private var natives: Table
-    private var key: [UInt8] = []
+    private var scratch: [UInt8] = []
     private var knownBounds: [String: Double] = [:]
 
     init(steps: Int, at place: Range<Int>, _ budget: SampleBudget) {
@@ -66,13 +66,12 @@ final class BucketSink: RowSink {
             return
         }
         knownBounds[text] = upper
-        rule.write(row.labels, to: &key)
-        let group = group(key)
+        let group = rule.withKey(row.labels, &scratch) { self.group($0) }
         bounds[group].append(Bound(upper: upper, start: counts.count))
         counts += row.values
     }
 
-    private func group(_ key: [UInt8]) -> Int {
+    private func group(_ key: UnsafeBufferPointer<UInt8>) -> Int {
         let (index, isNew) = groups.find(key)
         if isNew { bounds.append([]) }
         return index
@@ -83,7 +82,7 @@ final class BucketSink: RowSink {
         counts += other.counts
         natives.append(other.natives)
         for index in 0..<other.groups.count {
-            let group = group(other.groups.key(index))
+            let group = other.groups.withKey(index) { self.group($0) }
             bounds[group] += other.bounds[index].map { Bound(upper: $0.upper, start: $0.start + offset) }
         }
     }
@@ -96,7 +95,7 @@ final class BucketSink: RowSink {
             row.clear()
             row.labels = natives.labels[index]
             row.dropsName = natives.dropsName[index]
-            let rival = groups.existing(row.labels.bytes)
+            let rival = row.labels.bytes.withUnsafeBufferPointer { groups.existing($0) }
             for step in 0..<steps {
                 guard let histogram = natives.histogram(index, step) else { continue }
                 if let rival, hasBuckets(rival, step) {

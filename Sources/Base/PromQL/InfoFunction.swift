@@ -92,23 +92,22 @@ private struct InfoJoiner {
     private var groups = GroupIndex()
     /// Rows by signature.
     private var rows: [[Int]] = []
-    private var key: [UInt8] = []
 
     init(_ infos: Table, dataNames: Set<String>?, steps: Int) {
         self.infos = infos
         self.dataNames = dataNames
         self.steps = steps
+        var scratch: [UInt8] = []
         for index in 0..<infos.count {
-            rule.write(infos.labels[index], to: &key)
-            let (group, isNew) = groups.find(key)
+            let (group, isNew) = rule.withKey(infos.labels[index], &scratch) { groups.find($0) }
             if isNew { rows.append([]) }
             rows[group].append(index)
         }
     }
 
     mutating func join(_ row: Row, mayLackInfo: Bool, into result: inout Table) throws(PromQLError) {
-        rule.write(row.labels, to: &key)
-        let candidates = groups.existing(key).map { rows[$0] } ?? []
+        var scratch: [UInt8] = []
+        let candidates = rule.withKey(row.labels, &scratch) { groups.existing($0) }.map { rows[$0] } ?? []
         var (current, piece): ([Int]?, Row) = (nil, Row(steps: steps))
         piece.dropsName = row.dropsName
         for step in 0..<steps where row.isPresent(at: step) {

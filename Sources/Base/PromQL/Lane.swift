@@ -12,10 +12,10 @@ import Darwin
 /// What one thread of a query has for itself.
 final class Lane {
     var notes = Notes()
-    var buffer = SampleBuffer()
+    @exclusivity(unchecked) var buffer = SampleBuffer()
     let options: EngineOptions
     private let guardian: QueryGuard
-    private var untilPoll = 0
+    @exclusivity(unchecked) private var untilPoll = 0
 
     init(_ options: EngineOptions, _ guardian: QueryGuard) {
         self.options = options

@@ -22,7 +22,6 @@ struct Pairing {
     private var isTaken: [Bool] = []
     private var rows: [Labels: Int] = [:]
     private var row: Row
-    private var key: [UInt8] = []
 
     init(
         _ operation: BinaryOperation, place: Range<Int>, isSwapped: Bool, _ left: Table, _ right: Table,
@@ -67,12 +66,10 @@ struct Pairing {
     }
 
     private func twice(_ one: Int, _ other: Int) -> PromQLError {
-        var key: [UInt8] = []
         let names =
             operation.matching.isOn ? operation.matching.labels : operation.matching.labels + [Labels.metricNameLabel]
-        GroupingRule(names, isWithout: !operation.matching.isOn).write(right.labels[one], to: &key)
+        let group = GroupingRule(names, isWithout: !operation.matching.isOn).kept(of: right.labels[one])
         let side = isSwapped ? "left" : "right"
-        let group = Labels(encoded: key)
         return failure(
             "found duplicate series for the match group \(group) on the \(side) hand-side of the operation: "
                 + "[\(right.labels[one]), \(right.labels[other])];many-to-many matching not allowed: "
@@ -190,10 +187,7 @@ struct Pairing {
     private mutating func labels(_ index: Int, _ partner: Int) -> Labels {
         var labels = left.labels[index]
         if !operation.operation.isComparison { labels = labels.withoutMetadata }
-        if isOneToOne {
-            keeper.write(labels, to: &key)
-            labels = Labels(encoded: key)
-        }
+        if isOneToOne { labels = keeper.kept(of: labels) }
         for name in operation.matching.included { labels = labels.with(name, right.labels[partner][name]) }
         return labels
     }

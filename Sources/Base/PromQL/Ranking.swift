@@ -66,7 +66,7 @@ final class RankingSink: RowSink {
     private let place: Range<Int>
     private let budget: SampleBudget
     private var groups = GroupIndex()
-    private var key: [UInt8] = []
+    private var scratch: [UInt8] = []
     /// For each group and step a heap with the first to go at its root.
     private var heaps: [[Entry]] = []
     private var kept: Table
@@ -85,8 +85,7 @@ final class RankingSink: RowSink {
     }
 
     func take(_ row: inout Row, _ lane: Lane) throws(PromQLError) {
-        rule.write(row.labels, to: &key)
-        let start = group(key) * steps
+        let start = rule.withKey(row.labels, &scratch) { group($0) } * steps
         var stored = -1
         for step in 0..<steps where row.isPresent(at: step) {
             let value = row.values[step]
@@ -104,7 +103,7 @@ final class RankingSink: RowSink {
         }
     }
 
-    private func group(_ key: [UInt8]) -> Int {
+    private func group(_ key: UnsafeBufferPointer<UInt8>) -> Int {
         let (index, isNew) = groups.find(key)
         if isNew { heaps += repeatElement([], count: steps) }
         return index
@@ -163,7 +162,7 @@ final class RankingSink: RowSink {
         let offset = kept.count
         kept.append(other.kept)
         for index in 0..<other.groups.count {
-            let start = group(other.groups.key(index)) * steps
+            let start = other.groups.withKey(index) { group($0) } * steps
             for step in 0..<steps {
                 for entry in other.heaps[index * steps + step].sorted(by: { $0.row < $1.row })
                 where enters(entry.value, start + step, limits[step]) {

@@ -58,6 +58,21 @@ struct Row {
 /// Takes rows one after another. Each lane has a sink of its own.
 protocol RowSink: AnyObject {
     func take(_ row: inout Row, _ lane: Lane) throws(PromQLError)
+    /// Takes a series of one number, where there is one step. The row is there to be used, and holds nothing of worth.
+    func takeNumber(
+        _ number: Double, _ labels: UnsafeBufferPointer<UInt8>, _ row: inout Row, _ lane: Lane
+    ) throws(PromQLError)
+}
+
+extension RowSink {
+    func takeNumber(
+        _ number: Double, _ labels: UnsafeBufferPointer<UInt8>, _ row: inout Row, _ lane: Lane
+    ) throws(PromQLError) {
+        row.clear()
+        row.labels = Labels(encoded: Array(labels))
+        row.values[0] = number
+        try take(&row, lane)
+    }
 }
 
 /// Changes rows and passes on those that have something left.

@@ -15,11 +15,12 @@ extension Evaluator {
         return steps
     }
 
-    func select(_ matchers: [LabelMatcher], from: Int64, to: Int64, resolution: Int64 = 0) throws(PromQLError)
-        -> any SeriesSet
-    {
+    func select(
+        _ matchers: [LabelMatcher], from: Int64, to: Int64, resolution: Int64 = 0, newestOnly: Bool = false
+    ) throws(PromQLError) -> any SeriesSet {
         var selection = Selection(matchers, from: from, to: to)
         selection.resolution = resolution
+        selection.newestOnly = newestOnly
         do {
             return try source.select(selection)
         } catch {
@@ -38,7 +39,7 @@ extension Evaluator {
     /// Fewer series and steps than this are not worth a second thread.
     private static let workPerLane = 20_000
 
-    /// Reads each series of a set, on several threads where it pays, and hands it to the body with the lane's sink.
+    /// Hands each series of a set to the body with the lane's sink, on several threads where it pays.
     func readAll<Sink: RowSink>(
         _ set: any SeriesSet, work: Int, _ make: () -> Sink,
         _ body: @escaping (Int, inout Row, Sink, Lane) throws(PromQLError) -> Void, steps: Int
@@ -62,7 +63,6 @@ extension Evaluator {
                             var row = Row(steps: steps)
                             for series in range {
                                 try worker.poll()
-                                try self.read(set, series, worker)
                                 try body(series, &row, sink, worker)
                             }
                         } catch {
@@ -91,9 +91,16 @@ extension Evaluator {
     ) throws(PromQLError) -> [Sink] {
         let times = times(steps, selector.at, selector.offset)
         let lookback = options.lookback
-        let set = try select(selector.matchers, from: times.start - lookback + 1, to: times.end)
+        let set = try select(
+            selector.matchers, from: times.start - lookback + 1, to: times.end, newestOnly: steps.count == 1)
         let body: (Int, inout Row, Sink, Lane) throws(PromQLError) -> Void = {
             (index, row, sink, lane) throws(PromQLError) in
+            if times.count == 1, let newest = set.newest(at: index) {
+                if Absent.isAbsent(newest.value) || newest.time > times.start { return }
+                let number = keepsTime ? Double(newest.time) : newest.value
+                return try sink.takeNumber(number, newest.labels, &row, lane)
+            }
+            try self.read(set, index, lane)
             guard Self.fill(&row, &lane.buffer, times, lookback: lookback, keepsTime: keepsTime) else { return }
             row.labels = set.labels(at: index)
             row.dropsName = false
@@ -155,6 +162,7 @@ extension Evaluator {
         let set = try select(selector.matchers, from: times.start - range + 1, to: times.end)
         let body: (Int, inout Row, Sink, Lane) throws(PromQLError) -> Void = {
             (index, row, sink, lane) throws(PromQLError) in
+            try self.read(set, index, lane)
             sink.samples.load(&lane.buffer)
             if sink.samples.isEmpty { return }
             row.clear()

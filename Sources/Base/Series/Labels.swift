@@ -1,3 +1,11 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// The name of a series: pairs of label name and value, sorted by name, each name once, no value empty.
 ///
 /// Kept as one run of bytes (`length name length value …`, lengths as LEB128), so that a hundred thousand of them are a
@@ -198,9 +206,9 @@ package struct LabelCursor {
 
 /// Negative, zero or positive, as `memcmp`; the shorter first when one begins with the other.
 package func compareBytes(_ left: UnsafeBufferPointer<UInt8>, _ right: UnsafeBufferPointer<UInt8>) -> Int {
-    let shared = min(left.count, right.count)
-    for index in 0..<shared where left[index] != right[index] {
-        return Int(left[index]) - Int(right[index])
+    if let one = left.baseAddress, let two = right.baseAddress {
+        let order = Int(memcmp(one, two, min(left.count, right.count)))
+        if order != 0 { return order }
     }
     return left.count - right.count
 }

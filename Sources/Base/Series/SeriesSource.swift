@@ -18,6 +18,7 @@ package struct SampleBuffer: Sendable {
     package mutating func removeAll() {
         times.removeAll(keepingCapacity: true)
         values.removeAll(keepingCapacity: true)
+        if histogramAt.isEmpty { return }
         histogramAt.removeAll(keepingCapacity: true)
         histograms.removeAll(keepingCapacity: true)
     }
@@ -56,6 +57,8 @@ package struct Selection: Sendable {
     package var resolution: Int64 = 0
     /// A refusal when more series match.
     package var seriesLimit: Int = .max
+    /// The asker looks at no sample but the newest between the ends: a source may leave out the others.
+    package var newestOnly = false
 
     package init(_ matchers: [LabelMatcher], from: Int64, to: Int64) {
         self.matchers = matchers
@@ -74,6 +77,26 @@ package protocol SeriesSet: Sendable {
     func labels(at index: Int) -> Labels
     /// Replaces the buffer's content by the samples of one series within the selection's ends; staleness markers included.
     func read(_ index: Int, into buffer: inout SampleBuffer) throws
+    /// The newest sample within the ends, when the selection wants no other and it is at hand; nil: it has to be read.
+    func newest(at index: Int) -> NewestNumber?
+}
+
+extension SeriesSet {
+    package func newest(at index: Int) -> NewestNumber? { nil }
+}
+
+/// A series' newest sample, which is a number, and the series' labels.
+package struct NewestNumber {
+    /// Encoded as in `Labels`; valid as long as the set that gave them.
+    package let labels: UnsafeBufferPointer<UInt8>
+    package let time: Int64
+    package let value: Double
+
+    package init(labels: UnsafeBufferPointer<UInt8>, time: Int64, value: Double) {
+        self.labels = labels
+        self.time = time
+        self.value = value
+    }
 }
 
 /// Where queries read from. Calls block: they belong on a thread of their own, never on the cooperative pool.

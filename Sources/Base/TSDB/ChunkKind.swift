@@ -52,36 +52,30 @@ extension SampleBuffer {
         _ body: (UnsafeMutablePointer<Int64>, UnsafeMutablePointer<Double>) throws -> Void
     ) throws {
         guard count > 0 else { return }
-        var (times, values): ([Int64], [Double]) = ([], [])
-        swap(&times, &self.times)
+        var values: [Double] = []
         swap(&values, &self.values)
-        defer {
-            swap(&times, &self.times)
-            swap(&values, &self.values)
-        }
-        let start = times.count
-        times.append(contentsOf: repeatElement(0, count: count))
-        values.append(contentsOf: repeatElement(0, count: count))
+        defer { swap(&values, &self.values) }
         var kept = 0
-        defer {
-            times.removeLast(count - kept)
-            values.removeLast(count - kept)
-            if hasHistograms { histogramAt.append(contentsOf: repeatElement(-1, count: kept)) }
-        }
-        try times.withUnsafeMutableBufferPointer { times in
-            try values.withUnsafeMutableBufferPointer { values in
-                guard let time = times.baseAddress, let value = values.baseAddress else { return }
-                let (at, number) = (time + start, value + start)
-                try body(at, number)
-                var (low, high) = (0, count)
-                while low < high && at[low] < from { low += 1 }
-                while high > low && at[high - 1] > to { high -= 1 }
-                kept = high - low
-                guard low > 0 else { return }
-                at.update(from: at + low, count: kept)
-                number.update(from: number + low, count: kept)
+        try times.append(addingCapacity: count) { times in
+            try times.withUnsafeMutableBufferPointer { times, timesKept in
+                try values.append(addingCapacity: count) { values in
+                    try values.withUnsafeMutableBufferPointer { values, valuesKept in
+                        guard let at = times.baseAddress, let number = values.baseAddress else { return }
+                        try body(at, number)
+                        var (low, high) = (0, count)
+                        while low < high && at[low] < from { low += 1 }
+                        while high > low && at[high - 1] > to { high -= 1 }
+                        kept = high - low
+                        if low > 0 {
+                            at.update(from: at + low, count: kept)
+                            number.update(from: number + low, count: kept)
+                        }
+                        (timesKept, valuesKept) = (kept, kept)
+                    }
+                }
             }
         }
+        if hasHistograms { histogramAt.append(contentsOf: repeatElement(-1, count: kept)) }
     }
 
     /// Sorts another run of samples in; of two at one time the one that is here stays.

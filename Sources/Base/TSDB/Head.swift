@@ -18,6 +18,9 @@ final class Head {
     private var ranks: [UInt32] = []
     private var sortedBelow = 0
 
+    /// What was found lately, the last asked for last.
+    private var finds: [(matchers: [LabelMatcher], found: FoundSeries)] = []
+
     private(set) var seriesCount = 0
     private(set) var seriesCreated = 0
     private(set) var seriesRemoved = 0
@@ -70,6 +73,7 @@ final class Head {
         if id / Self.pageSize >= pages.count { pages.append(.allocate(capacity: Self.pageSize)) }
         pointer(id).initialize(to: HeadSeries(labels: labels, hash: hash))
         index.add(id, labels)
+        if !finds.isEmpty { finds = [] }
         seriesCount += 1
         seriesCreated += 1
         if (seriesCount + 1) * 2 > slots.count { rehash(slots.count * 2) } else { place(id, hash) }
@@ -88,6 +92,45 @@ final class Head {
         index.live.forEach { place($0, pointer($0).pointee.hash) }
     }
 
+    // MARK: - Selecting
+
+    /// The series that match, sorted by their labels.
+    ///
+    /// Dashboards ask for the same series every few seconds: as long as no series comes or goes, what was found is kept.
+    func find(_ matchers: [LabelMatcher], _ prepared: [PreparedMatcher]) -> FoundSeries {
+        if let place = finds.firstIndex(where: { $0.matchers == matchers }) {
+            let known = finds.remove(at: place)
+            finds.append(known)
+            return known.found
+        }
+        let ids = sorted(PreparedMatcher.matching(prepared, index))
+        let found = FoundSeries(ids) { pointer($0).pointee.labels }
+        finds.append((matchers, found))
+        var kept = finds.reduce(0) { $0 + $1.found.ids.count }
+        while finds.count > Self.findsAtMost || (finds.count > 1 && kept > max(seriesCount * 3 / 2, Self.pageSize)) {
+            kept -= finds.removeFirst().found.ids.count
+        }
+        return found
+    }
+
+    private static let findsAtMost = 64
+
+    /// Calls the body with the place and the series of each one found.
+    @inline(__always)
+    func forEach(
+        of found: FoundSeries, _ body: (Int, UnsafeMutablePointer<HeadSeries>) throws -> Void
+    ) rethrows {
+        try found.ids.withUnsafeBufferPointer { ids in
+            try pages.withUnsafeBufferPointer { pages in
+                for place in ids.indices {
+                    let id = Int(ids[place])
+                    guard let page = pages[id / Self.pageSize] else { continue }
+                    try body(place, page + id % Self.pageSize)
+                }
+            }
+        }
+    }
+
     // MARK: - Order
 
     /// The series of a set, sorted by their labels.
@@ -100,25 +143,50 @@ final class Head {
         return ids
     }
 
-    private func isOrdered(_ left: UInt32, _ right: UInt32) -> Bool {
-        pointer(Int(left)).pointee.labels.bytes.withUnsafeBufferPointer { one in
-            pointer(Int(right)).pointee.labels.bytes.withUnsafeBufferPointer { compareEncoded(one, $0) < 0 }
-        }
+    /// Series that came since all were sorted, to be sorted without the lock.
+    struct Fresh: Sendable {
+        let first: Int
+        fileprivate var series: [(id: UInt32, labels: Labels)]
+
+        mutating func sort() { series.sort { SetMerge.order($0.labels, $1.labels) < 0 } }
+    }
+
+    /// Nil when there are only so few that sorting them holds nobody up.
+    func freshToSort() -> Fresh? {
+        guard nextID - sortedBelow > Self.pageSize else { return nil }
+        return fresh()
+    }
+
+    private func fresh() -> Fresh {
+        Fresh(
+            first: sortedBelow,
+            series: (sortedBelow..<nextID).map { (UInt32($0), pointer($0).pointee.labels) })
     }
 
     private func sortIn() {
         guard sortedBelow < nextID else { return }
-        let fresh = (sortedBelow..<nextID).map { UInt32($0) }.sorted(by: isOrdered)
-        sortedBelow = nextID
+        var fresh = fresh()
+        fresh.sort()
+        merge(fresh)
+    }
+
+    /// Takes sorted series into the order, unless another has done so meanwhile.
+    func merge(_ fresh: Fresh) {
+        guard fresh.first == sortedBelow else { return }
+        sortedBelow += fresh.series.count
         var merged: [UInt32] = []
-        merged.reserveCapacity(order.count + fresh.count)
+        merged.reserveCapacity(order.count + fresh.series.count)
         var start = 0
-        for id in fresh {
+        for (id, labels) in fresh.series {
             // Found by halving: a handful of new series does not compare all the old ones.
             var (low, high) = (start, order.count)
             while low < high {
                 let middle = (low + high) / 2
-                if isOrdered(order[middle], id) { low = middle + 1 } else { high = middle }
+                if SetMerge.order(pointer(Int(order[middle])).pointee.labels, labels) < 0 {
+                    low = middle + 1
+                } else {
+                    high = middle
+                }
             }
             merged.append(contentsOf: order[start..<low])
             merged.append(id)
@@ -130,7 +198,7 @@ final class Head {
     }
 
     private func rank() {
-        ranks = Array(repeating: 0, count: nextID)
+        ranks = Array(repeating: 0, count: sortedBelow)
         for (place, id) in order.enumerated() { ranks[Int(id)] = UInt32(place) }
     }
 
@@ -154,6 +222,7 @@ final class Head {
         index = fresh
         order.removeAll { !live.contains(Int($0)) }
         rank()
+        finds = []
         seriesCount -= dead.count
         seriesRemoved += dead.count
         rehash(slots.count)

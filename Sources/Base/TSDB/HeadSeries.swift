@@ -59,6 +59,12 @@ struct HeadSeries {
     var isEmpty: Bool { openCount == 0 && histograms.isEmpty && sealed.isEmpty && late.isEmpty }
     var chunkCount: Int { sealed.count + (openCount > 0 || !histograms.isEmpty ? 1 : 0) }
 
+    /// The newest sample, when it is a number and none came late that might be newer.
+    @inline(__always)
+    var newestNumber: HeadSample? {
+        openCount > 0 && late.isEmpty ? HeadSample(time: lastTime, bits: lastBits) : nil
+    }
+
     var firstTime: Int64 {
         let inOrder = sealed.first?.first ?? histograms.first?.time ?? (openCount > 0 ? openFirst : Int64.max)
         return min(inOrder, late.first?.time ?? .max)

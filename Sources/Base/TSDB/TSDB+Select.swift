@@ -4,12 +4,21 @@ import Synchronization
 extension TSDB {
     package func select(_ selection: Selection) throws -> any SeriesSet {
         let matchers = try selection.matchers.map { try PreparedMatcher($0) }
-        let (head, blocks) = try core.withLock { core in
-            (try core.snapshot(matchers, selection), core.blocks)
+        // Many new series are sorted while others may write.
+        if var fresh = core.withLock({ $0.head.freshToSort() }) {
+            fresh.sort()
+            core.withLock { [fresh] in $0.head.merge(fresh) }
         }
-        let sources = BlockPlan.sources(
-            blocks, from: selection.from, to: selection.to, resolution: selection.resolution)
-        let entries = try SetMerge.entries(head, sources, matchers, limit: selection.seriesLimit)
+        let (head, sources) = try core.withLock { core in
+            let sources = BlockPlan.sources(
+                core.blocks, from: selection.from, to: selection.to, resolution: selection.resolution)
+            var wanted = selection
+            // A block may hold something newer than the head does.
+            if !sources.isEmpty { wanted.newestOnly = false }
+            return (try core.snapshot(matchers, wanted), sources)
+        }
+        if sources.isEmpty { return head }
+        let entries = try SetMerge.entries(head.entries, sources, matchers, limit: selection.seriesLimit)
         return StoreSet(entries: entries, from: selection.from, to: selection.to)
     }
 
@@ -82,18 +91,24 @@ extension TSDB {
 
 extension Core {
     /// The series of the head that match and have samples between two times, sorted, as they are now.
-    func snapshot(_ matchers: [PreparedMatcher], _ selection: Selection) throws -> [StoreSet.Entry] {
-        let ids = head.sorted(PreparedMatcher.matching(matchers, head.index))
-        var entries: [StoreSet.Entry] = []
-        entries.reserveCapacity(min(ids.count, selection.seriesLimit))
-        for id in ids {
-            let series = head.pointer(id)
+    func snapshot(_ matchers: [PreparedMatcher], _ selection: Selection) throws -> HeadSet {
+        let found = head.find(selection.matchers, matchers)
+        var set = HeadSet(found, from: selection.from, to: selection.to)
+        set.reserve(min(found.ids.count, selection.seriesLimit), newestOnly: selection.newestOnly)
+        try head.forEach(of: found) { place, series in
+            if selection.newestOnly, let newest = series.pointee.newestNumber {
+                guard newest.time >= selection.from else { return }
+                if newest.time <= selection.to {
+                    if set.count >= selection.seriesLimit { throw SetMerge.tooMany(selection.seriesLimit) }
+                    return set.add(place, newest)
+                }
+            }
             let last = max(series.pointee.lastTime, series.pointee.late.last?.time ?? .min)
-            guard last >= selection.from, series.pointee.firstTime <= selection.to else { continue }
-            if entries.count >= selection.seriesLimit { throw SetMerge.tooMany(selection.seriesLimit) }
-            entries.append(StoreSet.Entry(labels: series.pointee.labels, head: HeadPart(series.pointee)))
+            guard last >= selection.from, series.pointee.firstTime <= selection.to else { return }
+            if set.count >= selection.seriesLimit { throw SetMerge.tooMany(selection.seriesLimit) }
+            set.add(place, HeadPart(series.pointee))
         }
-        return entries
+        return set
     }
 }
 
@@ -168,7 +183,6 @@ enum SetMerge {
     static func entries(
         _ head: [StoreSet.Entry], _ sources: [BlockPlan.Source], _ matchers: [PreparedMatcher], limit: Int
     ) throws -> [StoreSet.Entry] {
-        guard !sources.isEmpty else { return head }
         var runs: [Run] = []
         do {
             for source in sources {
