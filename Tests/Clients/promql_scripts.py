@@ -240,7 +240,8 @@ def with_native(series):
 
 # ------------------------------------------------------------------ the language
 
-NUMBER = r"[+-]?(?:[Ii]nf|[Nn]a[Nn]|0[xX][0-9a-fA-F]+|(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+# `0x10` among points is 0 eleven times, so hexadecimal digits come last.
+NUMBER = r"[+-]?(?:[Ii]nf|[Nn]a[Nn]|(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|0[xX][0-9a-fA-F]+)"
 ITEM = re.compile(
     r"\s*(?:(?P<blank>_)(?:x(?P<blanks>\d+))?(?=\s|$)|(?P<stale>stale)(?:x(?P<stales>\d+))?(?=\s|$)"
     r"|\{\{(?P<hist>.*?)\}\}(?:(?P<sign>[+-])\{\{(?P<step>.*?)\}\})?(?:x(?P<htimes>\d+))?"
@@ -634,7 +635,8 @@ def run_file(path, start, annotations=True, strict=False, takes_custom=True):
                     server.__exit__(None, None, None)
                     server, used = None, False
             elif item[0] == "load":
-                waiting += item[1]
+                # Of a series that one load has twice the last counts.
+                waiting += {tuple(sorted(labels.items())): (labels, values) for labels, values in item[1]}.values()
             else:
                 if server is None:
                     server = start()
