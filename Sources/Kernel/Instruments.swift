@@ -1,3 +1,4 @@
+package import API
 import Synchronization
 
 /// Counters and durations of this process, for whoever shows them.
@@ -22,7 +23,25 @@ package final class Instruments: Sendable {
         case durations([UInt64], sum: Double)
     }
 
+    /// One request that may have changed something: it becomes a span of its correlation's trace.
+    package struct Request: Sendable {
+        package var correlation: String
+        package var operation: String
+        package var began: Timestamp
+        package var duration: Duration
+        package var status: Int
+
+        package init(correlation: String, operation: String, began: Timestamp, duration: Duration, status: Int) {
+            (self.correlation, self.operation, self.began) = (correlation, operation, began)
+            (self.duration, self.status) = (duration, status)
+        }
+    }
+
+    /// Requests that wait to be made into spans; those beyond are left out.
+    package static let requestLimit = 1_000
+
     private let values = Mutex<[Key: Value]>([:])
+    private let requests = Mutex<[Request]>([])
 
     package init() {}
 
@@ -44,6 +63,20 @@ package final class Instruments: Sendable {
             if case .durations(let before, let total) = value { (counts, sum) = (before, total) }
             counts[bucket] += 1
             return .durations(counts, sum: sum + seconds)
+        }
+    }
+
+    package func note(_ request: Request) {
+        requests.withLock { requests in
+            if requests.count < Self.requestLimit { requests.append(request) }
+        }
+    }
+
+    /// Takes the requests that were noted since the last time.
+    package func takeRequests() -> [Request] {
+        requests.withLock { requests in
+            defer { requests = [] }
+            return requests
         }
     }
 

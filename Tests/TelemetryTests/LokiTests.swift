@@ -41,6 +41,7 @@ import Testing
                 ("time", "\((room.now + 1000) * 1_000_000)"),
             ])
         #expect(count.json["data"]?["result"]?[0]?["value"]?[1] == "2")
+        room.time.advance(by: .seconds(1))
         #expect(try await room.get("/loki", "/api/v1/labels").json["data"]?.text == #"["app"]"#)
     }
 

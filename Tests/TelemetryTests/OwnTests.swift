@@ -25,6 +25,27 @@ import Testing
         #expect(try await loop.step() == false)
     }
 
+    @Test func `a request and what it set off are one trace, found by the request's id`() async throws {
+        let room = try await Room.open()
+        var input = ApplyInput()
+        input.documents = [["kind": "Telemetry", "name": "a", "tracing": ["retention": "3d"]]]
+        let call = Call(actor: "user:ana", correlation: "req_12345678")
+        _ = try await room.house.caller.call(Resources.apply, input, as: call)
+        room.house.context.instruments.note(
+            Instruments.Request(
+                correlation: "req_12345678", operation: "resources.apply", began: room.time.now,
+                duration: .milliseconds(3), status: 200))
+        let loop = EventLoop(house: room.domain.house)
+        while try await loop.step() {}
+        var name = TraceName()
+        name.trace = "req_12345678"
+        let found = try await room.house.call(Traces.get, name)
+        #expect(found.spans.map(\.name) == ["resources.apply"])
+        #expect(found.seconds == 0.003)
+        #expect(found.lines.count == 1)
+        #expect(found.lines.first?.line.contains("telemetry.created") == true)
+    }
+
     @Test func `a run is a trace of its jobs and steps, found by the run's id`() throws {
         var run = Run()
         (run.id, run.pipeline, run.status) = ("run_01", "shop", .failed)

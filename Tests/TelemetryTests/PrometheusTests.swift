@@ -112,7 +112,9 @@ import Wire
         let bound = Call(actor: "token:p", correlation: "", permission: .write, project: "shop")
         let body = Snappy.encode([])
         func status(_ call: Call) async throws -> Int {
-            try await room.post("/prometheus", "/api/v1/write", body, type: "application/x-protobuf", as: call).status
+            let answer = try await room.post(
+                "/prometheus", "/api/v1/write", body, type: "application/x-protobuf", as: call)
+            return answer.status
         }
         #expect(try await status(reader) == 403)
         #expect(try await status(agent) == 204)

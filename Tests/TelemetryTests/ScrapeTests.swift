@@ -97,3 +97,73 @@ import Wire
         #expect(found.targets[2].labels["zone"] == "z")
     }
 }
+
+@Suite struct CopyTests {
+    @Test func `running copies are scraped under their service's name, and one without metrics is left alone`()
+        async throws
+    {
+        let time = ManualTime()
+        let platform = FakePlatform(time: time)
+        let room = try await Room.open(platform: platform)
+        let order = InstanceOrder(
+            id: InstanceID("default/shop/3/1"), service: Reference(project: "default", name: "shop"), revision: 3,
+            command: ["./shop"], environment: [:])
+        let instance = try await platform.start(order)
+        let discovery = Discovery(house: room.domain.house, platform: platform)
+        let target = try #require(await discovery.targets(of: room.domain.house.plan).targets.last)
+        #expect(target.url == "http://\(instance.host):\(instance.port)/metrics")
+        #expect(target.labels["job"] == "shop")
+        #expect(target.labels["revision"] == "3")
+        #expect(target.isTentative)
+        var silent = target
+        silent.way = .own
+        let scraper = Scraper(house: room.domain.house, outbound: OutboundClient(), secrets: FakeSecrets()) {
+            throw Problem("scrape.status", status: 502, "server returned HTTP status 404")
+        }
+        try await scraper.scrape(silent, Scraper.Memory())
+        #expect(try await room.query("up", at: room.now).isEmpty)
+        // When a manifest says how services are scraped, only that counts.
+        try await room.house.apply(
+            "{ kind: Telemetry, name: a, metrics: { scrape: [{ job: mine, services: true, path: /m }] } }")
+        try await room.plan()
+        let found = await discovery.targets(of: room.domain.house.plan).targets
+        #expect(found.map(\.isTentative) == [false, false])
+        #expect(found.last?.url.hasSuffix("/m") == true)
+    }
+}
+
+@Suite struct RemoteQueueTests {
+    private func batch(_ name: String, _ count: Int) -> WriteBatch {
+        var batch = WriteBatch()
+        for time in 0..<count { batch.append(Labels(["__name__": name]), Int64(time), 1) }
+        return batch
+    }
+
+    private func queue(_ limit: Int) -> RemoteQueue {
+        var spec = RemoteWriteSpec()
+        (spec.name, spec.queue) = ("far", limit)
+        return RemoteQueue(.init(project: "default", part: spec))
+    }
+
+    @Test func `what is dropped while it is sent takes nothing else with it`() throws {
+        let (queue, drops) = (queue(3000), DropCounts())
+        queue.offer(batch("a", 2000), drops)
+        let (sent, end) = try #require(queue.next())
+        // The first is dropped for the second, which is not what was sent.
+        queue.offer(batch("b", 2000), drops)
+        queue.done(sent, end: end, error: nil, isLost: false)
+        #expect(queue.status.waiting == 2000)
+        #expect(queue.status.dropped == 2000)
+        #expect(try #require(queue.next()).batch.entries.count == 2000)
+    }
+
+    @Test func `small batches are sent together`() throws {
+        let (queue, drops) = (queue(3000), DropCounts())
+        for _ in 0..<3 { queue.offer(batch("a", 10), drops) }
+        let (sent, end) = try #require(queue.next())
+        #expect(sent.sampleCount == 30)
+        queue.done(sent, end: end, error: nil, isLost: false)
+        #expect(queue.status.waiting == 0)
+        #expect(queue.next()?.end == nil)
+    }
+}

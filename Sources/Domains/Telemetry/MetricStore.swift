@@ -54,14 +54,26 @@ final class MetricStore: Sendable {
             return store?.options
         }
         do {
-            let opened = try TSDB(folder: folder, options: options)
+            let opened = try open(options)
             store.withLock { $0 = opened }
         } catch {
             if let before {
-                let opened = try TSDB(folder: folder, options: before)
+                let opened = try open(before)
                 store.withLock { $0 = opened }
             }
             throw error
         }
+    }
+
+    /// Tries at most so often to get the folder's lock, a moment apart.
+    private static let attempts = 40
+    private static let moment: UInt32 = 50_000
+
+    /// A process that is being started holds a copy of the lock from its fork to its exec: the folder may still look taken.
+    private func open(_ options: TSDBOptions) throws -> TSDB {
+        for _ in 1..<Self.attempts {
+            do { return try TSDB(folder: folder, options: options) } catch { usleep(Self.moment) }
+        }
+        return try TSDB(folder: folder, options: options)
     }
 }

@@ -112,7 +112,9 @@ package struct TelemetryDomain: Domain {
 
     package var loops: [any RunnableLoop] {
         let own = own
-        let scraper = Scraper(house: house, outbound: settings.outbound, secrets: settings.secrets) { await own.text() }
+        let scraper = Scraper(house: house, outbound: settings.outbound, secrets: settings.secrets) {
+            try await own.text()
+        }
         return [
             ReconcileLoop(planLoop, store: house.context.store, logger: house.logger),
             ScrapeLoop(

@@ -44,9 +44,21 @@ struct TelemetryAdmission {
         }
         for (index, one) in metrics.remote_write.enumerated() {
             try check(one.relabel, "metrics.remote_write.\(index).relabel")
+            try check(EndpointSpec.check(one.to), "metrics.remote_write.\(index).to")
+        }
+        if let source = metrics.source { try check(EndpointSpec.check(source.prometheus), "metrics.source.prometheus") }
+        for (index, one) in spec.logging.destinations.enumerated() {
+            try check(one.loki.map(EndpointSpec.check) ?? [], "logging.destinations.\(index).loki")
+            try check(one.file.map(LogFileSpec.check) ?? [], "logging.destinations.\(index).file")
         }
         try unique(metrics.scrape.map(\.job), "scrape job")
         try unique(metrics.remote_write.map(\.name), "remote write")
+    }
+
+    /// The short forms of these are not looked at when they are read.
+    private func check(_ complaints: [ManifestError], _ place: String) throws(Problem) {
+        guard let first = complaints.first else { return }
+        throw Problem("telemetry.endpoint", status: 422, first.message, hint: first.hint, location: place)
     }
 
     private func check(_ rule: RuleSpec, _ place: String) throws(Problem) {

@@ -36,6 +36,7 @@ final class TelemetryHouse: Sendable {
     let tails: OpenTails
     let proxies = ProxyReports()
     private let current = Mutex(TelemetryPlan())
+    private let counted = Mutex<(at: Timestamp, told: TSDBStatistics)?>(nil)
     let batches = Scratch(StoreBatch.init) { $0.removeAll() }
     let requests = Scratch(WriteBatch.init) { $0.removeAll() }
 
@@ -87,6 +88,20 @@ final class TelemetryHouse: Sendable {
         var limits = SpanStore.Limits()
         limits.oldest = nil
         return limits
+    }
+
+    // MARK: Figures
+
+    /// Seconds for which counted figures are good: to count them looks at every series.
+    private static let freshness: Duration = .seconds(60)
+
+    /// What the store of samples holds, at most a minute old; nil while it is being opened anew. Blocks.
+    func statistics() -> TSDBStatistics? {
+        let now = time.now
+        if let known = counted.withLock({ $0 }), now.since(known.at) < Self.freshness { return known.told }
+        guard let told = try? metrics.use({ $0.statistics(top: 1) }) else { return nil }  // it is being opened anew
+        counted.withLock { $0 = (now, told) }
+        return told
     }
 
     // MARK: The plan

@@ -13,24 +13,36 @@ struct UpkeepLoop: RunnableLoop {
 
     var loopName: String { "telemetry-upkeep" }
 
-    private static let minute = 60
-    private static let retention = 10 * minute
+    private static let second: Duration = .seconds(1)
+    private static let minute: Duration = .seconds(60)
+    /// Minutes between two looks for what is too old.
+    private static let retention = 10
 
     func run() async throws {
-        var seconds = 0
+        // Apart, so that a compaction of a minute does not hold back the sync of each second.
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await every(Self.second, house.writers) { _ in try sync() } }
+            tasks.addTask {
+                try await every(Self.minute, house.keepers) { try tidy(isRetention: $0 % Self.retention == 0) }
+            }
+            try await tasks.waitForAll()
+        }
+    }
+
+    private func every(
+        _ interval: Duration, _ pool: WorkPool, _ body: @escaping @Sendable (_ round: Int) throws -> Void
+    ) async throws {
+        var round = 0
         while true {
-            try await house.time.sleep(for: .seconds(1))
-            seconds += 1
-            let (isMinute, isRetention) = (seconds % Self.minute == 0, seconds % Self.retention == 0)
+            try await house.time.sleep(for: interval)
+            round += 1
+            let now = round
             do {
-                try await house.keepers.run {
-                    try sync()
-                    if isMinute { try tidy(isRetention: isRetention) }
-                }
+                try await pool.run { try body(now) }
             } catch is CancellationError {
                 throw CancellationError()
             } catch let problem as Problem where problem.status == 429 {
-                // A compaction takes its time; the next second comes.
+                // Too much to do: the next round comes.
             } catch {
                 house.logger.error("the stores of telemetry could not be kept up", metadata: ["error": "\(error)"])
                 house.context.instruments.count("vagus_telemetry_upkeep_failures_total")

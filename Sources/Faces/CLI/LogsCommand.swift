@@ -10,6 +10,7 @@ struct LogOutputCommand: AsyncParsableCommand {
         discussion: """
             Examples:
               vagus logs train:latest
+              vagus logs output train:latest
               vagus logs train:12 build/image --follow
               vagus logs train:12 build/image --tail 100
               vagus logs train:12 build/image --line 250000 --lines 40

@@ -129,7 +129,7 @@ package struct House: Sendable {
             git: pipelines.map { GitRoutes(door: $0.gitDoor, doorman: doorman, logger: logger) },
             hooks: pipelines.map { HookRoutes(webhooks: $0.webhooks, doorman: doorman) },
             mounts: MountRoutes(mounts: mounts, doorman: doorman, instruments: instruments, logger: logger),
-            instruments: instruments, ids: ids, logger: logger)
+            instruments: instruments, time: store.time, ids: ids, logger: logger)
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         let place = place

@@ -24,6 +24,7 @@ struct HTTPFace: HTTPResponder {
     let hooks: HookRoutes?
     let mounts: MountRoutes
     let instruments: Instruments
+    let time: any TimeSource
     let ids: IdentifierSource
     let logger: Logger
 
@@ -40,19 +41,33 @@ struct HTTPFace: HTTPResponder {
         } catch {
             response = refuse(error, request, correlation: correlation)
         }
-        count(request, response, since: began)
+        count(request, response, since: began, correlation: correlation)
         return response
     }
 
     /// Counts a request under its operation, or the protocol or part of the face that answered it.
-    private func count(_ request: Request, _ response: Response, since began: ContinuousClock.Instant) {
+    private func count(
+        _ request: Request, _ response: Response, since began: ContinuousClock.Instant, correlation: String
+    ) {
         let operation = name(of: request)
-        let (seconds, attoseconds) = (ContinuousClock.now - began).components
+        let duration = ContinuousClock.now - began
+        let (seconds, attoseconds) = duration.components
         instruments.observe(
             "vagus_http_request_duration_seconds", ["operation", operation],
             seconds: Double(seconds) + Double(attoseconds) / 1e18)
         instruments.count(
             "vagus_http_requests_total", ["code", String(response.status.code), "operation", operation])
+        // Agents report all the time, and who only looks changes nothing: neither is worth a span.
+        guard ![.get, .head].contains(request.method), isChange(request) else { return }
+        instruments.note(
+            Instruments.Request(
+                correlation: correlation, operation: operation,
+                began: time.now.advanced(by: .zero - duration), duration: duration, status: response.status.code))
+    }
+
+    private func isChange(_ request: Request) -> Bool {
+        let match = try? table.match(method: request.method.rawValue, path: request.uri.path[...])  // nil: no operation
+        return match.map { $0.operation.permission != .agent } ?? request.uri.path.hasPrefix("/ui/")
     }
 
     private func name(of request: Request) -> String {

@@ -88,7 +88,7 @@ struct MountRoutes: Sendable {
         var response: Response
         switch answer.body {
         case .bytes(let bytes):
-            let body: ResponseBody = bytes.isEmpty ? .init() : .init(byteBuffer: ByteBuffer(bytes: bytes))
+            let body: ResponseBody = bytes.isEmpty || isHead ? .init() : .init(byteBuffer: ByteBuffer(bytes: bytes))
             response = Response(status: .init(code: answer.status), body: body)
         case .stream(let body):
             response = Response(

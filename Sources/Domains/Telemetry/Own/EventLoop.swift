@@ -51,8 +51,12 @@ struct EventLoop: RunnableLoop {
             query.limit = Self.batch
             return try EventLog.list(query, in: sql)
         }
-        guard let last = events.last else { return false }
-        try await keep(events)
+        let requests = house.context.instruments.takeRequests().map(Self.span)
+        guard let last = events.last else {
+            if !requests.isEmpty { try await house.writers.run { _ = try SpanIntake(house: house).take(requests) } }
+            return false
+        }
+        try await keep(events, requests)
         _ = try await store.change(.system(loopName)) { change in
             try change.sql.run(
                 """
@@ -63,8 +67,23 @@ struct EventLoop: RunnableLoop {
         return events.count == Self.batch
     }
 
-    private func keep(_ events: [Event]) async throws {
-        var spans: [Span] = []
+    /// A request of the server's own API: what it set off has the same trace.
+    private static func span(_ request: Instruments.Request) -> Span {
+        var span = Span(
+            traceID: TraceNaming.trace(request.correlation), id: TraceNaming.span(request.correlation),
+            service: "vagus-server", operation: request.operation, start: request.began.nanoseconds,
+            duration: max(0, Int64(request.duration / .nanoseconds(1))))
+        span.kind = .server
+        span.status = request.status >= 500 ? .error : .unset
+        span.attributes = [
+            SpanAttribute("http.response.status_code", .whole(Int64(request.status))),
+            SpanAttribute("vagus.correlation", .text(request.correlation)),
+        ]
+        return span
+    }
+
+    private func keep(_ events: [Event], _ requests: [Span]) async throws {
+        var spans = requests
         for event in events {
             count(event)
             switch event.name {

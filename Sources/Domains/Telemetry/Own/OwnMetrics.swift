@@ -30,10 +30,12 @@ struct OwnMetrics: Sendable {
     }
 
     /// As text, for the own store.
-    func text() async -> [UInt8] {
-        var writer = ExpositionWriter(isOpenMetrics: false)
-        write(&writer)
-        return writer.finish()
+    func text() async throws -> [UInt8] {
+        try await house.readers.run {
+            var writer = ExpositionWriter(isOpenMetrics: false)
+            write(&writer)
+            return writer.finish()
+        }
     }
 
     private func write(_ writer: inout ExpositionWriter) {
@@ -107,7 +109,7 @@ struct OwnMetrics: Sendable {
     private func stores(_ writer: inout ExpositionWriter) {
         var figures: [(String, String, Int)] = []
         // A store that is being opened anew tells nothing now.
-        if let told = try? house.metrics.use({ $0.statistics(top: 1) }) {
+        if let told = house.statistics() {
             figures += [
                 ("vagus_telemetry_series", "Series in memory.", told.headSeries),
                 ("vagus_telemetry_head_samples", "Samples in memory.", told.headSamples),

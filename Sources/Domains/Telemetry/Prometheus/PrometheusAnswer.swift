@@ -50,6 +50,8 @@ struct PrometheusError: Error {
         let type =
             switch problem.status {
             case 400, 413, 415: "bad_data"
+            case 401: "unauthorized"
+            case 403: "forbidden"
             case 404, 405: "not_found"
             case 422: "execution"
             case 429, 503: "unavailable"

@@ -57,7 +57,7 @@ struct RemoteLoop: RunnableLoop {
     /// Sends what waits; false when the other does not take it now.
     private func send(_ queue: RemoteQueue) async -> Bool {
         for _ in 0..<Self.burst {
-            guard let (batch, taken) = queue.next() else { return true }
+            guard let (batch, end) = queue.next() else { return true }
             for body in RemoteWrite.encode(batch) {
                 let headers = [
                     ("Content-Type", "application/x-protobuf"), ("Content-Encoding", "snappy"),
@@ -67,7 +67,7 @@ struct RemoteLoop: RunnableLoop {
                 case .taken: continue
                 case .refused(let why):
                     // What the other refuses now it refuses for ever: it would only hold back the rest.
-                    queue.done(batch, taken: taken, error: why, isLost: true)
+                    queue.done(batch, end: end, error: why, isLost: true)
                     house.drops.add("remote write \(queue.name): refused by the other", batch.sampleCount)
                     return true
                 case .failed(let why):
@@ -75,7 +75,7 @@ struct RemoteLoop: RunnableLoop {
                     return false
                 }
             }
-            queue.done(batch, taken: taken, error: nil, isLost: false)
+            queue.done(batch, end: end, error: nil, isLost: false)
         }
         return true
     }

@@ -30,8 +30,10 @@ final class RemoteQueues: Sendable {
 
 /// What waits for one other store, in memory: a crash loses what the other has not got yet, and the own store still has it.
 final class RemoteQueue: Sendable {
-    private struct State {
+    fileprivate struct State {
         var batches: [WriteBatch] = []
+        /// Batches that have left the queue so far: the number of the first one in it.
+        var gone = 0
         var waiting = 0
         var sent: Int64 = 0
         var dropped: Int64 = 0
@@ -70,9 +72,7 @@ final class RemoteQueue: Sendable {
             state.batches.append(added)
             state.waiting += added.sampleCount
             while state.waiting > owned.part.queue, state.batches.count > 1 {
-                let count = state.batches.removeFirst().sampleCount
-                state.waiting -= count
-                lost += count
+                lost += state.leave()
             }
             state.dropped += Int64(lost)
             return lost
@@ -80,8 +80,8 @@ final class RemoteQueue: Sendable {
         drops.add("remote write \(name): the queue is full", lost)
     }
 
-    /// What is to be sent next: what came first, and more with it up to one request's worth.
-    func next() -> (batch: WriteBatch, taken: Int)? {
+    /// What is to be sent next: what came first, and more with it up to one request's worth; and the number of the batch behind.
+    func next() -> (batch: WriteBatch, end: Int)? {
         state.withLock { state in
             guard var batch = state.batches.first else { return nil }
             var taken = 1
@@ -89,20 +89,15 @@ final class RemoteQueue: Sendable {
                 batch.append(all: state.batches[taken])
                 taken += 1
             }
-            return (batch, taken)
+            return (batch, state.gone + taken)
         }
     }
 
-    /// Takes away what was sent, or could never be.
-    func done(_ batch: WriteBatch, taken: Int, error: String?, isLost: Bool) {
+    /// Takes away what was sent, or could never be. Some may have been dropped meanwhile, because the queue was full.
+    func done(_ batch: WriteBatch, end: Int, error: String?, isLost: Bool) {
         state.withLock { state in
             state.error = error
-            // Some may have been dropped meanwhile, because the queue was full.
-            var left = min(taken, state.batches.count)
-            while left > 0 {
-                state.waiting -= state.batches.removeFirst().sampleCount
-                left -= 1
-            }
+            while state.gone < end, !state.batches.isEmpty { _ = state.leave() }
             if isLost { state.dropped += Int64(batch.sampleCount) } else { state.sent += Int64(batch.sampleCount) }
         }
     }
@@ -117,6 +112,18 @@ final class RemoteQueue: Sendable {
             status.error = state.error
             return status
         }
+    }
+}
+
+extension RemoteQueue.State {
+    /// Takes the first batch away.
+    ///
+    /// - Returns: How many samples it had.
+    fileprivate mutating func leave() -> Int {
+        let count = batches.removeFirst().sampleCount
+        waiting -= count
+        gone += 1
+        return count
     }
 }
 

@@ -24,8 +24,7 @@ struct Discovery: Sendable {
             }
             if spec.services {
                 if copies == nil {
-                    // When the platform does not answer there are none to be found now.
-                    copies = (try? await platform.instances()) ?? []
+                    copies = (try? await platform.instances()) ?? []  // none are found while it does not answer
                 }
                 found += (copies ?? []).filter { $0.isRunning && $0.service.project == owned.project }.map(Self.copy)
             }
@@ -38,9 +37,24 @@ struct Discovery: Sendable {
                 targets += own
             }
         }
+        if !plan.scrapes.contains(where: \.part.services) { targets += await usualCopies(plan.interval) }
         // The same target twice is scraped once.
         var seen = Set<String>()
         return (targets.filter { seen.insert($0.id).inserted }, complaints)
+    }
+
+    /// Copies of services when no manifest says how they are scraped: those that have `/metrics` are, under the service's name.
+    private func usualCopies(_ interval: TimeSpan) async -> [Target] {
+        let copies = (try? await platform.instances()) ?? []  // none are found while it does not answer
+        return copies.filter(\.isRunning).compactMap { instance in
+            let (address, found) = Self.copy(instance)
+            var labels = found
+            labels["job"] = instance.service.name
+            let owned = TelemetryPlan.Owned(project: instance.service.project, part: ScrapeSpec())
+            var target = Target(address, labels, owned, usual: interval)
+            target?.isTentative = true
+            return target
+        }
     }
 
     private static func pairs(_ group: TargetGroup) -> [(String, [String: String])] {

@@ -13,7 +13,7 @@ struct Scraper: Sendable {
     let outbound: OutboundClient
     let secrets: any SecretSource
     /// What this process tells of itself.
-    let own: @Sendable () async -> [UInt8]
+    let own: @Sendable () async throws -> [UInt8]
 
     /// What is remembered of a target from one scrape to the next.
     final class Memory: Sendable {
@@ -53,6 +53,7 @@ struct Scraper: Sendable {
 
     /// Marks all series of a target that is no more as ended.
     func end(_ target: Target, _ memory: Memory) async throws {
+        if target.isTentative, memory.count == 0 { return }
         let at = house.milliseconds
         try await house.writers.run {
             var batch = WriteBatch()
@@ -65,7 +66,7 @@ struct Scraper: Sendable {
     // MARK: Fetching
 
     private func fetch(_ target: Target) async throws -> (body: [UInt8], format: Exposition) {
-        if target.way == .own { return (await own(), .text) }
+        if target.way == .own { return (try await own(), .text) }
         var headers = [
             ("Accept", Exposition.accept), ("Accept-Encoding", "gzip"), ("User-Agent", "vagus"),
             ("X-Prometheus-Scrape-Timeout-Seconds", "\(target.timeout.seconds)"),
@@ -126,6 +127,8 @@ struct Scraper: Sendable {
                 live = []
             }
         }
+        // A copy that never showed anything has nothing to show.
+        if target.isTentative, let error, memory.count == 0 { return (0, error) }
         let (gone, added) = memory.exchange(live)
         for labels in gone { batch.append(labels, at, StaleMarker.value) }
         let figures = [

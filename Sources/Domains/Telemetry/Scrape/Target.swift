@@ -12,6 +12,8 @@ struct Target: Sendable, Identifiable {
     }
 
     var way = Way.http
+    /// Nobody asked for it: when it shows nothing, that is no failure.
+    var isTentative = false
     var project: String
     var spec: ScrapeSpec
     var job: String
