@@ -218,7 +218,7 @@ def ask(page, base):
     key.click(modifiers=["Shift"])
     expect("with Shift it is alone", page.locator("svg:visible g[data-series].off").count() == 2)
     hits = page.locator("svg.chart:visible .hit")
-    hits.nth(40).hover()
+    hits.nth(20).hover()
     expect("hovering tells the shown series alone", page.locator(".tip:visible span").count() == 1)
     page.goto(f"{base}/explore-logs.html", wait_until="load")
     row = '<details class="entry run"><summary><time>1</time><span class="tx">fresh</span></summary></details>'

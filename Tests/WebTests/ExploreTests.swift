@@ -50,7 +50,7 @@ struct ExploreTests {
 
     @Test func `of many series a few are drawn, and it is said`() async throws {
         let house = SampleHouse()
-        let html = try await page("/explore", ["q": "many"], house: house)
+        let html = try await page("/explore", ["q": "many", "step": "15s"], house: house)
         #expect(asked(house, "metrics.query-range").first?["limit"]?.int == TimeGraph.lineLimit)
         #expect(html.contains("60 series · 140 more are left out: narrow the query"))
         #expect(html.matches(of: /<button type="button" aria-pressed="true" data-series=/).count == 60)
