@@ -136,7 +136,9 @@ public struct Ordered<Value: Sendable>: Sendable {
             case (nil, let value?):
                 names.append(key)
                 stored.append(value)
-                if names.count == Self.scanned + 1 { makeIndex() } else if names.count > Self.scanned {
+                if names.count == Self.scanned + 1 {
+                    makeIndex()
+                } else if names.count > Self.scanned {
                     index[key] = names.count - 1
                 }
             case (let position?, nil):

@@ -137,7 +137,8 @@ public enum YAML {
                     let name = key.scalar?.string ?? ""
                     guard key.scalar != nil, members[name] == nil else {
                         throw ManifestError(
-                            at: [name], message: "the key \"\(name)\" is written twice or is not text", mark: place.mark)
+                            at: [name], message: "the key \"\(name)\" is written twice or is not text", mark: place.mark
+                        )
                     }
                     members[name] = try read(value, depth: depth + 1, into: &place)
                     places.below.append(place)

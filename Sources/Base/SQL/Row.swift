@@ -31,7 +31,9 @@ package struct Row: Sendable {
     ///
     /// - Throws: `noSuchColumn`, or `wrongType` when the value is not of this type (NULL without an Optional included).
     // Inlinable: a row has dozens of columns, and each read of one that is not specialised looks its types up.
-    @inlinable package func get<Value: SQLReadable>(_ column: String, as type: Value.Type = Value.self) throws(SQLError) -> Value {
+    @inlinable package func get<Value: SQLReadable>(_ column: String, as type: Value.Type = Value.self) throws(SQLError)
+        -> Value
+    {
         guard let position = columns.position(of: column) else {
             throw SQLError(.noSuchColumn, "no column \"\(column)\" in this row")
         }
@@ -39,7 +41,9 @@ package struct Row: Sendable {
     }
 
     /// Reads a column by its position, from 0.
-    @inlinable package func get<Value: SQLReadable>(_ position: Int, as type: Value.Type = Value.self) throws(SQLError) -> Value {
+    @inlinable package func get<Value: SQLReadable>(_ position: Int, as type: Value.Type = Value.self) throws(SQLError)
+        -> Value
+    {
         guard values.indices.contains(position) else {
             throw SQLError(.noSuchColumn, "no column at position \(position), the row has \(values.count)")
         }
