@@ -31,7 +31,6 @@ final class LogSegment: Sendable {
 
     static let magic: [UInt8] = Array("VGLOG1\n\0".utf8)
     static let trailerMagic: [UInt8] = Array("VGLOGEND".utf8)
-    static let trailerBytes = 24
 
     let file: OpenFile
     let number: UInt64
@@ -49,21 +48,8 @@ final class LogSegment: Sendable {
         file = try OpenFile(path, O_RDONLY)
         self.number = number
         size = try file.size()
-        let least = Self.magic.count + Self.trailerBytes
-        guard size >= least, try file.read(at: 0, count: Self.magic.count) == Self.magic else {
-            throw StorageError.damaged("\"\(path)\" is not a segment of logs")
-        }
-        let trailer = try file.read(at: size - Self.trailerBytes, count: Self.trailerBytes)
-        let (offset, length, sum) = try trailer.withUnsafeBytes { bytes in
-            var reader = ByteReader(bytes)
-            return (try reader.fixed(UInt64.self), try reader.fixed(UInt32.self), try reader.fixed(UInt32.self))
-        }
-        guard Array(trailer.suffix(8)) == Self.trailerMagic, offset <= UInt64(size),
-            Int(offset) + Int(length) == size - Self.trailerBytes
-        else { throw StorageError.damaged("\"\(path)\" has no end") }
-        let footer = try file.read(at: Int(offset), count: Int(length))
-        guard Checksum.of(footer) == sum else { throw StorageError.damaged("the footer of \"\(path)\" is damaged") }
-        streams = try footer.withUnsafeBytes { try Self.streams($0, end: Int(offset)) }
+        let end = try SegmentEnd(of: file, size: size, magic: Self.magic, end: Self.trailerMagic, kind: "logs")
+        streams = try end.footer.withUnsafeBytes { try Self.streams($0, end: end.offset) }
         from = streams.lazy.flatMap(\.blocks).map(\.from).min() ?? 0
         to = streams.lazy.flatMap(\.blocks).map(\.to).max() ?? 0
     }

@@ -17,7 +17,6 @@ final class SpanSegment: Sendable {
 
     static let magic: [UInt8] = Array("VGSPN1\n\0".utf8)
     static let trailerMagic: [UInt8] = Array("VGSPNEND".utf8)
-    static let trailerBytes = 24
     static let mostBytes = 1 << 30
 
     let file: OpenFile
@@ -41,20 +40,8 @@ final class SpanSegment: Sendable {
         file = try OpenFile(path, O_RDONLY)
         self.number = number
         size = try file.size()
-        guard size >= Self.magic.count + Self.trailerBytes,
-            try file.read(at: 0, count: Self.magic.count) == Self.magic
-        else { throw StorageError.damaged("\"\(path)\" is not a segment of spans") }
-        let trailer = try file.read(at: size - Self.trailerBytes, count: Self.trailerBytes)
-        let (offset, length, sum) = try trailer.withUnsafeBytes { bytes in
-            var reader = ByteReader(bytes)
-            return (try reader.fixed(UInt64.self), try reader.fixed(UInt32.self), try reader.fixed(UInt32.self))
-        }
-        guard Array(trailer.suffix(8)) == Self.trailerMagic, offset <= UInt64(size),
-            Int(offset) + Int(length) == size - Self.trailerBytes
-        else { throw StorageError.damaged("\"\(path)\" has no end") }
-        let bytes = try file.read(at: Int(offset), count: Int(length))
-        guard Checksum.of(bytes) == sum else { throw StorageError.damaged("the footer of \"\(path)\" is damaged") }
-        let footer = try bytes.withUnsafeBytes { try SpanFooter($0, end: Int(offset)) }
+        let end = try SegmentEnd(of: file, size: size, magic: Self.magic, end: Self.trailerMagic, kind: "spans")
+        let footer = try end.footer.withUnsafeBytes { try SpanFooter($0, end: end.offset) }
         (spans, from, to) = (footer.spans, footer.from, footer.to)
         (blocks, catalogue, calls, filter) = (footer.blocks, footer.catalogue, footer.calls, footer.filter)
         (columnsOffset, columnsSize, columnsBytes) = footer.columns
