@@ -31,7 +31,7 @@ public enum Operations {
         Runs.start.erased, Runs.list.erased, Runs.get.erased, Runs.cancel.erased, Runs.artifacts.erased,
         Runs.log.erased, Runs.searchLog.erased,
         Runners.hello.erased, Runners.lease.erased, Runners.renew.erased,
-        Runners.stepStarted.erased, Runners.stepFinished.erased, Runners.jobFinished.erased, Runners.list.erased,
+        Runners.stepStarted.erased, Runners.stepFinished.erased, Runners.jobsFinished.erased, Runners.list.erased,
         Runners.testCases.erased, Runners.absent.erased, Runners.drain.erased,
         Caches.find.erased, Caches.save.erased, Caches.list.erased, Caches.delete.erased, Storage.sweep.erased,
         Tests.list.erased, Tests.history.erased, Tests.quarantine.erased,

@@ -40,7 +40,7 @@ import Testing
 
         func act(_ it: PipelineHouse, incarnation: String) async throws -> Bool {
             if let report {
-                _ = try await it.house.call(Runners.jobFinished, report)
+                try await it.give(back: report)
                 (self.report, lease) = (nil, nil)
             } else if let lease {
                 report = work(lease)

@@ -179,7 +179,7 @@ import Testing
         var report = JobReport()
         (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
         report.artifacts = [try await it.artifact("app-p")]
-        _ = try await it.house.call(Runners.jobFinished, report)
+        try await it.give(back: report)
         let keeping = KeepingReconciler(context: it.house.context)
         it.house.time.advance(by: .seconds(3601))
         _ = try await keeping.reconcile("all")
@@ -266,7 +266,7 @@ import Testing
         var coverage = Coverage()
         (coverage.lines, coverage.covered) = (4, 3)
         (report.coverage, report.workspace, report.tests) = (coverage, "/w/x", TestSummary())
-        _ = try await it.house.call(Runners.jobFinished, report)
+        try await it.give(back: report)
         let job = try #require(try await it.run(run.id).jobs.first)
         #expect(job.steps[0].summary == "# Well" && job.steps[0].conclusion == .succeeded)
         #expect(job.steps[0].attempts == 3 && job.annotations.map(\.text) == ["a.c: mind"])

@@ -111,13 +111,23 @@ final class FakeServer: ServerDoor {
             self.state.withLock { $0.finished.append(input) }
             return self.leaseState
         }
-        routes.on(Runners.jobFinished) { input, _ in
+        routes.on(Runners.jobsFinished) { input, _ in
             self.state.withLock { state in
-                state.finished += input.steps
-                state.ended.append(input)
+                for report in input.reports {
+                    state.finished += report.steps
+                    if let tail = report.output {
+                        let known = state.output.count - Int(tail.offset)
+                        if known >= 0 { state.output += Array(tail.text.utf8).dropFirst(known) }
+                    }
+                    state.ended.append(report)
+                }
             }
             self.news.ring()
-            return self.leaseState
+            var outcome = JobReportsOutcome()
+            var answer = JobReportAnswer()
+            answer.state = self.leaseState
+            outcome.answers = Array(repeating: answer, count: input.reports.count)
+            return outcome
         }
     }
 

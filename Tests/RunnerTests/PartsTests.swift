@@ -117,7 +117,8 @@ import Testing
 
     @Test func `a server that stands elsewhere is believed`() async throws {
         let output = JobOutput(offset: 10, mask: JobMask(secrets: []))
-        try await output.write(Array("abcdef\n".utf8))
+        let rest = RunnerLimits.tailBytes
+        try await output.write(Array(String(repeating: "a", count: rest + 5).utf8))
         output.close()
         let sent = Mutex<[Int64]>([])
         try await output.pump(by: SystemTime()) { offset, bytes in
@@ -126,6 +127,32 @@ import Testing
             return sent.withLock { $0.count } == 1 ? 13 : offset + Int64(bytes.count)
         }
         #expect(sent.withLock { $0 } == [10, 13])
+        #expect(output.tail == nil)
+    }
+
+    @Test func `a short rest of the output is left for the end of the job`() async throws {
+        let output = JobOutput(offset: 10, mask: JobMask(secrets: []))
+        try await output.write(Array("abc\n".utf8))
+        output.close()
+        try await output.pump(by: SystemTime()) { _, _ in
+            Issue.record("it was sent")
+            return nil
+        }
+        #expect(output.tail?.offset == 10)
+        #expect(output.tail?.text == "abc\n")
+    }
+
+    @Test func `bytes that are no text are sent, however few`() async throws {
+        let output = JobOutput(offset: 0, mask: JobMask(secrets: []))
+        try await output.write([0xFF, 0x0A])
+        output.close()
+        let sent = Mutex<[UInt8]>([])
+        try await output.pump(by: SystemTime()) { offset, bytes in
+            sent.withLock { $0 += bytes }
+            return offset + Int64(bytes.count)
+        }
+        #expect(sent.withLock { $0 } == [0xFF, 0x0A])
+        #expect(output.tail == nil)
     }
 }
 

@@ -21,8 +21,10 @@ public enum Runners {
     public static let stepFinished = Operation<StepReport, LeaseState>(
         "runners.step-finished", .post, "/api/v1/leases/{run}/step-finished", needs: .agent,
         "Tells a step's outcome and artifacts.")
-    public static let jobFinished = Operation<JobReport, LeaseState>(
-        "runners.job-finished", .post, "/api/v1/leases/{run}/job-finished", needs: .agent, "Gives a job back, ended.")
+    /// In one word what would be three: the ends of jobs, each with the last of its output, and the question for more.
+    public static let jobsFinished = Operation<JobReports, JobReportsOutcome>(
+        "runners.jobs-finished", .post, "/api/v1/runners/{name}/jobs-finished", needs: .agent,
+        "Gives jobs back, ended, and takes as many that are ready; waits for none.")
     /// Test cases of a job's reports, in pieces, before the job is given back.
     public static let testCases = Operation<TestCasesInput, LeaseState>(
         "runners.test-cases", .post, "/api/v1/leases/{run}/test-cases", needs: .agent,
@@ -315,6 +317,8 @@ public struct JobReport: Manifest {
     public var workspace: String?
     /// Outcomes of steps that were not told yet.
     public var steps: [StepReport] = []
+    /// The last of its output, when it is short and was not sent yet.
+    public var output: OutputTail?
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("run", \.run, "Run."), .required("stage", \.stage, "Stage."), .required("job", \.job, "Job."),
@@ -328,6 +332,58 @@ public struct JobReport: Manifest {
         .optional("coverage", \.coverage, "What the coverage report said."),
         .optional("workspace", \.workspace, "Folder that was kept."),
         .optional("steps", \.steps, "Outcomes of steps that were not told yet."),
+        .optional("output", \.output, "The last of its output, when it was not sent yet."),
+    ]
+}
+
+/// The end of a job's output.
+public struct OutputTail: Manifest {
+    public var offset: Int64 = 0
+    public var text = ""
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("offset", \.offset, "Offset of its first byte in the job's output."),
+        .told("text", \.text, "The bytes, which are UTF-8."),
+    ]
+}
+
+/// Jobs that a runner gives back at once.
+public struct JobReports: Manifest {
+    public var name = ""
+    public var incarnation = ""
+    /// How many jobs it can begin then.
+    public var count = 0
+    public var reports: [JobReport] = []
+    public init() {}
+    /// Reports in one call.
+    public static let limit = 32
+    public static let fields: [Field<Self>] = [
+        .required("name", \.name, "The runner."),
+        .required("incarnation", \.incarnation, "Its incarnation."),
+        .optional("count", \.count, "How many jobs it can begin then.", in: 0...1000),
+        .required("reports", \.reports, "How each of them ended."),
+    ]
+}
+
+public struct JobReportsOutcome: Manifest {
+    /// For each report, in their order.
+    public var answers: [JobReportAnswer] = []
+    public var leases: [Lease] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("answers", \.answers, "For each report, in their order."),
+        .told("leases", \.leases, "Jobs to begin."),
+    ]
+}
+
+public struct JobReportAnswer: Manifest {
+    public var state = LeaseState()
+    /// Why the report was not taken.
+    public var problem: Problem?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("state", \.state, "How the lease stands."),
+        .optional("problem", \.problem, "Why the report was not taken."),
     ]
 }
 

@@ -13,7 +13,7 @@ struct Leases: Sendable {
     let logs: LogBook
     var urls = RepositoryURLs()
     let secrets: JobSecrets
-    private var store: Store { context.store }
+    var store: Store { context.store }
 
     init(
         context: DomainContext, blobs: BlobStore, logs: LogBook, urls: RepositoryURLs = RepositoryURLs(),
@@ -54,7 +54,7 @@ struct Leases: Sendable {
         return welcome
     }
 
-    private func runnerCall(_ name: String, run: String) -> Call {
+    func runnerCall(_ name: String, run: String) -> Call {
         Call(actor: "runner:\(name)", correlation: run, permission: .agent)
     }
 
@@ -80,7 +80,11 @@ struct Leases: Sendable {
         // Run by run, since what is told of a run is told on its behalf.
         var leases: [(Lease, JobNeeds?)] = []
         for (place, run) in ready.enumerated() where ready.firstIndex(of: run) == place && leases.count < count {
-            leases += try await take(input, of: run, atMost: count - leases.count)
+            let left = count - leases.count
+            leases += try await store.change(runnerCall(input.name, run: run)) { change in
+                try change.sql.sawRunner(input.name, at: change.now)
+                return try give(input, jobsOf: run, atMost: left, in: change)
+            }
         }
         if leases.isEmpty {
             // Asking is a sign of life.
@@ -89,24 +93,24 @@ struct Leases: Sendable {
         return leases
     }
 
-    /// Takes ready jobs of one run, in one transaction.
-    private func take(_ input: LeaseInput, of run: String, atMost count: Int) async throws -> [(Lease, JobNeeds?)] {
-        let logs = logs
-        return try await store.change(runnerCall(input.name, run: run)) { change in
-            try change.sql.sawRunner(input.name, at: change.now)
-            var leases: [(Lease, JobNeeds?)] = []
-            for candidate in try change.sql.candidates(for: input, of: run, count: count) {
-                guard let stored = try change.sql.run(id: candidate.run), let job = try change.sql.job(candidate.key),
-                    stored.stopping == nil || stored.outlives(job),
-                    // Those before it may have taken the room.
-                    try leases.isEmpty || !change.sql.placeable([job], on: input.name).isEmpty
-                else { continue }
-                let offset = try logs.fence(job.key, epoch: job.epoch + 1)
-                let needs = try change.sql.needs(of: job, in: stored)
-                leases.append((try change.lease(job, of: stored, to: input, logOffset: offset), needs))
-            }
-            return leases
+    /// Gives ready jobs of one run.
+    func give(
+        _ input: LeaseInput, jobsOf run: String, atMost count: Int, in change: Change
+    ) throws -> [(Lease, JobNeeds?)] {
+        let ready = try change.sql.candidates(for: input, of: run, count: count)
+        guard !ready.isEmpty, let stored = try change.sql.run(id: run) else { return [] }
+        var leases: [(Lease, JobNeeds?)] = []
+        for candidate in ready {
+            guard let job = try change.sql.job(candidate.key), stored.stopping == nil || stored.outlives(job),
+                // Those before it may have taken the room.
+                try leases.isEmpty || !change.sql.placeable([job], on: input.name).isEmpty
+            else { continue }
+            let offset = try logs.fence(job.key, epoch: job.epoch + 1)
+            let needs = try change.sql.needs(of: job, in: stored)
+            let begun = leases.isEmpty ? stored : try change.sql.run(id: run) ?? stored
+            leases.append((try change.lease(job, of: begun, to: input, logOffset: offset), needs))
         }
+        return leases
     }
 
     // MARK: Holding
@@ -176,34 +180,12 @@ struct Leases: Sendable {
         }
     }
 
-    func jobFinished(_ input: JobReport, _ call: Call) async throws -> LeaseState {
-        try await check(input.artifacts + input.steps.flatMap(\.artifacts))
-        let key = JobKey(run: input.run, stage: input.stage, job: input.job)
-        let state = try await store.change(speaking(call, input.run)) { change in
-            let (held, state) = try change.sql.reporting(key, epoch: input.epoch)
-            guard var job = held, let stored = try change.sql.run(id: key.run) else { return state }
-            for report in input.steps { try change.hear(report, of: job) }
-            if !input.steps.isEmpty, let told = try change.sql.job(key) { job = told }
-            for artifact in input.artifacts {
-                try change.keep(artifact, of: key)
-                try change.expire(artifact, of: job, in: stored)
-            }
-            try change.sql.keepEnd(input, of: key)
-            if let tests = input.tests { try change.sql.keepTests(tests, of: key) }
-            try change.end(job, of: stored, by: input)
-            return state
-        }
-        logs.release(key)
-        store.bells.ring([key.logTopic])
-        return state
-    }
-
-    private func speaking(_ call: Call, _ run: String) -> Call {
+    func speaking(_ call: Call, _ run: String) -> Call {
         Call(actor: call.actor, correlation: run, permission: call.permission, project: call.project)
     }
 
     /// An artifact counts only when its content is here.
-    private func check(_ artifacts: [Artifact]) async throws {
+    func check(_ artifacts: [Artifact]) async throws {
         for artifact in artifacts {
             guard let digest = Digest(artifact.digest),
                 try await artifact.form == .tree ? Tree.claim(digest, in: blobs) : blobs.claim(digest)
@@ -213,17 +195,6 @@ struct Leases: Sendable {
                     hint: "Send it to /api/v1/blobs first.")
             }
         }
-    }
-}
-
-extension Change {
-    /// Takes over a step's outcome, unless it was heard before.
-    fileprivate func hear(_ report: StepReport, of job: StoredJob) throws {
-        guard let step = job.job.steps.first(where: { $0.index == report.step.index }), !step.status.hasEnded else {
-            return
-        }
-        try finish(step, as: report.step, of: job, artifacts: report.artifacts)
-        try sql.keepWords(of: report.step, report.annotations, of: job.key)
     }
 }
 

@@ -154,10 +154,10 @@ extension Connection {
 extension RunReconciler {
     /// Tells again why ready jobs still wait, as runners come and go; when to look once more, if any does.
     func retellPlacement(of state: RunState) async throws -> Duration? {
-        guard state.jobs.indices.contains(where: { state.jobs[$0].waitsForRunner }) else { return nil }
+        guard !state.standing.waiting.isEmpty else { return nil }
         let now = context.time.now
         guard memory.mayTell(state.stored.run.id, at: now) else { return .seconds(1) }
-        let waiting = state.jobs.filter(\.waitsForRunner)
+        let waiting = state.standing.waiting.map { state.jobs[$0] }
         let offers = try await context.store.read { try $0.offers(at: now) }
         // A job that is tried again says so until it is clear that it cannot be placed.
         // Most jobs ask for the same.

@@ -15,7 +15,7 @@ struct RunnerRoutes: Sendable {
         routes.on(Runners.renew) { input, call in try await leases.renew(input, call) }
         routes.on(Runners.stepStarted) { input, call in try await leases.stepStarted(input, call) }
         routes.on(Runners.stepFinished) { input, call in try await leases.stepFinished(input, call) }
-        routes.on(Runners.jobFinished) { input, call in try await leases.jobFinished(input, call) }
+        routes.on(Runners.jobsFinished) { input, call in try await leases.jobsFinished(input, call) }
         leases.addMore(to: &routes)
         routes.on(Runners.idToken) { input, call in try await leases.secrets.token(input, call) }
         routes.on(Runners.list) { _, _ in ItemList(try await leases.context.store.read { try $0.runners() }) }

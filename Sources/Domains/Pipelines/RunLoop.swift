@@ -25,8 +25,7 @@ struct RunReconciler: Reconciler {
         let decision = RunDecision.decide(state, at: context.time.now)
         if try await act(decision.actions, in: state) { return .now }
         var next: Duration? = decision.lookAgainAt.map { max(.milliseconds(50), $0.since(context.time.now)) }
-        let own = state.jobs.indices.filter { state.jobs[$0].isOnServer && state.jobs[$0].job.status == .running }
-            .map { state.jobs[$0] }.filter { !state.isCaller($0) }
+        let own = state.standing.served.map { state.jobs[$0] }.filter { !state.isCaller($0) }
         if !own.isEmpty {
             let whole = try await context.store.read { sql in state.with(jobs: try sql.jobs(run: key)) }
             for job in whole.jobs where own.contains(where: { $0.key == job.key }) {

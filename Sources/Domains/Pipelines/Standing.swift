@@ -124,6 +124,9 @@ struct Standing: Sendable {
     private(set) var stages: [Outcome] = []
     /// When the first job of a stage began, by the stage's number.
     private(set) var begun: [Timestamp?]
+    /// Positions of jobs that wait for a runner, and of those that the server itself has begun.
+    private(set) var waiting: [Int] = []
+    private(set) var served: [Int] = []
     var cells: [[Int]] { layout.cells }
 
     init(_ plan: RunPlan, _ jobs: [StoredJob], _ layout: RunLayout) {
@@ -131,6 +134,8 @@ struct Standing: Sendable {
         begun = Array(repeating: nil, count: plan.stages.count)
         // By their positions: to copy a job costs more than to look at it.
         for position in jobs.indices {
+            if jobs[position].waitsForRunner { waiting.append(position) }
+            if jobs[position].isOnServer, jobs[position].job.status == .running { served.append(position) }
             guard let start = jobs[position].job.started_at, let place = layout.places[position] else { continue }
             begun[place.stage] = min(start, begun[place.stage] ?? start)
         }

@@ -15,6 +15,8 @@ final class JobOutput: Sendable {
         /// Offset of `bytes[head]` in the job's output.
         var offset: Int64
         var isClosed = false
+        /// What waits holds bytes of a program, not only lines of ours.
+        var isUrgent = false
         /// The server wants no more.
         var isRefused = false
         var commands = MaskCommands()
@@ -36,12 +38,15 @@ final class JobOutput: Sendable {
     }
 
     /// Takes bytes in; waits while `RunnerLimits.waitingOutput` are waiting.
-    func write(_ bytes: [UInt8]) async throws {
+    func write(_ bytes: [UInt8]) async throws { try await write(bytes, isUrgent: true) }
+
+    private func write(_ bytes: [UInt8], isUrgent: Bool) async throws {
         while true {
             let isTaken = state.withLock { state in
                 if state.isRefused { return true }
                 guard state.waiting < RunnerLimits.waitingOutput else { return false }
                 take(bytes, &state)
+                state.isUrgent = state.isUrgent || isUrgent
                 return true
             }
             if isTaken { break }
@@ -79,7 +84,19 @@ final class JobOutput: Sendable {
     func say(_ line: String) async throws {
         // What a program has left open ends before: it is not the beginning of our line.
         state.withLock { flush(&$0) }
-        try await write(Array((line + "\n").utf8))
+        try await write(Array((line + "\n").utf8), isUrgent: false)
+    }
+
+    /// What is left to be sent once all else was, when it is so short that it goes along with the job's end.
+    var tail: OutputTail? {
+        state.withLock { state in
+            guard state.isClosed, !state.isRefused, state.waiting > 0, state.waiting <= RunnerLimits.tailBytes,
+                let text = String(validating: state.bytes[state.head...], as: UTF8.self)
+            else { return nil }
+            var tail = OutputTail()
+            (tail.offset, tail.text) = (state.offset, text)
+            return tail
+        }
     }
 
     /// No more will come.
@@ -100,27 +117,34 @@ final class JobOutput: Sendable {
         state.line.feed(clean, into: &state.bytes)
     }
 
-    /// Sends until closed and empty, or until the server refuses.
+    /// Sends until closed and empty but for a short tail, or until the server refuses.
     ///
     /// `send` takes bytes and their offset; it tells where the server stands then, or nil when that wants no more.
     func pump(by time: any TimeSource, send: (Int64, [UInt8]) async throws -> Int64?) async throws {
         var last: Timestamp?
+        /// Since when words of ours wait alone.
+        var said: Timestamp?
         while true {
-            let (waiting, isClosed) = state.withLock { ($0.waiting, $0.isClosed) }
+            let (waiting, isClosed, isUrgent) = state.withLock { ($0.waiting, $0.isClosed, $0.isUrgent) }
+            if isClosed, waiting == 0 || tail != nil { return }
             if waiting == 0 {
-                if isClosed { return }
+                said = nil
                 try await filled.wait()
                 continue
             }
-            // The first word after a silence goes up at once; what follows it closely is gathered.
-            if !isClosed, waiting < RunnerLimits.chunkBytes, let due = last?.advanced(by: RunnerLimits.gathering),
-                time.now < due
+            // A program's first word after a silence goes up at once; what follows it closely is gathered, and so is
+            // what only the runner says.
+            if !isUrgent, said == nil { said = time.now }
+            let gathersFrom = isUrgent ? last : max(last ?? .zero, said ?? .zero)
+            if !isClosed, waiting < RunnerLimits.chunkBytes,
+                let due = gathersFrom?.advanced(by: RunnerLimits.gathering), time.now < due
             {
                 try await filled.wait(until: due, by: time)
                 continue
             }
             let (chunk, offset) = state.withLock { state in
                 let end = min(state.bytes.count, state.head + RunnerLimits.chunkBytes)
+                state.isUrgent = false
                 return (Array(state.bytes[state.head..<end]), state.offset)
             }
             guard let heard = try await send(offset, chunk) else {

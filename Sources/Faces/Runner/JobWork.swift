@@ -30,12 +30,13 @@ struct JobWork: Sendable {
     let lease: Lease
     let shared: JobContext
     let pace: Pace
+    let reporter: JobReporter
     let mask: JobMask
     private var time: any TimeSource { shared.time }
     private var patient: Patient { Patient(door: MaskedDoor(door: shared.door, mask: mask), time: time) }
 
-    init(lease: Lease, shared: JobContext, pace: Pace) {
-        (self.lease, self.shared, self.pace) = (lease, shared, pace)
+    init(lease: Lease, shared: JobContext, pace: Pace, reporter: JobReporter) {
+        (self.lease, self.shared, self.pace, self.reporter) = (lease, shared, pace, reporter)
         let folder = JobFolder(shared.place, lease)
         // A later life would not know it: it begins anew.
         mask = JobMask(lease) { folder.forget() }
@@ -70,7 +71,7 @@ struct JobWork: Sendable {
                 let isKept = lease.workspace.isKept(result.status) && (stop.asked?.isCancelled ?? true)
                 // Before anybody hears where it is.
                 if isKept { folder.forgetSecrets(mask) }
-                try await report(result, workspace: isKept ? folder.workspace : nil)
+                try await report(result, output.tail, workspace: isKept ? folder.workspace : nil)
                 if isKept { try folder.leave() } else { folder.remove() }
             } else {
                 folder.remove()
@@ -178,16 +179,16 @@ struct JobWork: Sendable {
 
     // MARK: Giving back
 
-    private func report(_ result: JobResult, workspace: String?) async throws {
+    private func report(_ result: JobResult, _ tail: OutputTail?, workspace: String?) async throws {
         var report = JobReport()
         (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
         (report.status, report.cause, report.reason) = (result.status, result.cause, result.reason)
         (report.artifacts, report.tests, report.coverage) = (result.artifacts, result.tests, result.coverage)
         report.workspace = workspace
-        report.steps = result.untold
-        let final = report
+        (report.steps, report.output) = (result.untold, tail)
+        let final = try mask.mask(report)
         do {
-            try await keepingLease { _ = try await patient.call(Runners.jobFinished, final) }
+            try await keepingLease { try await reporter.tell(final) }
         } catch let problem as Problem where problem.status == 409 {
             throw JobStop.lost
         }
@@ -214,9 +215,9 @@ struct JobWork: Sendable {
         var report = JobReport()
         (report.run, report.stage, report.job, report.epoch) = (lease.run, lease.stage, lease.job, lease.epoch)
         (report.status, report.cause, report.reason) = (.failed, .runner_lost, reason)
-        let (door, final) = (shared.door, report)
+        let (reporter, final) = (reporter, report)
         do {
-            _ = try await despiteCancellation { try await door.call(Runners.jobFinished, final) }
+            try await despiteCancellation { try await reporter.tellOnce(final) }
         } catch {
             // Nobody to tell: the lease runs out, or the next hello frees it.
             shared.logger.info(

@@ -24,6 +24,7 @@ import Manifests
 //   StepWork         one try: verb, outcome                      ShellVerb, CheckoutVerb, WorkerVerb
 //   StepFiles, StepCommands   what a script says of itself       StopSignal, DrainSignal   word that it must end
 //   Execution        which executor runs a command               JobServices   programs beside the steps
+//   JobReporter      ends of jobs, told together
 //   JobOutput        bytes on their way up, bounded              Artifacts, Globs, JobCaches   what is kept
 //   Disk             room, and who takes too much of it          JUnit, CoverageReport, XMLScanner   what is read
 
@@ -70,7 +71,9 @@ package enum RunnerLimits {
     package static let waitingOutput = 8 << 20
     /// Bytes of one piece of output.
     package static let chunkBytes = 512 << 10
-    /// How long output is gathered before it goes up; the first after a silence goes at once.
+    /// Output that goes along with the end of its job instead of in a call of its own.
+    package static let tailBytes = 16 << 10
+    /// How long output is gathered before it goes up; a program's first word after a silence goes at once.
     package static let gathering: Duration = .milliseconds(50)
     /// Bytes of one line; the rest of it is dropped.
     package static let lineBytes = 1 << 20
@@ -160,11 +163,16 @@ package struct RunnerAgent: Sendable {
         return welcome
     }
 
-    private enum Part: Sendable { case leased([Lease]), jobEnded, drainTimeout, watch }
+    private enum Part: Sendable { case leased([Lease]), given([Lease]), jobEnded, drainTimeout, watch }
 
     /// Asks for as many jobs as it has room for, and works on those it has; returns when it drains and all have ended.
     private func work(_ incarnation: String, _ shared: JobContext, _ pace: Pace) async throws {
+        let takesMore = !settings.isOnce
+        let reporter = JobReporter(
+            door: shared.door, name: settings.name, incarnation: incarnation, time: time,
+            takesMore: { [drain] in takesMore && !drain.isAsked })
         try await withThrowingTaskGroup(of: Part.self) { group in
+            group.addTask { .given(try await reporter.next()) }
             group.addTask {
                 try await drainWhenAsked(incarnation)
                 return .drainTimeout
@@ -178,6 +186,15 @@ package struct RunnerAgent: Sendable {
                 return .watch
             }
             var slots = Slots(free: settings.isOnce ? 1 : max(1, settings.capacity))
+            func begin(_ leases: [Lease]) {
+                slots.take(leases.count)
+                for lease in leases {
+                    group.addTask {
+                        try await JobWork(lease: lease, shared: shared, pace: pace, reporter: reporter).run()
+                        return .jobEnded
+                    }
+                }
+            }
             while true {
                 if slots.free > 0, !slots.isAsking, !drain.isAsked, !slots.isSpent {
                     let count = slots.free
@@ -187,14 +204,12 @@ package struct RunnerAgent: Sendable {
                 guard slots.busy > 0 || slots.isAsking, let part = try await group.next() else { break }
                 switch part {
                 case .leased(let leases):
-                    slots.take(leases.count)
+                    slots.isAsking = false
                     slots.isSpent = settings.isOnce && !leases.isEmpty
-                    for lease in leases {
-                        group.addTask {
-                            try await JobWork(lease: lease, shared: shared, pace: pace).run()
-                            return .jobEnded
-                        }
-                    }
+                    begin(leases)
+                case .given(let leases):
+                    begin(leases)
+                    group.addTask { .given(try await reporter.next()) }
                 case .jobEnded: slots.give()
                 case .watch: break
                 case .drainTimeout:
@@ -215,7 +230,7 @@ package struct RunnerAgent: Sendable {
         /// It was made for one job, and has had it.
         var isSpent = false
 
-        mutating func take(_ count: Int) { (free, busy, isAsking) = (free - count, busy + count, false) }
+        mutating func take(_ count: Int) { (free, busy) = (free - count, busy + count) }
         mutating func give() { (free, busy) = (free + 1, busy - 1) }
     }
 

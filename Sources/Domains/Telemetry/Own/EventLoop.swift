@@ -11,7 +11,7 @@ import Synchronization
 /// Makes of each event of the house a line, a count, and of what has ended a trace: runs with their jobs and steps, rollouts.
 ///
 /// Its place in the log of events is saved after what it did, so that a crash repeats and never leaves out; repeats of the same
-/// line and span count once.
+/// line and span are kept once.
 struct EventLoop: RunnableLoop {
     let house: TelemetryHouse
 
@@ -22,15 +22,25 @@ struct EventLoop: RunnableLoop {
     /// Of a long log that was there before this loop, so many events are looked at.
     private static let history: Int64 = 10_000
 
+    /// A ring is one of many when the house is busy: what comes within this time is looked at together.
+    private static let gathering: Duration = .milliseconds(200)
+    /// How often its place is written down while events come without a pause; a crash repeats as much.
+    private static let saving: Duration = .seconds(1)
+
     func run() async throws {
         let store = house.context.store
         let bell = store.bells.listen(to: ["*"])
         defer { store.bells.remove(bell) }
+        var place = Place()
         while true {
             try Task.checkCancellation()
             do {
-                while try await step() {}
-                try await bell.wait(until: store.time.now.advanced(by: .seconds(60)), by: store.time)
+                while try await step(&place) {}
+                let isAhead = place.seen > place.saved
+                let deadline = isAhead ? place.at.advanced(by: Self.saving) : store.time.now.advanced(by: .seconds(60))
+                if try await bell.wait(until: deadline, by: store.time) {
+                    try await store.time.sleep(for: Self.gathering)
+                }
             } catch is CancellationError {
                 throw CancellationError()
             } catch {
@@ -40,31 +50,49 @@ struct EventLoop: RunnableLoop {
         }
     }
 
+    /// How far it has come: the last event that was looked at, and the last that is written down, since when.
+    struct Place {
+        var seen: Int64 = -1
+        var saved: Int64 = -1
+        var at = Timestamp.zero
+    }
+
     /// Looks at the next events; true when there may be more.
-    func step() async throws -> Bool {
+    func step(_ place: inout Place) async throws -> Bool {
         let store = house.context.store
-        let events = try await store.read { sql in
-            let newest = try EventLog.newest(in: sql)
-            let saved: Int64? = try sql.value("SELECT sequence FROM follower WHERE name = \(Self.cursor)")
+        let seen = place.seen
+        let (from, events) = try await store.read { sql in
+            let from = try seen >= 0 ? seen : Self.start(in: sql)
             var query = EventQuery()
-            query.after = saved ?? max(0, newest - Self.history)
+            query.after = from
             query.limit = Self.batch
-            return try EventLog.list(query, in: sql)
+            return (from, try EventLog.list(query, in: sql))
         }
+        if seen < 0 { place = Place(seen: from, saved: from, at: store.time.now) }
         let requests = house.context.instruments.takeRequests().map(Self.span)
-        guard let last = events.last else {
-            if !requests.isEmpty { try await house.writers.run { _ = try SpanIntake(house: house).take(requests) } }
-            return false
+        if let last = events.last {
+            try await keep(events, requests)
+            place.seen = last.sequence
+        } else if !requests.isEmpty {
+            try await house.writers.run { _ = try SpanIntake(house: house).take(requests) }
         }
-        try await keep(events, requests)
-        _ = try await store.change(.system(loopName)) { change in
-            try change.sql.run(
-                """
-                INSERT INTO follower (name, sequence) VALUES (\(Self.cursor), \(last.sequence))
-                ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence
-                """)
+        if place.seen > place.saved, store.time.now >= place.at.advanced(by: Self.saving) {
+            let reached = place.seen
+            _ = try await store.change(.system(loopName)) { change in
+                try change.sql.run(
+                    """
+                    INSERT INTO follower (name, sequence) VALUES (\(Self.cursor), \(reached))
+                    ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence
+                    """)
+            }
+            (place.saved, place.at) = (reached, store.time.now)
         }
         return events.count == Self.batch
+    }
+
+    private static func start(in sql: Connection) throws -> Int64 {
+        let saved: Int64? = try sql.value("SELECT sequence FROM follower WHERE name = \(cursor)")
+        return try saved ?? max(0, EventLog.newest(in: sql) - history)
     }
 
     /// A request of the server's own API: what it set off has the same trace.
