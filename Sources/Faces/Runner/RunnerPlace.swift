@@ -116,6 +116,8 @@ struct JobFolder: Sendable {
     }
 
     func remove() {
+        for script in ["script.sh", "script.py"] { unlink("\(step(0))/\(script)") }
+        for part in [step(0), temporary, workspace] { rmdir(part) }
         Self.remove(folder)
         // The run's folder goes with its last job; rmdir spares one that is not empty.
         rmdir((folder as NSString).deletingLastPathComponent)
@@ -180,6 +182,8 @@ struct JobFolder: Sendable {
 
     /// Removes a folder, those parts of it included that a program has made read-only.
     static func remove(_ path: String) {
+        // Most are nearly empty, or not there at all: that is seen without asking Foundation.
+        if rmdir(path) == 0 || errno == ENOENT { return }
         do {
             try FileManager.default.removeItem(atPath: path)
         } catch {
