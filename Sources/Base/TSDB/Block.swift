@@ -53,8 +53,10 @@ final class Block: Sendable {
     /// Adds the samples of one series between two times.
     func read(_ series: Int, from: Int64, to: Int64, into buffer: inout SampleBuffer) throws {
         guard from <= to else { return }
-        let gone = tombstones[series] ?? []
-        for chunk in try index.chunks(series) where chunk.last >= from && chunk.first <= to {
+        let gone = tombstones.isEmpty ? [] : tombstones[series] ?? []
+        try index.forEachChunk(series) { chunk in
+            guard chunk.first <= to else { return false }
+            guard chunk.last >= from else { return true }
             let bytes = try self.chunk(chunk)
             if gone.isEmpty {
                 try ChunkKind.merge(bytes, first: chunk.first, from: from, to: to, into: &buffer)
@@ -65,6 +67,7 @@ final class Block: Sendable {
                 }
                 buffer.merge(kept)
             }
+            return true
         }
     }
 

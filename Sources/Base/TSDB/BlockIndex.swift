@@ -85,13 +85,23 @@ final class BlockIndex: LabelIndex, Sendable {
         return Labels(encoded: bytes)
     }
 
+    /// The chunks of a series, by time.
     func chunks(_ series: Int) throws -> [Chunk] {
+        var chunks: [Chunk] = []
+        try forEachChunk(series) { chunk in
+            chunks.append(chunk)
+            return true
+        }
+        return chunks
+    }
+
+    /// Calls the body with each chunk of a series, by time, for as long as it answers true.
+    @inline(__always)
+    func forEachChunk(_ series: Int, _ body: (Chunk) throws -> Bool) throws {
         var reader = ByteReader(content(3, series))
         for _ in 0..<(try reader.count(limit: reader.remaining)) { _ = try reader.varint() }
         var offset = try reader.count()
         let count = try reader.count(limit: reader.remaining)
-        var chunks: [Chunk] = []
-        chunks.reserveCapacity(count)
         var before: Int64 = 0
         for _ in 0..<count {
             var chunk = Chunk(first: 0, last: 0, offset: offset, length: 0, count: 0)
@@ -106,9 +116,8 @@ final class BlockIndex: LabelIndex, Sendable {
             if column == 0 { chunk.count = try reader.count() }
             before = chunk.last
             offset &+= chunk.length + 4
-            chunks.append(chunk)
+            guard try body(chunk) else { return }
         }
-        return chunks
     }
 
     @inline(__always)
