@@ -4,12 +4,14 @@
     Benchmarks/telemetry/bench.py [--servers vagus,prometheus,victoria-metrics] [--sizes 10000x240,100000x40]
                                   [--rounds 20] [--logs 500000] [--spans 200000] [--out FILE]
 
-A size is series x scrapes, 15 s apart, the last one now. All remote-write bodies are made before anything is timed; each has
-2,000 samples of one scrape, half of them counters, half buckets of histograms. They are sent over one connection, one after
-the other. CPU seconds are those of the server's process (/proc/PID/stat), from start to the end of writing; memory is its
-peak (VmHWM) after the queries. "WAL" is what the write-ahead log holds after writing, "block" the size of a block of
-all samples (Prometheus: a snapshot; VictoriaMetrics keeps no such log: its data folder after a merge). Queries are asked as
-many times as there are rounds, without caches of results where they can be switched off, and the median is told.
+A size is series x scrapes, 15 s apart, the last one two to four hours ago, at the end of a range that becomes a block. All
+remote-write bodies are made before anything is timed; each has 2,000 samples of one scrape, half of them counters, half
+buckets of histograms. They are sent over one connection, one after the other. CPU seconds are those of the server's process
+(/proc/PID/stat), from start to the end of writing; memory is its peak (VmHWM) after the queries. "WAL" is what the
+write-ahead log holds after writing, "block" the size of a block of all samples: Vagus writes it within two minutes of the
+first sample that is newer (the same queries are then asked of the block: the second line), Prometheus for a snapshot;
+VictoriaMetrics keeps no such log: its data folder after a merge. Queries are asked as many times as there are rounds, without
+caches of results where they can be switched off, and the median is told.
 Peers are installed by scripts/setup-telemetry-peers; Python by scripts/setup (.venv-clients: numpy, cramjam).
 """
 import argparse
@@ -31,6 +33,8 @@ import numpy  # noqa: E402
 import promql_scripts as wire  # noqa: E402
 
 INTERVAL, PER_REQUEST, BUCKETS = 15_000, 2_000, 10
+# What the two servers with blocks of a fixed range put in one, in milliseconds.
+BLOCK_RANGE = 7_200_000
 QUERIES = [
     ("sum by", "query", "sum by (path) (http_requests_total)"),
     ("rate 1h@15s", "query_range", "sum by (job) (rate(http_requests_total[5m]))"),
@@ -79,7 +83,7 @@ class Part:
 
 
 def payloads(series, scrapes, end):
-    """All bodies, oldest first, and the number of samples."""
+    """Bodies, oldest first: a list for each scrape."""
     start = end - (scrapes - 1) * INTERVAL
     labels = list(label_sets(series))
     parts = [Part(labels[i:i + PER_REQUEST], start) for i in range(0, series, PER_REQUEST)]
@@ -87,7 +91,6 @@ def payloads(series, scrapes, end):
     values = random.integers(0, 1_000_000, series).astype(float)
     # Buckets of one histogram ascend.
     steps = random.integers(0, 30, series)
-    bodies = []
     for scrape in range(scrapes):
         grown = random.poisson(steps)
         half = series // 2
@@ -95,8 +98,7 @@ def payloads(series, scrapes, end):
         grown[half:half + tail.size] = numpy.cumsum(tail, axis=1).ravel()
         values += grown
         at = start + scrape * INTERVAL
-        bodies += [part.filled(values[i * PER_REQUEST:(i + 1) * PER_REQUEST], at) for i, part in enumerate(parts)]
-    return bodies, series * scrapes
+        yield [part.filled(values[i * PER_REQUEST:(i + 1) * PER_REQUEST], at) for i, part in enumerate(parts)]
 
 
 # Servers
@@ -109,7 +111,7 @@ class Server:
 
     def __init__(self, folder):
         self.folder, self.port = folder / self.name, bench.free_port()
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
 
     def __enter__(self):
         self.log = open(self.folder / "log", "w")
@@ -160,9 +162,9 @@ class Server:
             "Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
             "X-Prometheus-Remote-Write-Version": "0.1.0"})
 
-    def query(self, path, query, end):
+    def query(self, path, query, end, seconds=3600, step=15):
         form = {"query": query, "time": end / 1000} if path == "query" else {
-            "query": query, "start": end / 1000 - 3600, "end": end / 1000, "step": 15}
+            "query": query, "start": end / 1000 - seconds, "end": end / 1000, "step": step}
         data = urllib.parse.urlencode({**form, **self.extra}).encode()
         began = time.monotonic()
         answer = self.get(f"{self.prefix}/api/v1/{path}", data)
@@ -228,13 +230,12 @@ class Vagus(Server):
         return bench.commit()
 
     def disk(self):
-        parts = lambda: [p for p in (self.folder / "data").rglob("*") if p.is_file()]
-        wal = sum(p.stat().st_size for p in parts() if any(part.startswith("wal") for part in p.parts[-3:]))
-        try:
-            name = json.loads(self.get("/prometheus/api/v1/admin/tsdb/snapshot", b""))["data"]["name"]
-        except OSError:
-            return wal, None
-        return wal, sum(p.stat().st_size for p in parts() if name in p.parts)
+        wal = size(self.folder / "data/telemetry/metrics/wal")
+        place = self.folder / "data/telemetry/metrics/blocks"
+        newer = wire.series_bytes({"__name__": "newer"}, [(int(time.time() * 1000), 1.0)])
+        self.write([bytes(cramjam.snappy.compress_raw(newer))])
+        bench.until(lambda: any(place.glob("block-*/meta")), 200, "the block of what is old", every=0.5)
+        return wal, size(place)
 
 
 def size(folder):
@@ -248,22 +249,34 @@ SERVERS = {kind.name: kind for kind in (Vagus, Prometheus, VictoriaMetrics)}
 
 
 def measure(kind, bodies, samples, end, rounds):
-    """One row of the table."""
+    """Rows of the table, and how many series each query found."""
     with bench.workplace() as folder, kind(folder) as server:
         bench.say(f"{server.name}: {len(bodies)} requests, {samples / 1e6:.1f} M samples")
         cpu, wall = server.write(bodies)
         if hasattr(server, "settle"):
             server.settle()
-        medians, results = [], []
-        for name, path, query in QUERIES:
-            taken = [server.query(path, query, end) for _ in range(rounds)]
-            medians.append(statistics.median(took for took, _ in taken) * 1000)
-            results.append(len(taken[0][1]))
+        medians, results = ask(server, end, rounds)
         peak = server.peak()
         wal, block = server.disk()
         per = lambda amount: "–" if amount is None else f"{amount / samples:.2f}"
-        return [f"{server.name} {server.version()}", f"{samples / cpu / 1000:,.0f}k", f"{samples / wall / 1000:,.0f}k",
-                f"{peak / 2**20:,.0f}", per(wal), per(block), *(f"{median:,.1f}" for median in medians)], results
+        rows = [[f"{server.name} {server.version()}", f"{samples / cpu / 1000:,.0f}k", f"{samples / wall / 1000:,.0f}k",
+                 f"{peak / 2**20:,.0f}", per(wal), per(block), *medians]]
+        if isinstance(server, Vagus):
+            again, found = ask(server, end, rounds)
+            rows.append([f"{server.name}, from the block", "", "", "", "", "", *again])
+            if found != results:
+                sys.exit(f"the block answers with {found} series, memory did with {results}")
+        return rows, results
+
+
+def ask(server, end, rounds):
+    """The queries' medians in milliseconds, as text, and how many series each found."""
+    medians, results = [], []
+    for _, path, query in QUERIES:
+        taken = [server.query(path, query, end) for _ in range(rounds)]
+        medians.append(f"{statistics.median(took for took, _ in taken) * 1000:,.1f}")
+        results.append(len(taken[0][1]))
+    return medians, results
 
 
 def log_bodies(count):
@@ -340,12 +353,12 @@ def main():
             f"- Machine: {bench.machine()}", ""]
     for wanted in options.sizes.split(","):
         series, scrapes = map(int, wanted.split("x"))
-        end = int(time.time()) * 1000
-        bodies, samples = payloads(series, scrapes, end)
+        end = (int(time.time() * 1000) // BLOCK_RANGE - 1) * BLOCK_RANGE - 60_000
+        bodies, samples = [body for scrape in payloads(series, scrapes, end) for body in scrape], series * scrapes
         rows, shapes = [], {}
         for kind in servers:
-            row, shapes[kind.name] = measure(kind, bodies, samples, end, options.rounds)
-            rows.append(row)
+            measured, shapes[kind.name] = measure(kind, bodies, samples, end, options.rounds)
+            rows += measured
         heads = ["server", "samples / CPU s", "samples / s", "RSS peak MiB", "WAL B/sample", "block B/sample"]
         page += [f"## {series:,} series × {scrapes} scrapes", "", *table(heads + [f"{q[0]} ms" for q in QUERIES], rows), ""]
         if len({tuple(shape) for shape in shapes.values()}) > 1:

@@ -194,5 +194,5 @@ func histogram(_ number: Double) -> FloatHistogram {
 
 private func decode(_ bytes: [UInt8], from: Int64, to: Int64, into buffer: inout SampleBuffer) throws {
     let store = ChunkStore.make(bytes)
-    try withExtendedLifetime(store) { try ChunkKind.decode(store.bytes, from: from, to: to, into: &buffer) }
+    try withExtendedLifetime(store) { try ChunkKind.decode(store.chunk, from: from, to: to, into: &buffer) }
 }

@@ -45,6 +45,26 @@ import Testing
         #expect(try await room.get("/loki", "/api/v1/labels").json["data"]?.text == #"["app"]"#)
     }
 
+    @Test func `volumes of steps add up to the volume of all`() async throws {
+        let room = try await Room.open()
+        #expect(try await push(room, ["app": "shop"], ["one", "three"]) == 204)
+        #expect(try await push(room, ["app": "till"], ["four"]) == 204)
+        let form = [
+            ("query", "{app=~\".+\"}"), ("start", "\((room.now - 60_000) * 1_000_000)"),
+            ("end", "\((room.now + 60_000) * 1_000_000)"), ("step", "30"),
+        ]
+        let all = try await room.get("/loki", "/api/v1/index/volume", form).json["data"]
+        let steps = try await room.get("/loki", "/api/v1/index/volume_range", form).json["data"]
+        #expect(steps?["resultType"] == "matrix")
+        for place in 0..<2 {
+            #expect(steps?["result"]?[place]?["metric"] == all?["result"]?[place]?["metric"])
+            let values = (steps?["result"]?[place]?["values"]?.array ?? []).compactMap { $0[1]?.string }
+            #expect(values == [all?["result"]?[place]?["value"]?[1]?.string])
+        }
+        let tooMany = try await room.get("/loki", "/api/v1/index/volume_range", form.dropLast() + [("step", "0.001")])
+        #expect(tooMany.status == 400)
+    }
+
     @Test func `a query that is none is 400, as text`() async throws {
         let room = try await Room.open()
         let answer = try await room.get("/loki", "/api/v1/query_range", [("query", "{app=")])

@@ -133,6 +133,28 @@ import Wire
         #expect(batches.first?.values == [5, 6])
     }
 
+    @Test func `a query is answered as its tree`() async throws {
+        let room = try await Room.open()
+        let query =
+            "sum by (job) (rate(up{job!=\"a\"}[5m] offset 1m)) / on (job) group_left (x) max_over_time(m[1h:1m] @ end())"
+        let tree = try await room.get("/prometheus", "/api/v1/parse_query", [("query", query)]).json["data"]
+        #expect(tree?["type"] == "binaryExpr")
+        let matching: JSONValue = ["card": "many-to-one", "labels": ["job"], "on": true, "include": ["x"]]
+        #expect(tree?["matching"] == matching)
+        #expect(tree?["lhs"]?["grouping"] == ["job"])
+        let call = tree?["lhs"]?["expr"]
+        let function: JSONValue = ["name": "rate", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector"]
+        #expect(call?["func"] == function)
+        let selector = call?["args"]?[0]
+        #expect(selector?["type"] == "matrixSelector")
+        #expect(selector?["range"] == 300_000)
+        #expect(selector?["offset"] == 60_000)
+        #expect(selector?["matchers"]?[0] == ["name": "job", "value": "a", "type": "!="])
+        #expect(tree?["rhs"]?["args"]?[0]?["startOrEnd"] == "end")
+        #expect(tree?["rhs"]?["args"]?[0]?["step"] == 60_000)
+        #expect(try await room.get("/prometheus", "/api/v1/parse_query", [("query", "sum(")]).status == 400)
+    }
+
     @Test func `deleted series are gone, for admins only`() async throws {
         let room = try await Room.open()
         try await room.write([(["__name__": "m"], 0, 1)])

@@ -21,7 +21,7 @@ final class BlockFiles: Sendable {
         meta = try BlockMeta(decoding: try Files.read(folder + "/meta"), path: folder + "/meta")
         index = try BlockIndex(try MappedFile(folder + "/index"), path: folder + "/index")
         chunks = try MappedFile(folder + "/chunks")
-        guard chunks.bytes.starts(with: BlockWriter.chunksMagic), index.seriesCount == meta.series else {
+        guard BlockFormat.isReadable(chunks.bytes, BlockFormat.chunks), index.seriesCount == meta.series else {
             throw SeriesError(.storage, "\(folder)/chunks is damaged")
         }
         byteCount = chunks.bytes.count + index.file.bytes.count
@@ -53,9 +53,11 @@ final class Block: Sendable {
     /// Adds the samples of one series between two times.
     func read(_ series: Int, from: Int64, to: Int64, into buffer: inout SampleBuffer) throws {
         guard from <= to else { return }
-        let gone = tombstones[series] ?? []
-        for chunk in try index.chunks(series) where chunk.last >= from && chunk.first <= to {
-            let bytes = try self.bytes(chunk)
+        let gone = tombstones.isEmpty ? [] : tombstones[series] ?? []
+        try index.forEachChunk(series) { chunk in
+            guard chunk.first <= to else { return false }
+            guard chunk.last >= from else { return true }
+            let bytes = try self.chunk(chunk)
             if gone.isEmpty {
                 try ChunkKind.merge(bytes, first: chunk.first, from: from, to: to, into: &buffer)
             } else {
@@ -65,10 +67,12 @@ final class Block: Sendable {
                 }
                 buffer.merge(kept)
             }
+            return true
         }
     }
 
-    func bytes(_ chunk: BlockIndex.Chunk) throws -> UnsafeRawBufferPointer {
+    /// What the index leads to; whole as the block is.
+    func chunk(_ chunk: BlockIndex.Chunk) throws -> ChunkBytes {
         let all = files.chunks.bytes
         guard chunk.offset >= 8, chunk.length > 0, chunk.length <= all.count,
             chunk.offset <= all.count - chunk.length - 4
@@ -80,7 +84,7 @@ final class Block: Sendable {
         guard Checksum.of(bytes) == told else {
             throw SeriesError(.storage, "\(files.folder)/chunks is damaged at \(chunk.offset)")
         }
-        return bytes
+        return ChunkBytes(bytes, column: chunk.column)
     }
 
     /// What is left of a range.

@@ -10,12 +10,17 @@ final class BlockIndex: LabelIndex, Sendable {
         var offset: Int
         var length: Int
         var count: Int
+        /// The times, when they are not in the chunk.
+        var column: UnsafeRawBufferPointer?
     }
 
     let file: MappedFile
     let seriesCount: Int
     let nameCount: Int
     let pairCount: Int
+    private let columnCount: Int
+    /// Format 1: chunks have their times in them.
+    private let isOld: Bool
     private let path: String
     /// Where the sections begin; the last one is the end.
     private let sections: [Int]
@@ -27,19 +32,20 @@ final class BlockIndex: LabelIndex, Sendable {
         self.path = path
         let bytes = file.bytes
         let damaged = SeriesError(.storage, "\(path) is damaged")
-        guard bytes.count >= 92, bytes.starts(with: BlockWriter.indexMagic), Checksum.isLast(in: bytes) else {
+        guard bytes.count >= 92, BlockFormat.isReadable(bytes, BlockFormat.index), Checksum.isLast(in: bytes) else {
             throw damaged
         }
         let body = UnsafeRawBufferPointer(rebasing: bytes.dropLast(4))
         var reader = ByteReader(body)
-        _ = try reader.word()
+        isOld = try reader.word() >> 32 == 1
         (nameCount, pairCount, seriesCount) = (Int(try reader.half()), Int(try reader.half()), Int(try reader.half()))
-        _ = try reader.half()
+        columnCount = Int(try reader.half())
         var sections: [Int] = []
-        for _ in 0..<8 { sections.append(Int(truncatingIfNeeded: try reader.word())) }
+        for _ in 0..<(isOld ? 8 : 10) { sections.append(Int(truncatingIfNeeded: try reader.word())) }
         self.sections = sections
-        let fixed = [(0, nameCount), (1, pairCount), (3, seriesCount), (5, pairCount)]
-        guard sections == sections.sorted(), sections[7] == body.count, sections[0] == 88,
+        let fixed =
+            [(0, nameCount), (1, pairCount), (3, seriesCount), (5, pairCount)] + (isOld ? [] : [(7, columnCount)])
+        guard sections == sections.sorted(), sections.last == body.count, sections[0] == reader.position,
             fixed.allSatisfy({ sections[$0.0 + 1] - sections[$0.0] == ($0.1 + 1) * 4 })
         else { throw damaged }
     }
@@ -79,22 +85,48 @@ final class BlockIndex: LabelIndex, Sendable {
         return Labels(encoded: bytes)
     }
 
+    /// The chunks of a series, by time.
     func chunks(_ series: Int) throws -> [Chunk] {
+        var chunks: [Chunk] = []
+        try forEachChunk(series) { chunk in
+            chunks.append(chunk)
+            return true
+        }
+        return chunks
+    }
+
+    /// Calls the body with each chunk of a series, by time, for as long as it answers true.
+    @inline(__always)
+    func forEachChunk(_ series: Int, _ body: (Chunk) throws -> Bool) throws {
         var reader = ByteReader(content(3, series))
         for _ in 0..<(try reader.count(limit: reader.remaining)) { _ = try reader.varint() }
         var offset = try reader.count()
         let count = try reader.count(limit: reader.remaining)
-        var chunks: [Chunk] = []
-        chunks.reserveCapacity(count)
         var before: Int64 = 0
         for _ in 0..<count {
-            let first = before &+ (try reader.signed())
-            before = first &+ Int64(bitPattern: try reader.varint())
-            let length = try reader.count(limit: 1 << 30)
-            chunks.append(Chunk(first: first, last: before, offset: offset, length: length, count: try reader.count()))
-            offset &+= length + 4
+            var chunk = Chunk(first: 0, last: 0, offset: offset, length: 0, count: 0)
+            let column = isOld ? 0 : try reader.count(limit: columnCount)
+            if column > 0 {
+                try fill(&chunk, fromColumn: column - 1)
+            } else {
+                chunk.first = before &+ (try reader.signed())
+                chunk.last = chunk.first &+ Int64(bitPattern: try reader.varint())
+            }
+            chunk.length = try reader.count(limit: 1 << 30)
+            if column == 0 { chunk.count = try reader.count() }
+            before = chunk.last
+            offset &+= chunk.length + 4
+            guard try body(chunk) else { return }
         }
-        return chunks
+    }
+
+    @inline(__always)
+    private func fill(_ chunk: inout Chunk, fromColumn number: Int) throws {
+        var reader = ByteReader(content(7, number))
+        chunk.last = try reader.signed()
+        chunk.column = reader.rest
+        chunk.count = try reader.count(limit: HeadSeries.samplesAtMost)
+        chunk.first = try reader.signed()
     }
 
     // MARK: - Names and values

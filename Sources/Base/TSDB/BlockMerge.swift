@@ -42,7 +42,7 @@ enum BlockMerge {
                     if let last = chunks.last, chunk.first <= last.last { isPlain = false }
                     chunks.append(
                         SealedChunk(
-                            store: .make(Array(try block.bytes(chunk))), first: chunk.first, last: chunk.last,
+                            store: .make(try block.chunk(chunk).joined), first: chunk.first, last: chunk.last,
                             count: chunk.count))
                 }
             }

@@ -5,8 +5,6 @@ import Series
 /// Series come sorted by labels, their chunks by time.
 final class BlockWriter {
     static let bufferBytes = 1 << 20
-    static let chunksMagic: [UInt8] = Array("VGTC\u{1}\u{0}\u{0}\u{0}".utf8)
-    static let indexMagic: [UInt8] = Array("VGTI\u{1}\u{0}\u{0}\u{0}".utf8)
 
     private let folder: String
     private let file: WritableFile
@@ -18,6 +16,9 @@ final class BlockWriter {
     /// Numbers of pairs of all series in a row, in the order in which they were met, and where each series' end.
     private var seriesPairs: [UInt32] = []
     private var seriesEnds: [Int] = []
+    /// Columns of times, each once, and the last time of each.
+    private var columns = TextTable()
+    private var columnLasts: [Int64] = []
     private var chunkLists: [UInt8] = []
     private var chunkListEnds: [Int] = []
 
@@ -32,7 +33,7 @@ final class BlockWriter {
         if Files.exists(folder) { try Files.removeTree(folder) }
         try Files.makeFolder(folder)
         file = try WritableFile(folder + "/chunks")
-        buffer = Self.chunksMagic
+        buffer = BlockFormat.magic(BlockFormat.chunks)
     }
 
     func add(_ labels: Labels, _ chunks: [SealedChunk]) throws {
@@ -51,19 +52,47 @@ final class BlockWriter {
         chunkLists.appendVarint(chunks.count)
         var before: Int64 = 0
         for chunk in chunks {
-            chunkLists.appendSigned(chunk.first &- before)
-            chunkLists.appendVarint(UInt64(bitPattern: chunk.last &- chunk.first))
-            chunkLists.appendVarint(chunk.store.bytes.count)
-            chunkLists.appendVarint(chunk.count)
+            try write(chunk, after: before)
             before = chunk.last
-            buffer.append(contentsOf: chunk.store.bytes)
-            buffer.appendHalf(Checksum.of(chunk.store.bytes))
             (first, last) = (min(first, chunk.first), max(last, chunk.last))
             sampleCount += chunk.count
         }
         chunkCount += chunks.count
         chunkListEnds.append(chunkLists.count)
         if buffer.count >= Self.bufferBytes { try flush() }
+    }
+
+    /// Writes a chunk without its times where these are a column of their own.
+    private func write(_ chunk: SealedChunk, after before: Int64) throws {
+        let store = chunk.store.bytes.first == ChunkKind.stream.rawValue ? try Self.apart(chunk) : chunk.store
+        let bytes = store.bytes
+        let start = buffer.count
+        if let range = try ChunkBytes.column(of: bytes) {
+            let column = UnsafeRawBufferPointer(rebasing: bytes[range]).bindMemory(to: UInt8.self)
+            let (number, isNew) = columns.insert(column)
+            if isNew { columnLasts.append(chunk.last) }
+            chunkLists.appendVarint(number + 1)
+            chunkLists.appendVarint(bytes.count - range.count)
+            buffer.append(contentsOf: bytes[..<range.lowerBound])
+            buffer.append(contentsOf: bytes[range.upperBound...])
+        } else {
+            chunkLists.appendVarint(0)
+            chunkLists.appendSigned(chunk.first &- before)
+            chunkLists.appendVarint(UInt64(bitPattern: chunk.last &- chunk.first))
+            chunkLists.appendVarint(bytes.count)
+            chunkLists.appendVarint(chunk.count)
+            buffer.append(contentsOf: bytes)
+        }
+        buffer.appendHalf(buffer.withUnsafeBytes { Checksum.of(UnsafeRawBufferPointer(rebasing: $0[start...])) })
+    }
+
+    /// A chunk as an open one gathered it, with its times apart.
+    private static func apart(_ chunk: SealedChunk) throws -> ChunkStore {
+        var samples = SampleBuffer()
+        try ChunkKind.decode(chunk.store.chunk, from: .min, to: .max, into: &samples)
+        return samples.times.withUnsafeBufferPointer { times in
+            samples.values.withUnsafeBufferPointer { .make(FloatChunk.encode(times, $0)) }
+        }
     }
 
     private func flush() throws {
@@ -119,7 +148,13 @@ final class BlockWriter {
         guard max(pairBytes.count, lists.count, series.count) < Int(UInt32.max) else {
             throw SeriesError(.storage, "the index of \(folder) would be too large")
         }
-        return assemble(names, (pairOffsets, pairBytes), (seriesOffsets, series), (listOffsets, lists))
+        let times = columnsSection()
+        guard times.bytes.count < Int(UInt32.max) else {
+            throw SeriesError(.storage, "the times of \(folder) would be too large")
+        }
+        return assemble(
+            names,
+            [(pairOffsets, pairBytes), (seriesOffsets, series), (listOffsets, lists), (times.offsets, times.bytes)])
     }
 
     private func seriesSection(_ numbers: [UInt32]) -> (bytes: [UInt8], offsets: [Int]) {
@@ -141,21 +176,31 @@ final class BlockWriter {
         return (bytes, offsets)
     }
 
-    private func assemble(
-        _ names: [Int], _ pairs: ([Int], [UInt8]), _ series: ([Int], [UInt8]), _ lists: ([Int], [UInt8])
-    ) -> [UInt8] {
-        var bytes = Self.indexMagic
-        for count in [names.count - 1, pairs.0.count - 1, series.0.count - 1, 0] { bytes.appendHalf(UInt32(count)) }
-        var at = bytes.count + 8 * 8
-        for size in [
-            names.count * 4, pairs.0.count * 4, pairs.1.count, series.0.count * 4, series.1.count, lists.0.count * 4,
-            lists.1.count, 0,
-        ] {
+    private func columnsSection() -> (bytes: [UInt8], offsets: [Int]) {
+        var (bytes, offsets): ([UInt8], [Int]) = ([], [0])
+        for (number, last) in columnLasts.enumerated() {
+            bytes.appendSigned(last)
+            columns.withText(number) { bytes.append(contentsOf: $0) }
+            offsets.append(bytes.count)
+        }
+        return (bytes, offsets)
+    }
+
+    /// Puts the parts behind one another: names, then each part's places and content.
+    private func assemble(_ names: [Int], _ parts: [(offsets: [Int], content: [UInt8])]) -> [UInt8] {
+        var bytes = BlockFormat.magic(BlockFormat.index)
+        // Names, pairs, series, columns: postings are as many as pairs.
+        for count in [names.count, parts[0].offsets.count, parts[1].offsets.count, parts[3].offsets.count] {
+            bytes.appendHalf(UInt32(count - 1))
+        }
+        let sizes = [names.count * 4] + parts.flatMap { [$0.offsets.count * 4, $0.content.count] } + [0]
+        var at = bytes.count + sizes.count * 8
+        for size in sizes {
             bytes.appendWord(UInt64(at))
             at += size
         }
         for number in names { bytes.appendHalf(UInt32(number)) }
-        for (offsets, content) in [pairs, series, lists] {
+        for (offsets, content) in parts {
             for offset in offsets { bytes.appendHalf(UInt32(offset)) }
             bytes.append(contentsOf: content)
         }

@@ -36,6 +36,8 @@ struct ByteReader {
 
     var isAtEnd: Bool { position >= bytes.count }
     var remaining: Int { bytes.count - position }
+    /// The bytes that are still to be read.
+    var rest: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[position...]) }
 
     mutating func byte() throws -> UInt8 {
         guard position < bytes.count else { throw Damaged() }

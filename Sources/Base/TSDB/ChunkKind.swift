@@ -9,24 +9,30 @@ enum ChunkKind: UInt8 {
     /// Whole numbers, possibly of a decimal scale, packed by their distances.
     case packed = 2
     case histograms = 3
+    /// Times as in a packed chunk, then bits of the values: for values that do not pack.
+    case apart = 4
 
     /// Adds the samples of a chunk between two times, both included.
     ///
-    /// `BitReader.padding` readable bytes must follow the chunk.
+    /// `BitReader.padding` readable bytes must follow the chunk, and the times where they are not in it.
     static func decode(
-        _ bytes: UnsafeRawBufferPointer, from: Int64, to: Int64, into buffer: inout SampleBuffer
+        _ chunk: ChunkBytes, from: Int64, to: Int64, into buffer: inout SampleBuffer
     ) throws {
-        guard let base = bytes.baseAddress, let kind = bytes.first.flatMap(ChunkKind.init) else {
-            throw ByteReader.Damaged()
-        }
-        var head = ByteReader(bytes)
-        _ = try head.byte()
-        let count = try head.count(limit: HeadSeries.samplesAtMost)
-        let rest = UnsafeRawBufferPointer(start: base + head.position, count: bytes.count - head.position)
+        var reader = ByteReader(chunk.bytes)
+        guard let kind = ChunkKind(rawValue: try reader.byte()) else { throw ByteReader.Damaged() }
         switch kind {
-        case .stream: try FloatChunk.decode(rest, count: count, from: from, to: to, into: &buffer)
-        case .packed: try PackedChunk.decode(rest, count: count, from: from, to: to, into: &buffer)
-        case .histograms: try HistogramChunk.decode(rest, count: count, from: from, to: to, into: &buffer)
+        case .stream:
+            let count = try reader.count(limit: HeadSeries.samplesAtMost)
+            try FloatChunk.decode(reader.rest, count: count, from: from, to: to, into: &buffer)
+        case .histograms:
+            let count = try reader.count(limit: HeadSeries.samplesAtMost)
+            try HistogramChunk.decode(reader.rest, count: count, from: from, to: to, into: &buffer)
+        case .packed:
+            let times = try chunk.times(&reader)
+            try PackedChunk.decode(reader.rest, times, from: from, to: to, into: &buffer)
+        case .apart:
+            let times = try chunk.times(&reader)
+            try ApartChunk.decode(reader.rest, times, from: from, to: to, into: &buffer)
         }
     }
 
@@ -34,14 +40,49 @@ enum ChunkKind: UInt8 {
     ///
     /// Of two samples at one time the earlier added stays.
     static func merge(
-        _ bytes: UnsafeRawBufferPointer, first: Int64, from: Int64, to: Int64, into buffer: inout SampleBuffer
+        _ chunk: ChunkBytes, first: Int64, from: Int64, to: Int64, into buffer: inout SampleBuffer
     ) throws {
         guard let end = buffer.times.last, end >= first else {
-            return try decode(bytes, from: from, to: to, into: &buffer)
+            return try decode(chunk, from: from, to: to, into: &buffer)
         }
         var other = SampleBuffer()
-        try decode(bytes, from: from, to: to, into: &other)
+        try decode(chunk, from: from, to: to, into: &other)
         buffer.merge(other)
+    }
+}
+
+/// A chunk as it lies: in memory with its times, in a block mostly without them.
+struct ChunkBytes {
+    let bytes: UnsafeRawBufferPointer
+    /// The column of times, when it is not in `bytes` behind the kind.
+    var column: UnsafeRawBufferPointer?
+
+    init(_ bytes: UnsafeRawBufferPointer, column: UnsafeRawBufferPointer? = nil) {
+        self.bytes = bytes
+        self.column = column
+    }
+
+    /// The times, of which the reader steps over those that are in the chunk.
+    @inline(__always)
+    fileprivate func times(_ reader: inout ByteReader) throws -> TimeColumn {
+        guard let column else { return try TimeColumn(&reader) }
+        var apart = ByteReader(column)
+        return try TimeColumn(&apart)
+    }
+
+    /// The bytes with the times in their place.
+    var joined: [UInt8] {
+        guard let column else { return Array(bytes) }
+        return Array(bytes.prefix(1)) + Array(column) + Array(bytes.dropFirst())
+    }
+
+    /// Where the column is in a chunk that has its own times; nil when these are not apart from the values.
+    static func column(of bytes: UnsafeRawBufferPointer) throws -> Range<Int>? {
+        var reader = ByteReader(bytes)
+        guard let kind = ChunkKind(rawValue: try reader.byte()) else { throw ByteReader.Damaged() }
+        guard kind == .packed || kind == .apart else { return nil }
+        _ = try TimeColumn(&reader)
+        return 1..<reader.position
     }
 }
 

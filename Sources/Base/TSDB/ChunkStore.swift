@@ -28,6 +28,8 @@ final class ChunkStore: ManagedBuffer<ChunkStore.Size, UInt64> {
     @inline(__always)
     var memory: UnsafeMutablePointer<UInt64> { withUnsafeMutablePointerToElements { $0 } }
 
+    var chunk: ChunkBytes { ChunkBytes(bytes) }
+
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: memory, count: header.bytes) }
 }
 

@@ -55,28 +55,43 @@ enum FloatChunk {
         UInt64(bigEndian: base.loadUnaligned(fromByteOffset: position >> 3, as: UInt64.self)) &<< UInt64(position & 7)
     }
 
-    /// The bytes of a chunk of numbers: packed when that is shorter than the stream, which takes anything.
+    /// The bytes of a chunk of numbers: packed when that is shorter than bits of the values, which take anything.
     static func encode(_ times: UnsafeBufferPointer<Int64>, _ values: UnsafeBufferPointer<Double>) -> [UInt8] {
+        let apart = ApartChunk.encode(times, values)
+        if let packed = PackedChunk.encode(times, values), packed.count <= apart.count { return packed }
+        return apart
+    }
+}
+
+/// Numbers of any kind, with their times apart from them.
+enum ApartChunk {
+    static func encode(_ times: UnsafeBufferPointer<Int64>, _ values: UnsafeBufferPointer<Double>) -> [UInt8] {
+        var bytes = [ChunkKind.apart.rawValue]
+        TimeColumn.encode(times, into: &bytes)
         var writer = BitWriter()
-        var (distance, last): (Int64, UInt64) = (0, 0)
-        for index in times.indices {
-            let bits = values[index].bitPattern
-            if index == 0 {
-                writer.write(UInt64(bitPattern: times[0]), 64)
-                writer.write(bits, 64)
-            } else {
-                let next = times[index] &- times[index - 1]
-                TimeCode.encode(next &- distance) { writer.write($0, $1) }
-                ValueCode.encode(bits, after: last) { writer.write($0, $1) }
-                distance = next
-            }
-            last = bits
+        writer.write(values[0].bitPattern, 64)
+        for index in 1..<max(1, values.count) {
+            ValueCode.encode(values[index].bitPattern, after: values[index - 1].bitPattern) { writer.write($0, $1) }
         }
-        if let packed = PackedChunk.encode(times, values), packed.count <= writer.byteCount + 3 { return packed }
-        var bytes = [ChunkKind.stream.rawValue]
-        bytes.appendVarint(times.count)
         writer.append(to: &bytes)
         return bytes
+    }
+
+    static func decode(
+        _ bytes: UnsafeRawBufferPointer, _ column: TimeColumn, from: Int64, to: Int64, into buffer: inout SampleBuffer
+    ) throws {
+        guard let base = bytes.baseAddress, column.count <= bytes.count * 8 else { throw ByteReader.Damaged() }
+        try buffer.appendNumbers(column.count, from: from, to: to) { times, values in
+            try column.decode(into: times)
+            var reader = BitReader(base, byteCount: bytes.count)
+            var value = reader.readWide(64)
+            values[0] = Double(bitPattern: value)
+            for index in 1..<max(1, column.count) {
+                value = ValueCode.decode(&reader, after: value)
+                values[index] = Double(bitPattern: value)
+            }
+            if reader.isPastEnd { throw ByteReader.Damaged() }
+        }
     }
 }
 
@@ -91,17 +106,14 @@ enum PackedChunk {
         guard !times.isEmpty, let scale = scale(of: values) else { return nil }
         var bytes: [UInt8] = [ChunkKind.packed.rawValue]
         bytes.reserveCapacity(times.count * 2 + 24)
-        bytes.appendVarint(times.count)
-        bytes.appendSigned(times[0])
-        let distances = (1..<max(1, times.count)).map { times[$0] &- times[$0 - 1] }
-        pack(distances[...], into: &bytes)
+        TimeColumn.encode(times, into: &bytes)
         let factor = scales[scale]
         bytes.append(UInt8(scale))
         let numbers = values.map { Int64(($0 * factor).rounded()) }
         bytes.appendSigned(numbers[0])
         let steps = (1..<max(1, numbers.count)).map { numbers[$0] - numbers[$0 - 1] }
         for start in stride(from: 0, to: steps.count, by: groupSize) {
-            pack(steps[start..<min(start + groupSize, steps.count)], into: &bytes)
+            Pack.encode(steps[start..<min(start + groupSize, steps.count)], into: &bytes)
         }
         return bytes
     }
@@ -124,29 +136,13 @@ enum PackedChunk {
         return (Double(Int64(scaled)) / scales[scale]).bitPattern == value.bitPattern
     }
 
-    /// The smallest distance, the width of what the others have above it, and that packed.
-    private static func pack(_ distances: ArraySlice<Int64>, into bytes: inout [UInt8]) {
-        let least = distances.min() ?? 0
-        let width = 64 - UInt64(bitPattern: (distances.max() ?? 0) &- least).leadingZeroBitCount
-        bytes.appendSigned(least)
-        bytes.append(UInt8(width))
-        guard width > 0 else { return }
-        var writer = BitWriter(capacity: width)
-        for distance in distances { writer.write(UInt64(bitPattern: distance &- least), width) }
-        writer.append(to: &bytes)
-    }
-
     static func decode(
-        _ bytes: UnsafeRawBufferPointer, count: Int, from: Int64, to: Int64, into buffer: inout SampleBuffer
+        _ bytes: UnsafeRawBufferPointer, _ column: TimeColumn, from: Int64, to: Int64, into buffer: inout SampleBuffer
     ) throws {
+        let count = column.count
         try buffer.appendNumbers(count, from: from, to: to) { times, values in
+            try column.decode(into: times)
             var reader = ByteReader(bytes)
-            var time = try reader.signed()
-            times[0] = time
-            try unpack(&reader, count - 1) { index, distance in
-                time &+= distance
-                times[index + 1] = time
-            }
             let scale = Int(try reader.byte())
             guard scale <= scaleAtMost else { throw ByteReader.Damaged() }
             let factor = scales[scale]
@@ -154,37 +150,19 @@ enum PackedChunk {
             values[0] = Double(number) / factor
             for start in stride(from: 0, to: count - 1, by: groupSize) {
                 let target = values + start + 1
+                let pack = try Pack(&reader, min(groupSize, count - 1 - start))
                 if scale == 0 {
-                    try unpack(&reader, min(groupSize, count - 1 - start)) { index, step in
+                    try pack.forEach { index, step in
                         number &+= step
                         target[index] = Double(number)
                     }
                 } else {
-                    try unpack(&reader, min(groupSize, count - 1 - start)) { index, step in
+                    try pack.forEach { index, step in
                         number &+= step
                         target[index] = Double(number) / factor
                     }
                 }
             }
-        }
-    }
-
-    @inline(__always)
-    private static func unpack(_ reader: inout ByteReader, _ count: Int, _ body: (Int, Int64) -> Void) throws {
-        let least = try reader.signed()
-        let width = Int(try reader.byte())
-        guard width <= 64 else { throw ByteReader.Damaged() }
-        if width == 0 {
-            for index in 0..<count { body(index, least) }
-            return
-        }
-        let packed = try reader.take((count * width + 7) / 8)
-        guard let base = packed.baseAddress else { return }
-        var bits = BitReader(base, byteCount: packed.count)
-        if width <= 56 {
-            for index in 0..<count { body(index, least &+ Int64(bitPattern: bits.read(width))) }
-        } else {
-            for index in 0..<count { body(index, least &+ Int64(bitPattern: bits.readWide(width))) }
         }
     }
 }

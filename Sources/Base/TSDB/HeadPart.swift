@@ -31,7 +31,7 @@ struct HeadPart: @unchecked Sendable {  // sealed chunks do not change, and an o
 
     func read(from: Int64, to: Int64, into buffer: inout SampleBuffer) throws {
         for chunk in sealed where chunk.last >= from && chunk.first <= to {
-            try ChunkKind.merge(chunk.store.bytes, first: chunk.first, from: from, to: to, into: &buffer)
+            try ChunkKind.merge(chunk.store.chunk, first: chunk.first, from: from, to: to, into: &buffer)
         }
         if let open, openLast >= from, open.first <= to {
             if let end = buffer.times.last, end >= open.first {

@@ -200,8 +200,8 @@ struct HeadSeries {
                 continue
             }
             var buffer = SampleBuffer()
-            if from > .min { try ChunkKind.decode(chunk.store.bytes, from: .min, to: from - 1, into: &buffer) }
-            if to < .max { try ChunkKind.decode(chunk.store.bytes, from: to + 1, to: .max, into: &buffer) }
+            if from > .min { try ChunkKind.decode(chunk.store.chunk, from: .min, to: from - 1, into: &buffer) }
+            if to < .max { try ChunkKind.decode(chunk.store.chunk, from: to + 1, to: .max, into: &buffer) }
             if buffer.count < chunk.count { hasErased = true }
             kept += ChunkBuilder.chunks(of: buffer)
         }

@@ -50,6 +50,8 @@ struct Recovery {
             guard name.hasPrefix("block-"), !name.hasSuffix(".damaged") else { continue }
             do {
                 blocks.append(try Block.open(path))
+            } catch let newer as NewerFormat {
+                throw newer.told
             } catch {
                 var aside = path + ".damaged"
                 while Files.exists(aside) { aside = aside.dropLast(8) + "-again.damaged" }
@@ -258,7 +260,7 @@ struct LogReplay {
         let id = UInt32(truncatingIfNeeded: try reader.varint())
         let isLate = try reader.byte() == 1
         var buffer = SampleBuffer()
-        try ChunkKind.decode(try reader.take(reader.remaining), from: .min, to: .max, into: &buffer)
+        try ChunkKind.decode(ChunkBytes(try reader.take(reader.remaining)), from: .min, to: .max, into: &buffer)
         guard let series = series(id), let time = buffer.times.first, let histogram = buffer.histograms.first else {
             return
         }

@@ -93,7 +93,7 @@ extension TSDB {
                 }
                 var buffer = SampleBuffer()
                 for chunk in chunks {
-                    try ChunkKind.merge(chunk.store.bytes, first: chunk.first, from: .min, to: .max, into: &buffer)
+                    try ChunkKind.merge(chunk.store.chunk, first: chunk.first, from: .min, to: .max, into: &buffer)
                 }
                 buffer.merge(late)
                 try writer.add(part.labels, ChunkBuilder.chunks(of: buffer))

@@ -171,12 +171,15 @@ enum SetMerge {
 
         private func hasSamples(_ id: Int) throws -> Bool {
             let block = source.block
-            let gone = block.tombstones[id]
+            let gone = block.tombstones.isEmpty ? nil : block.tombstones[id]
             if gone == nil && source.from <= block.meta.from && source.to >= block.meta.to - 1 { return true }
-            return try block.index.chunks(id).contains { chunk in
+            var hasAny = false
+            try block.index.forEachChunk(id) { chunk in
                 let (low, high) = (max(chunk.first, source.from), min(chunk.last, source.to))
-                return low <= high && !Block.without(gone ?? [], from: low, to: high).isEmpty
+                hasAny = low <= high && (gone.map { !Block.without($0, from: low, to: high).isEmpty } ?? true)
+                return !hasAny
             }
+            return hasAny
         }
     }
 

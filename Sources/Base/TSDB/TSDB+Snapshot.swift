@@ -4,7 +4,7 @@ import Synchronization
 extension TSDB {
     /// Makes a folder that can be opened as a store of its own, with all that was appended until now.
     ///
-    /// Blocks are hard links and cost nothing; what is in memory is written as blocks of the copy.
+    /// Blocks are hard links and cost nothing; what is in memory is written to the log of the copy.
     ///
     /// - Parameter target: A place that is not there yet, in the same file system.
     /// - Throws: `SeriesError`; what was begun of the copy is removed.

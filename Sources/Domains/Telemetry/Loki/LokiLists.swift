@@ -67,10 +67,7 @@ struct LokiLists: Sendable {
     /// Bytes by the labels of the selector, or by those that are asked for; the largest first.
     func volume(_ form: Form) async throws -> ForeignAnswer {
         let ((from, to), matchers) = (try span(form), try selector(form))
-        let limit = try LokiQueries.limit(form)
-        var names = Set(matchers.map(\.name))
-        if let wanted = form["targetLabels"] { names = Set(wanted.split(separator: ",").map(String.init)) }
-        let groups: Set<String>? = names.isEmpty ? nil : names
+        let (limit, groups) = (try LokiQueries.limit(form), groups(form, matchers))
         return try await house.readers.run {
             let volumes = try house.logs.volume(matchers, by: groups, from: from, to: to)
                 .sorted { ($0.value.bytes, $1.key) > ($1.value.bytes, $0.key) }.prefix(limit)
@@ -87,6 +84,42 @@ struct LokiLists: Sendable {
                 out.raw("]}")
             }
         }
+    }
+
+    /// Bytes of each step by the same labels, at the step's end; the groups with the most bytes in all come first.
+    func volumes(_ form: Form) async throws -> ForeignAnswer {
+        let ((from, to), matchers) = (try span(form), try selector(form))
+        let (limit, groups) = (try LokiQueries.limit(form), groups(form, matchers))
+        let step = try LokiQueries.step(form, from: from, to: to)
+        let count = (to - from + step - 1) / step
+        guard count <= PrometheusMount.stepLimit else {
+            throw LokiError.bad(
+                "exceeded maximum resolution of \(PrometheusMount.stepLimit) points per time series. Try increasing the step"
+            )
+        }
+        return try await house.readers.run {
+            var figures: [Labels: (total: Int, values: [Double?])] = [:]
+            for place in 0..<Int(count) {
+                let begin = from + Int64(place) * step
+                let found = try house.logs.volume(matchers, by: groups, from: begin, to: min(to, begin + step))
+                for (labels, volume) in found where volume.bytes > 0 {
+                    figures[labels, default: (0, Array(repeating: nil, count: Int(count)))].total += volume.bytes
+                    figures[labels]?.values[place] = Double(volume.bytes)
+                }
+            }
+            let order = figures.sorted { ($0.value.total, $1.key) > ($1.value.total, $0.key) }.prefix(limit)
+            return JSONOut.success { out in
+                out.figures(order.map { ($0.key, $0.value.values) }, isInstant: false, from: from + step, step: step)
+                out.raw("}")
+            }
+        }
+    }
+
+    /// Labels by which volumes are told apart; nil: by stream.
+    private func groups(_ form: Form, _ matchers: [LabelMatcher]) -> Set<String>? {
+        var names = Set(matchers.map(\.name))
+        if let wanted = form["targetLabels"] { names = Set(wanted.split(separator: ",").map(String.init)) }
+        return names.isEmpty ? nil : names
     }
 
     private func selector(_ form: Form) throws -> [LabelMatcher] {

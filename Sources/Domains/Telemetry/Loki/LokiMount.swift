@@ -63,6 +63,7 @@ struct LokiMount: Sendable {
         case "series": return try await lists.series(form)
         case "index/stats": return try await lists.stats(form)
         case "index/volume": return try await lists.volume(form)
+        case "index/volume_range": return try await lists.volumes(form)
         case "tail": return try LokiTail(house: house).answer(form)
         case "status/buildinfo":
             return ForeignAnswer(

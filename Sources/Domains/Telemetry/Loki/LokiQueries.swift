@@ -24,16 +24,8 @@ struct LokiQueries: Sendable {
 
     func range(_ form: Form) async throws -> ForeignAnswer {
         let (from, to) = try Self.span(form, now: house.nanoseconds, usual: Self.hour)
-        guard to >= from else { throw LokiError.bad("end timestamp must not be before or equal to start time") }
-        var step = max(1_000_000_000, (to - from) / 250)
-        if let text = form["step"] {
-            guard let length = Self.length(text), length > 0 else {
-                throw LokiError.bad(
-                    "zero or negative query resolution step widths are not accepted. Try a positive integer")
-            }
-            step = length
-        }
-        let (limit, direction, wide) = (try Self.limit(form), try Self.direction(form), step)
+        let wide = try Self.step(form, from: from, to: to)
+        let (limit, direction) = (try Self.limit(form), try Self.direction(form))
         let text = form["query"] ?? ""
         return try await house.readers.run {
             let query = try LogQL.LogQuery(text)
@@ -111,6 +103,17 @@ struct LokiQueries: Sendable {
             length = since
         }
         return (try time(form, "start") ?? min(to, now) &- length, to)
+    }
+
+    /// Nanoseconds between the moments of an answer; when nothing is said, what gives 250 of them, and a second at least.
+    static func step(_ form: Form, from: Int64, to: Int64) throws -> Int64 {
+        guard to >= from else { throw LokiError.bad("end timestamp must not be before or equal to start time") }
+        guard let text = form["step"] else { return max(1_000_000_000, (to - from) / 250) }
+        guard let length = Self.length(text), length > 0 else {
+            throw LokiError.bad(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer")
+        }
+        return length
     }
 
     static func limit(_ form: Form) throws -> Int {

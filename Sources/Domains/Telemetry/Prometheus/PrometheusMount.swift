@@ -77,6 +77,7 @@ struct PrometheusMount: Sendable {
         case "query_range": return try await queries.range(form)
         case "query_exemplars": return try await queries.exemplars(form)
         case "format_query": return try await queries.format(form)
+        case "parse_query": return try await queries.tree(form)
         case "series": return try await lists.series(form)
         case "labels": return try await lists.labels(form)
         case "metadata": return try await lists.metadata(form)

@@ -1,5 +1,6 @@
 import API
 import Kernel
+import Manifests
 import PromQL
 import Series
 import TSDB
@@ -97,6 +98,14 @@ struct PrometheusQueries: Sendable {
         return try await run { _ in
             let pretty = try Self.parse(text, "query").description
             return JSONOut.success { $0.text(pretty) }
+        }
+    }
+
+    func tree(_ form: Form) async throws -> ForeignAnswer {
+        let text = form["query"] ?? ""
+        return try await run { _ in
+            let tree = PrometheusTree.of(try Self.parse(text, "query"))
+            return JSONOut.success { $0.raw(tree.text) }
         }
     }
 
