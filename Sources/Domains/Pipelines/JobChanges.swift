@@ -122,7 +122,10 @@ extension Change {
     // MARK: Steps
 
     /// Ends a step as reported, its artifacts with it.
-    func finish(_ step: Step, as report: Step, of job: StoredJob, artifacts: [Artifact]) throws {
+    ///
+    /// - Returns: The job with that.
+    @discardableResult
+    func finish(_ step: Step, as report: Step, of job: StoredJob, artifacts: [Artifact]) throws -> StoredJob {
         var done = report
         (done.index, done.id, done.name, done.verb) = (step.index, step.id, step.name, step.verb)
         done.status = report.status.hasEnded ? report.status : .failed
@@ -132,13 +135,15 @@ extension Change {
         done.finished_at = now
         try sql.update(done, of: job.key, epoch: job.epoch)
         for artifact in artifacts { try keep(artifact, of: job.key) }
+        var moving = job
+        if let place = moving.job.steps.firstIndex(where: { $0.index == step.index }) { moving.job.steps[place] = done }
         if job.losses > 0 {
             // Whoever gets on with it is not stuck.
-            var moving = job
             moving.losses = 0
             try update(moving)
         }
         try tellStep("step.finished", done, job.key)
+        return moving
     }
 
     func keep(_ artifact: Artifact, of key: JobKey) throws {

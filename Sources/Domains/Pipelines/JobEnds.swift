@@ -58,15 +58,14 @@ extension Leases {
         var answer = JobReportAnswer()
         let key = JobKey(report)
         do {
-            let (held, state) = try change.sql.reporting(key, epoch: report.epoch)
+            let (held, stored, state) = try change.sql.reporting(key, epoch: report.epoch)
             answer.state = state
-            guard var job = held, let stored = try change.sql.run(id: key.run) else { return answer }
+            guard var job = held, let stored else { return answer }
             if let tail = report.output {
                 // Bytes that were heard already are left alone.
                 _ = try logs.append(Array(tail.text.utf8), at: tail.offset, to: key, epoch: report.epoch)
             }
-            for step in report.steps { try change.hear(step, of: job) }
-            if !report.steps.isEmpty, let told = try change.sql.job(key) { job = told }
+            for step in report.steps { job = try change.hear(step, of: job) }
             for artifact in report.artifacts {
                 try change.keep(artifact, of: key)
                 try change.expire(artifact, of: job, in: stored)
@@ -90,11 +89,14 @@ extension JobKey {
 
 extension Change {
     /// Takes over a step's outcome, unless it was heard before.
-    func hear(_ report: StepReport, of job: StoredJob) throws {
+    ///
+    /// - Returns: The job with that.
+    @discardableResult
+    func hear(_ report: StepReport, of job: StoredJob) throws -> StoredJob {
         guard let step = job.job.steps.first(where: { $0.index == report.step.index }), !step.status.hasEnded else {
-            return
+            return job
         }
-        try finish(step, as: report.step, of: job, artifacts: report.artifacts)
         try sql.keepWords(of: report.step, report.annotations, of: job.key)
+        return try finish(step, as: report.step, of: job, artifacts: report.artifacts)
     }
 }

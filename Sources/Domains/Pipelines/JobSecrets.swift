@@ -124,9 +124,10 @@ struct JobSecrets: Sendable {
     func token(_ key: LeaseKey, _ call: Call) async throws -> IDToken {
         let job = JobKey(run: key.run, stage: key.stage, job: key.job)
         let known = try await context.store.read { sql in
-            let (held, _) = try sql.held(job, epoch: key.epoch)
-            guard let held, let stored = try sql.run(id: job.run) else { return (Run, JobNeeds?)?.none }
-            return (stored.run, try sql.needs(of: held, in: stored))
+            guard try sql.held(job, epoch: key.epoch).0 != nil, let whole = try sql.job(job),
+                let stored = try sql.run(id: job.run)
+            else { return (Run, JobNeeds?)?.none }
+            return (stored.run, try sql.needs(of: whole, in: stored))
         }
         guard let (run, needs) = known else {
             throw Problem(

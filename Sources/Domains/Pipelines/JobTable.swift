@@ -60,18 +60,29 @@ extension Connection {
         return found
     }
 
+    private func steps(of key: JobKey) throws -> [Step] {
+        try rows(
+            """
+            SELECT * FROM pipelines_step WHERE run = \(key.run) AND stage = \(key.stage) AND job = \(key.job)
+            ORDER BY position
+            """
+        ).map(Step.init(row:))
+    }
+
+    /// A job with its steps and without its orders, which are long: how far it has come.
+    func progress(_ key: JobKey) throws -> StoredJob? {
+        guard var stored = try glance(key) else { return nil }
+        stored.job.steps = try steps(of: key)
+        return stored
+    }
+
     func job(_ key: JobKey) throws -> StoredJob? {
         guard
             let row = try row(
                 "SELECT * FROM pipelines_job WHERE run = \(key.run) AND stage = \(key.stage) AND name = \(key.job)")
         else { return nil }
         var stored = try StoredJob(row: row)
-        stored.job.steps = try rows(
-            """
-            SELECT * FROM pipelines_step WHERE run = \(key.run) AND stage = \(key.stage) AND job = \(key.job)
-            ORDER BY position
-            """
-        ).map(Step.init(row:))
+        stored.job.steps = try steps(of: key)
         return stored
     }
 

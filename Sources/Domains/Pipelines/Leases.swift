@@ -159,7 +159,7 @@ struct Leases: Sendable {
     func stepStarted(_ input: StepReport, _ call: Call) async throws -> LeaseState {
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
         return try await store.change(speaking(call, input.run)) { change in
-            let (job, state) = try change.sql.reporting(key, epoch: input.epoch)
+            let (job, _, state) = try change.sql.reporting(key, epoch: input.epoch)
             guard let job, var step = job.job.steps.first(where: { $0.index == input.step.index }) else { return state }
             // A repeat of what was heard already.
             if step.status == .running, try change.sql.stepEpoch(key, step.index) == input.epoch { return state }
@@ -174,7 +174,7 @@ struct Leases: Sendable {
         try await check(input.artifacts)
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
         return try await store.change(speaking(call, input.run)) { change in
-            let (job, state) = try change.sql.reporting(key, epoch: input.epoch)
+            let (job, _, state) = try change.sql.reporting(key, epoch: input.epoch)
             if let job { try change.hear(input, of: job) }
             return state
         }
@@ -215,31 +215,38 @@ extension Connection {
         return Array(try placeable(more, on: input.name).prefix(count))
     }
 
-    /// The job if this epoch still holds it, and what to tell its runner.
+    /// The job, without its orders, if this epoch still holds it, and what to tell its runner.
     func held(_ key: JobKey, epoch: Int) throws -> (StoredJob?, LeaseState) {
+        let (job, _, state) = try holding(key, epoch: epoch)
+        return (job, state)
+    }
+
+    /// The same with its run.
+    private func holding(_ key: JobKey, epoch: Int) throws -> (StoredJob?, StoredRun?, LeaseState) {
         var state = LeaseState()
-        guard let job = try job(key) else {
+        guard let job = try progress(key) else {
             throw Problem(
                 "job.not-found", status: 404, "there is no such job", hint: "Stop it; the server knows nothing of it.")
         }
         guard job.epoch == epoch, job.job.status == .running, !job.isOnServer else {
             (state.stop, state.reason) = (true, "the lease was lost")
-            return (nil, state)
+            return (nil, nil, state)
         }
+        let stored = try run(id: key.run)
         if let stop = job.stop {
             (state.stop, state.reason) = (true, stop.reason)
-        } else if let stored = try run(id: key.run), stored.stopping != nil, !stored.spares(job) {
+        } else if let stored, stored.stopping != nil, !stored.spares(job) {
             (state.stop, state.reason) = (true, stored.stoppingReason ?? "the run was cancelled")
         }
-        return (job, state)
+        return (job, stored, state)
     }
 
     /// The same for a report, which is refused when it comes from an old lease; nil for the repeat of a heard one.
-    func reporting(_ key: JobKey, epoch: Int) throws -> (StoredJob?, LeaseState) {
-        let (job, state) = try held(key, epoch: epoch)
-        if job != nil { return (job, state) }
+    func reporting(_ key: JobKey, epoch: Int) throws -> (StoredJob?, StoredRun?, LeaseState) {
+        let (job, stored, state) = try holding(key, epoch: epoch)
+        if job != nil { return (job, stored, state) }
         // It has ended, or was put back to be tried again.
-        if let heard = try self.job(key), heard.epoch == epoch, heard.job.status != .running { return (nil, state) }
+        if let heard = try glance(key), heard.epoch == epoch, heard.job.status != .running { return (nil, nil, state) }
         throw Problem(
             "lease.lost", status: 409, "job \"\(key.stage)/\(key.job)\" is not held by this lease any more",
             hint: "Stop it; another runner may have it.")
