@@ -9,7 +9,7 @@ import Manifests
 struct MLflowMount: Sendable {
     static let prefix = "/mlflow"
     /// The version of MLflow whose API this is: its clients choose by it what they ask.
-    static let version = "3.18.0"
+    static let version = "3.17.2"
     /// Bytes of a JSON body: MLflow's own limit for a batch is 1 MB, its traces may be larger.
     static let bodyLimit = 32 << 20
 
