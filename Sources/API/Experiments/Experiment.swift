@@ -164,7 +164,8 @@ public struct TrackedRunQuery: Manifest {
         .optional("project", \.project, "Their project."),
         .required("experiment", \.experiment, "Their experiment's number."),
         .optional("filter", \.filter, "Which: \"metrics.auc > 0.9 AND (params.lr = '0.1' OR tags.team = 'a')\"."),
-        .optional("order_by", \.order_by, "In which order: \"metrics.auc DESC\". The last begun first, if nothing is said."),
+        .optional(
+            "order_by", \.order_by, "In which order: \"metrics.auc DESC\". The last begun first, if nothing is said."),
         .optional("deleted", \.deleted, "Those that are deleted, instead of the others."),
         .optional("limit", \.limit, "How many at most.", in: 1...1000),
         .optional("after", \.after, "\"next\" of the page before."),
@@ -200,7 +201,8 @@ public struct CurveQuery: Manifest {
         .optional("from", \.from, "The first step, or millisecond since 1970."),
         .optional("to", \.to, "The last one, included."),
         .optional(
-            "buckets", \.buckets, "Into how many parts the axis is divided; each shows at most four points.", in: 1...10_000),
+            "buckets", \.buckets, "Into how many parts the axis is divided; each shows at most four points.",
+            in: 1...10_000),
     ]
 }
 
@@ -222,7 +224,7 @@ public struct TrackedFileName: Manifest {
 /// A search of runs under a name: what a page of an experiment shows.
 public enum RunViewKind: Kind {
     public typealias Spec = RunViewSpec
-    public typealias Status = Nothing
+    public typealias Status = NoStatus
     public static let name = "RunView"
     public static let plural = "run-views"
     public static let summary = "A saved search of an experiment's runs: filter, order and columns."
