@@ -79,14 +79,16 @@ def logging(server, figures, seconds):
                     "run_id": run, "key": "loss", "value": 1 / (1 + step), "timestamp": servers.BASE + step, "step": step})
 
     def batches(made):
+        """Ten metrics of a hundred steps each, as a training loop that buffers sends them."""
         for number in range(made):
-            metrics = list(itertools.islice(servers.points(f"batch-{number % 10}", BATCH * 100), number * BATCH % 100_000,
-                                            number * BATCH % 100_000 + BATCH))
-            yield server.api("POST", "runs/log-batch", {"run_id": runs[number // 100 % LOGGING], "metrics": metrics})
+            at = number // LOGGING * 100
+            metrics = [{"key": f"metric-{key}", "value": 1 / (1 + step + key), "timestamp": servers.BASE + step * 37, "step": step}
+                       for step in range(at, at + 100) for key in range(10)]
+            yield server.api("POST", "runs/log-batch", {"run_id": runs[number % LOGGING], "metrics": metrics})
 
     figures["log_metric_wall"], figures["log_metric"] = rate(server, single(), LOGGING, seconds)
     # Made before, as a client in Python makes them more slowly than they are taken.
-    made = list(batches(1500 if server.name == "vagus" else 200))
+    made = list(batches(3000 if server.name == "vagus" else 200))
     figures["log_batch"], figures["log_batch_cpu"] = (BATCH * one for one in rate(server, made, 4, seconds))
     body = server.api("POST", "runs/create", {"experiment_id": experiment, "start_time": servers.BASE, "run_name": "bench",
                                               "tags": [{"key": "mlflow.user", "value": "bench"}]})

@@ -48,7 +48,7 @@ struct ExperimentPage: PageBody {
     /// Runs of a page.
     static let limit = 100
     /// Columns that are shown when nobody chose: the first metrics and the first params.
-    private static let unasked = 4
+    private static let unaskedColumns = 4
 
     struct Head: Sendable {
         let name: String
@@ -146,7 +146,7 @@ struct ExperimentPage: PageBody {
     }
 
     private static func unasked(_ all: [RunColumn]) -> [RunColumn] {
-        Array(all.filter { $0.part == .metrics }.prefix(unasked)) + all.filter { $0.part == .params }.prefix(unasked)
+        Array(all.filter { $0.part == .metrics }.prefix(unaskedColumns)) + all.filter { $0.part == .params }.prefix(unaskedColumns)
     }
 
     /// A head sorts by its column: downwards first, then upwards.

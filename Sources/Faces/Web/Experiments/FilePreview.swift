@@ -25,9 +25,12 @@ struct FilePreview: Sendable {
         var isText: Bool { self != .image && self != .other }
     }
 
+    struct Row: Sendable, Equatable {
+        let cells: [String]
+    }
     struct Table: Sendable {
         let columns: [String]
-        let rows: [[String]]
+        let rows: [Row]
     }
 
     let name: String
@@ -108,6 +111,6 @@ struct FilePreview: Sendable {
         if !field.isEmpty || !(rows.last?.isEmpty ?? true) { close() }
         rows.removeAll { $0.isEmpty || $0 == [""] }
         guard let head = rows.first else { return nil }
-        return Table(columns: head, rows: Array(rows.dropFirst().prefix(rowLimit)))
+        return Table(columns: head, rows: rows.dropFirst().prefix(rowLimit).map { Row(cells: $0) })
     }
 }

@@ -20,8 +20,9 @@ struct RunSearchForm: Sendable {
             guard let text = fields[key]?.trimmed(), !text.isEmpty else { return nil }
             return String(text.prefix(Self.textLimit))
         }
-        view = typed("view")
-        let saved = views.first { $0.name == view }?.spec
+        let name = typed("view")
+        view = name
+        let saved = views.first { $0.name == name }?.spec
         isDeleted = fields["show"] == "deleted"
         // A field that is there and empty was emptied; one that is not there was not asked.
         filter = fields["filter"] == nil ? saved?["filter"]?.string : typed("filter")
