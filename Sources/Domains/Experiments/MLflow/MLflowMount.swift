@@ -36,7 +36,10 @@ struct MLflowMount: Sendable {
     ]
 
     var mount: Mount {
-        Mount(Self.prefix, bodyLimit: Self.bodyLimit, open: ["/health", "/version"]) { problem, _ in
+        Mount(
+            Self.prefix, bodyLimit: Self.bodyLimit, open: ["/health", "/version"], signed: ArtifactCalls.parts,
+            streams: ArtifactCalls.streams
+        ) { problem, _ in
             MLflowError(problem).answer
         } handle: { request, call in
             do {

@@ -3,7 +3,7 @@ import Points
 import SQL
 
 /// The states of a run, as MLflow names and numbers them.
-enum RunStatus: String, CaseIterable {
+enum TrackedStatus: String, CaseIterable {
     case running = "RUNNING"
     case scheduled = "SCHEDULED"
     case finished = "FINISHED"
@@ -12,7 +12,7 @@ enum RunStatus: String, CaseIterable {
 
     /// By name or by the number of MLflow's enumeration, from 1.
     init?(_ value: JSONValue) {
-        if let text = value.string, let status = RunStatus(rawValue: text) {
+        if let text = value.string, let status = TrackedStatus(rawValue: text) {
             self = status
         } else if let number = MLflowInput.integer(value), (1...5).contains(number) {
             self = Self.allCases[Int(number) - 1]
