@@ -42,8 +42,6 @@ public enum Operations {
         Proxies.table.erased, Proxies.report.erased, Dora.get.erased,
         Triggers.list.erased, Repositories.statuses.erased,
         Pulls.list.erased, Pulls.get.erased, Pulls.merge.erased, Pulls.close.erased,
-        Experiments.list.erased, Experiments.get.erased, Experiments.runs.erased, Experiments.run.erased,
-        Experiments.compare.erased,
         Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,
         Monitors.report.erased, Monitors.label.erased,
         Secrets.set.erased, Secrets.list.erased, Secrets.versions.erased, Secrets.delete.erased,
