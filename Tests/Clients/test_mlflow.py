@@ -492,6 +492,17 @@ def a_bad_row_writes_nothing(url):
           "not a point of it")
 
 
+def own_port(vagus, url):
+    """The same at the root of a port of its own."""
+    import re
+    own = re.search(r"MLflow's API is at (\S+)", open(vagus.log_path).read()).group(1)
+    check(ask(own, "GET", "/health").body == b"OK", "it is there")
+    one = ask(own, "GET", f"{API}/experiments/get", query={"experiment_id": "0"})
+    check(one.json == ask(url, "GET", f"{API}/experiments/get", query={"experiment_id": "0"}).json, f"{one}")
+    made = ask(own, "POST", "/api/2.0/mlflow-artifacts/mpu/create/0/x", {"path": "f", "num_parts": 1})
+    check(made.json["credentials"][0]["url"].startswith(own + "/api/"), f"{made}")
+
+
 def native(vagus):
     """The same runs by our own commands."""
     listed = vagus.json("experiments", "list")["items"]
@@ -508,7 +519,7 @@ def native(vagus):
 
 def main():
     started = time.monotonic()
-    with Vagus() as vagus:
+    with Vagus(["--mlflow-listen", "127.0.0.1:0"]) as vagus:
         url = f"{vagus.url}/mlflow"
         tutorial(url)
         nested_runs()
@@ -520,6 +531,7 @@ def main():
         uploads_in_parts(url)
         no_internals(url)
         a_bad_row_writes_nothing(url)
+        own_port(vagus, url)
         native(vagus)
         print(f"the client's sessions: {time.monotonic() - started:.0f} s")
         with MLflowServer() as peer:
