@@ -53,7 +53,7 @@ public enum Operations {
         Traces.search.erased, Traces.get.erased, Traces.services.erased, Traces.graph.erased,
         Telemetry.status.erased, Telemetry.deleteSeries.erased, Telemetry.snapshot.erased,
         Experiments.list.erased, Experiments.get.erased, Experiments.runs.erased, Experiments.run.erased,
-        Experiments.curve.erased, Experiments.files.erased, Experiments.text.erased,
+        Experiments.compare.erased, Experiments.curve.erased, Experiments.files.erased, Experiments.text.erased,
         Dashboards.list.erased, Dashboards.get.erased, Dashboards.importGrafana.erased,
     ]
 }

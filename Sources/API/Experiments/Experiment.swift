@@ -115,6 +115,9 @@ public enum Experiments {
         "Searches the runs of an experiment, with the filters of MLflow and more: OR, NOT, parentheses, BETWEEN, IN.")
     public static let run = Operation<TrackedRunName, TrackedRun>(
         "experiments.run", .get, "/api/v1/projects/{project}/tracked-runs/{run}", needs: .read, "Shows a run.")
+    public static let compare = Operation<RunComparison, RunDifference>(
+        "experiments.compare", .post, "/api/v1/projects/{project}/tracked-runs/compare", needs: .read,
+        "Puts what runs logged side by side.")
     public static let curve = Operation<CurveQuery, MetricCurve>(
         "experiments.curve", .get, "/api/v1/projects/{project}/tracked-runs/{run}/curve", needs: .read,
         "Shows a metric of a run over steps or time; of many points those that make the picture.")
@@ -147,7 +150,7 @@ public struct ExperimentName: Manifest {
     public init(project: String, experiment: String) { (self.project, self.experiment) = (project, experiment) }
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
-        .required("experiment", \.experiment, "Its number."),
+        .required("experiment", \.experiment, "Its number or name."),
     ]
 }
 
@@ -162,7 +165,7 @@ public struct TrackedRunQuery: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Their project."),
-        .required("experiment", \.experiment, "Their experiment's number."),
+        .required("experiment", \.experiment, "Their experiment's number or name."),
         .optional("filter", \.filter, "Which: \"metrics.auc > 0.9 AND (params.lr = '0.1' OR tags.team = 'a')\"."),
         .optional(
             "order_by", \.order_by, "In which order: \"metrics.auc DESC\". The last begun first, if nothing is said."),
@@ -179,7 +182,7 @@ public struct TrackedRunName: Manifest {
     public init(project: String, run: String) { (self.project, self.run) = (project, run) }
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
-        .required("run", \.run, "Its id."),
+        .required("run", \.run, "Its id, or enough of its first digits."),
     ]
 }
 
@@ -218,6 +221,42 @@ public struct TrackedFileName: Manifest {
         .optional("project", \.project, "The run's project."),
         .required("run", \.run, "The run."),
         .optional("path", \.path, "A path below the run's artifacts; empty for all of them."),
+    ]
+}
+
+/// Runs that shall be held against each other.
+public struct RunComparison: Manifest {
+    public var project = "default"
+    public var runs: [String] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Their project."),
+        .required("runs", \.runs, "Their ids, or enough of the first digits of each."),
+    ]
+}
+
+/// One thing in which runs are compared.
+public struct ComparedValue: Manifest {
+    public var kind = ""
+    public var key = ""
+    public var differs = false
+    public var values: [JSONValue] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("kind", \.kind, "param, metric or tag."),
+        .told("key", \.key, "Its key."),
+        .told("differs", \.differs, "Whether the runs differ in it."),
+        .told("values", \.values, "What each run has, in the order of the runs; null for none."),
+    ]
+}
+
+public struct RunDifference: Manifest {
+    public var runs: [TrackedRun] = []
+    public var values: [ComparedValue] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("runs", \.runs, "The runs, in the order of the question."),
+        .told("values", \.values, "What any of them logged, side by side: params, metrics, tags."),
     ]
 }
 

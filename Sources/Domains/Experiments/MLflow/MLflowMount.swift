@@ -36,7 +36,10 @@ struct MLflowMount: Sendable {
     ]
 
     var mount: Mount {
-        Mount(Self.prefix, bodyLimit: Self.bodyLimit, open: ["/health", "/version"]) { problem, _ in
+        Mount(
+            Self.prefix, bodyLimit: Self.bodyLimit, open: ["/health", "/version"], signed: ArtifactCalls.parts,
+            streams: ArtifactCalls.streams
+        ) { problem, _ in
             MLflowError(problem).answer
         } handle: { request, call in
             do {
@@ -57,7 +60,7 @@ struct MLflowMount: Sendable {
         guard let (route, path) = routes.match(method: request.method, path: request.path) else {
             throw MLflowError(.endpointNotFound, "Not Found")
         }
-        let input = try MLflowInput(request, path: path)
+        let input = MLflowInput(request, path: path)
         if call.permission != .agent { try call.allow(route.needs, operation: "\(route.method) \(route.path)") }
         try call.allow(project: input.project)
         return try await route.handle(input, call).foreign

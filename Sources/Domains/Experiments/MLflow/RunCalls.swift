@@ -17,7 +17,8 @@ struct RunCalls: Sendable {
         return [
             MLflowRoute("POST", "\(base)/create", create), MLflowRoute("GET", "\(base)/get", get),
             MLflowRoute("POST", "\(base)/update", update), MLflowRoute("POST", "\(base)/delete", delete),
-            MLflowRoute("POST", "\(base)/restore", restore), MLflowRoute("POST", "\(base)/search", needs: .read, search),
+            MLflowRoute("POST", "\(base)/restore", restore),
+            MLflowRoute("POST", "\(base)/search", needs: .read, search),
             MLflowRoute("POST", "\(base)/log-metric", logMetric),
             MLflowRoute("POST", "\(base)/log-parameter", logParam), MLflowRoute("POST", "\(base)/log-batch", logBatch),
             MLflowRoute("POST", "\(base)/set-tag", setTag), MLflowRoute("POST", "\(base)/delete-tag", deleteTag),
@@ -57,9 +58,9 @@ struct RunCalls: Sendable {
 
     private func update(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
         let uuid = try Self.runID(input)
-        var status: RunStatus?
+        var status: TrackedStatus?
         if let told = input.value("status") {
-            status = RunStatus(told)
+            status = TrackedStatus(told)
             guard status != nil else { throw MLflowError.wrong("status", told) }
         }
         let run = try await tracking.store.updateRun(
@@ -253,7 +254,7 @@ struct RunCalls: Sendable {
     private func logOutputs(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
         let uuid = try input.string("run_id")
         guard input.value("models") != nil else { throw MLflowError.required("models") }
-        let models = try input.list("models").map { item in
+        let models = try input.list("models").map { item -> (id: String, step: Int64) in
             (try Self.modelID(item), item["step"].flatMap(MLflowInput.integer) ?? 0)
         }
         try await tracking.store.logOutputs(models, to: uuid, in: input.project)

@@ -119,7 +119,7 @@ extension Connection {
         try run("UPDATE experiment SET is_deleted = \(deleted), updated = \(now) WHERE id = \(id)")
         try run(
             """
-            UPDATE run SET is_deleted = \(deleted), deleted = \(deleted ? now : nil), revision = revision + 1
+            UPDATE run SET is_deleted = \(deleted), deleted = \((deleted ? now : nil).sqlValue), revision = revision + 1
             WHERE experiment = \(id)
             """)
     }

@@ -19,13 +19,19 @@ struct PageTokens: Sendable {
     }
 
     func read(_ token: String, for question: [String]) throws(MLflowError) -> [SQLValue] {
-        let wrong = MLflowError.invalid("Invalid page token: it does not belong to this search. Start at its first page.")
+        let wrong = MLflowError.invalid(
+            "Invalid page token: it does not belong to this search. Start at its first page.")
         guard let bytes = Base64URL.decode(token), bytes.count > Self.signatureBytes else { throw wrong }
         let body = Array(bytes[Self.signatureBytes...])
         guard sign(body, question) == Array(bytes[..<Self.signatureBytes]),
             let items = (try? JSONParser.parse(body))?.array  // what is signed was written here
         else { throw wrong }
         return items.map(Self.value)
+    }
+
+    /// What proves that the address of a part of an upload was given out here.
+    func sign(_ upload: String, _ part: Int) -> String {
+        Base64URL.encode(sign(Array("\(part)".utf8), ["upload", upload]))
     }
 
     private func sign(_ body: [UInt8], _ question: [String]) -> [UInt8] {

@@ -45,7 +45,7 @@ extension TrackingStore {
             try experiment.checkActive()
             var run = StoredRun(
                 id: 0, uuid: uuid, experiment: experiment.id, name: name, user: order.user,
-                status: RunStatus.running.rawValue, start: order.start, end: nil,
+                status: TrackedStatus.running.rawValue, start: order.start, end: nil,
                 artifactURI: "\(experiment.artifactLocation)/\(uuid)/artifacts", isDeleted: false, revision: 0)
             run.id = try sql.insert(run)
             for tag in kept { if let key = numbers[tag.key] { try sql.keepTag(key, tag.value, of: run) } }
@@ -66,7 +66,7 @@ extension TrackingStore {
     }
 
     func updateRun(
-        _ uuid: String, status: RunStatus?, end: Int64?, name: String?, in project: String
+        _ uuid: String, status: TrackedStatus?, end: Int64?, name: String?, in project: String
     ) async throws -> StoredRun {
         let key = try await names.numbers(of: [Self.nameTag], in: database)[Self.nameTag] ?? 0
         return try await write { sql in
