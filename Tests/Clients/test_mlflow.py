@@ -88,6 +88,39 @@ def tutorial(uri):
     return experiment.experiment_id
 
 
+def traces(experiment):
+    """Spans by the client's decorators, found and read back."""
+    mlflow.set_experiment(experiment_id=experiment)
+
+    @mlflow.trace(name="inner", span_type="TOOL")
+    def inner(x):
+        return x + 1
+
+    @mlflow.trace(name="outer", attributes={"colour": "blue"})
+    def outer(x):
+        return inner(x) * 2
+
+    check(outer(3) == 8, "the traced function does its work")
+    mlflow.flush_trace_async_logging()
+    client = MlflowClient()
+    found = wait_for(lambda: client.search_traces(locations=[experiment]), 20, "a trace")
+    check(len(found) == 1, f"{len(found)} traces")
+    trace = mlflow.get_trace(found[0].info.trace_id)
+    check([span.name for span in trace.data.spans] == ["outer", "inner"], f"{[s.name for s in trace.data.spans]}")
+    check(trace.data.spans[0].attributes["colour"] == "blue", "attributes of spans")
+    check(trace.data.spans[1].parent_id == trace.data.spans[0].span_id, "spans know their parents")
+    check(trace.data.spans[0].inputs == {"x": 3} and trace.data.spans[0].outputs == 8, "inputs and outputs")
+    check(trace.info.state.value == "OK" and trace.info.execution_duration is not None, f"{trace.info}")
+    client.set_trace_tag(trace.info.trace_id, "mark", "yes")
+    for filter, count in (("tags.mark = 'yes'", 1), ("tags.mark = 'no'", 0), ("trace.status = 'OK'", 1),
+                          ("attributes.timestamp_ms > 0 AND name = 'outer'", 1)):
+        got = client.search_traces(locations=[experiment], filter_string=filter, order_by=["timestamp_ms DESC"])
+        check(len(got) == count, f"{filter}: {len(got)}")
+    client.delete_trace_tag(trace.info.trace_id, "mark")
+    check(client.delete_traces(experiment, trace_ids=[trace.info.trace_id]) == 1, "deleted")
+    check(not client.search_traces(locations=[experiment]), "and gone")
+
+
 def nested_runs():
     mlflow.set_experiment("nested")
     with mlflow.start_run(run_name="parent") as parent:
@@ -521,7 +554,7 @@ def main():
     started = time.monotonic()
     with Vagus(["--mlflow-listen", "127.0.0.1:0"]) as vagus:
         url = f"{vagus.url}/mlflow"
-        tutorial(url)
+        traces(tutorial(url))
         nested_runs()
         system_metrics()
         batches_and_limits()

@@ -36,7 +36,7 @@ package struct ExperimentsDomain: Domain {
         let lists = [
             ExperimentCalls(tracking: tracking).routes, RunCalls(tracking: tracking).routes,
             MetricCalls(tracking: tracking).routes, LoggedModelCalls(tracking: tracking).routes,
-            ArtifactCalls(tracking: tracking, blobs: blobs).routes,
+            ArtifactCalls(tracking: tracking, blobs: blobs).routes, TraceCalls(tracking: tracking).routes,
         ]
         return [MLflowMount(lists, logger: context.logger(for: Self.name)).mount]
     }

@@ -19,7 +19,7 @@ struct StoredExperiment: Sendable {
             "experiment_id": .string(String(id)), "name": .string(name),
             "artifact_location": .string(artifactLocation),
             "lifecycle_stage": .string(Self.stage(isDeleted)), "last_update_time": .integer(updated),
-            "creation_time": .integer(created),
+            "creation_time": .integer(created), "workspace": .string(project),
         ]
         if !tags.isEmpty {
             json["tags"] = .array(tags.map { ["key": .string($0.key), "value": .string($0.value)] })
