@@ -536,6 +536,28 @@ def own_port(vagus, url):
     check(made.json["credentials"][0]["url"].startswith(own + "/api/"), f"{made}")
 
 
+def extremes(url):
+    """What no client means to send neither ends the server nor is told as its fault."""
+    run = ask(url, "POST", f"{API}/runs/create", {"experiment_id": "0", "start_time": 2**63 - 1}).json["run"]["info"]["run_id"]
+    for path, body in (
+        ("log-metric", {"run_id": run, "key": "m", "value": 1, "timestamp": 2**63 - 1, "step": -(2**63)}),
+        ("log-metric", {"run_id": run, "key": "m", "value": 1e999, "timestamp": 1}),
+        ("log-metric", {"run_id": run, "key": "m", "value": 1, "timestamp": 2**70}),
+        ("set-tag", {"run_id": run, "key": "k", "value": "a\0b"}),
+        ("search", {"experiment_ids": ["0"], "filter": "(" * 5000}),
+        ("search", {"experiment_ids": [str(2**63 - 1)] * 1000}),
+        ("update", {"run_id": run, "end_time": -(2**63)}),
+    ):
+        answer = ask(url, "POST", f"{API}/runs/{path}", body)
+        check(answer.status < 500, f"{path} {str(body)[:80]}: {answer}")
+    for number in (2**63 - 1, -1, 0):
+        answer = ask(url, "GET", f"{API}/metrics/get-history", query={"run_id": run, "metric_key": "m", "max_results": number})
+        check(answer.status < 500, f"{answer}")
+    deep = b'{"run_id": ' + b"[" * 100_000
+    check(ask(url, "POST", f"{API}/runs/log-batch", raw=deep).status == 400, "depth")
+    check(ask(url, "GET", f"{API}/runs/get", query={"run_id": run}).status == 200, "the server lives")
+
+
 def native(vagus):
     """The same runs by our own commands."""
     listed = vagus.json("experiments", "list")["items"]
@@ -564,6 +586,7 @@ def main():
         uploads_in_parts(url)
         no_internals(url)
         a_bad_row_writes_nothing(url)
+        extremes(url)
         own_port(vagus, url)
         native(vagus)
         print(f"the client's sessions: {time.monotonic() - started:.0f} s")

@@ -152,6 +152,7 @@ import Testing
         #expect(try await second.search(["max_results": 1, "page_token": .string(token)]).runs == [run])
         let history = try await second.ask("GET", "metrics/get-history", ["run_id": .string(run), "metric_key": "m"])
         #expect(history.json["metrics"]?[0]?["value"] == 0.5)
+        withExtendedLifetime(first) {}  // whose folder it is
     }
 
     @Test func `a batch with one bad row leaves nothing`() async throws {

@@ -8,7 +8,8 @@ import SQL
 struct MetricCalls: Sendable {
     let tracking: TrackingHouse
 
-    /// Points of a bulk answer, runs of a bulk request, points of each run in a sampled one.
+    /// Points of a history that is asked for whole, points of a bulk answer, runs of a bulk request, points of each run in a sampled one.
+    private static let allPoints: Int64 = 1 << 40
     private static let bulkPoints: Int64 = 25_000
     private static let bulkRuns = 100
     private static let sampledPoints: Int64 = 2500
@@ -51,7 +52,7 @@ struct MetricCalls: Sendable {
             after = Self.point(try store.tokens.read(token, for: question))
         }
         guard let run = try await known(uuid, in: input.project) else { return .empty }
-        let count = limit.map { Int($0) } ?? Int.max - 1
+        let count = Int(min(limit ?? Self.allPoints, Self.allPoints))
         var points = try await store.points.history(run, key, after: after, limit: count + 1)
         var next: String?
         if points.count > count {

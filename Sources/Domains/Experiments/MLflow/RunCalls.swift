@@ -173,7 +173,12 @@ struct RunCalls: Sendable {
         batch.metrics = try Self.metrics(input)
         let (params, tags) = (try input.pairs("params"), try input.pairs("tags"))
         try NameRules.runID(uuid)
-        for (index, metric) in batch.metrics.enumerated() { try NameRules.metric(metric, at: "metrics[\(index)]") }
+        // A batch has few keys and many points: each key is looked at once.
+        var known: Set<String> = []
+        for (index, metric) in batch.metrics.enumerated()
+        where metric.point.timestamp < 0 || known.insert(metric.key).inserted {
+            try NameRules.metric(metric, at: "metrics[\(index)]")
+        }
         batch.params = try params.enumerated().map { index, pair in
             try NameRules.param(pair.key, pair.value, at: "params[\(index)]")
         }

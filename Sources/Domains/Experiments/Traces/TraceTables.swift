@@ -59,7 +59,7 @@ struct StoredTrace: Sendable {
         ]
         if let requestPreview { json["request_preview"] = .string(requestPreview) }
         if let responsePreview { json["response_preview"] = .string(responsePreview) }
-        json["request_time"] = .string(Timestamp(microseconds: time * 1000).description)
+        json["request_time"] = .string(Timestamp(milliseconds: time).description)
         if let duration { json["execution_duration"] = .string(Self.seconds(duration)) }
         json["state"] = .string(state)
         if !metadata.isEmpty { json["trace_metadata"] = Self.map(metadata) }

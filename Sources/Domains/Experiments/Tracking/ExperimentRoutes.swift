@@ -202,8 +202,8 @@ extension Connection {
             (run.id, run.experiment, run.name) = (stored.uuid, String(stored.experiment), stored.name)
             (run.user, run.status, run.is_deleted) = (stored.user, stored.status.lowercased(), stored.isDeleted)
             run.artifact_uri = stored.artifactURI
-            run.started_at = Timestamp(microseconds: stored.start * 1000)
-            run.ended_at = stored.end.map { Timestamp(microseconds: $0 * 1000) }
+            run.started_at = Timestamp(milliseconds: stored.start)
+            run.ended_at = stored.end.map { Timestamp(milliseconds: $0) }
             found[stored.id] = run
         }
         let wanted: Statement = "(SELECT value FROM json_each(\("[\(ids.map(String.init).joined(separator: ","))]")))"
@@ -243,10 +243,22 @@ extension StoredExperiment {
     var manifest: Experiment {
         var manifest = Experiment()
         (manifest.project, manifest.id, manifest.name) = (project, String(id), name)
-        manifest.created_at = Timestamp(microseconds: created * 1000)
-        manifest.updated_at = Timestamp(microseconds: updated * 1000)
+        manifest.created_at = Timestamp(milliseconds: created)
+        manifest.updated_at = Timestamp(milliseconds: updated)
         manifest.artifact_location = artifactLocation
         for tag in tags { manifest.tags[tag.key] = tag.value }
         return manifest
     }
+}
+
+extension Timestamp {
+    /// Whatever a client called a time: those that are out of reach become the last or first that are not.
+    init(milliseconds: Int64) {
+        let (product, isOver) = milliseconds.multipliedReportingOverflow(by: 1000)
+        let near = isOver ? (milliseconds < 0 ? -Self.reach : Self.reach) : product
+        self.init(microseconds: min(max(near, -Self.reach), Self.reach))
+    }
+
+    /// The end of the year 9999, in microseconds since 1970.
+    private static let reach: Int64 = 253_402_300_799_999_000
 }

@@ -60,15 +60,21 @@ final class TrackingStore: Sendable {
 
     /// Reads; what the database tells becomes what clients understand.
     func read<T: Sendable>(_ body: @Sendable @escaping (Connection) throws -> T) async throws -> T {
-        try await database.read(body)
+        do { return try await database.read(body) } catch let error as SQLError { throw Self.told(error) }
     }
 
     /// Writes in one transaction with whoever else writes now; returns when it is on the disk.
     func write<T: Sendable>(_ body: @Sendable @escaping (Connection) throws -> T) async throws -> T {
-        do {
-            return try await database.write(body)
-        } catch let error as SQLError where error.code == .full {
-            throw MLflowError(.unavailable, "The disk of the server is full; nothing was changed.", status: 507)
+        do { return try await database.write(body) } catch let error as SQLError { throw Self.told(error) }
+    }
+
+    /// What of the database's errors clients can do something about.
+    private static func told(_ error: SQLError) -> any Error {
+        switch error.code {
+        case .full: MLflowError(.unavailable, "The disk of the server is full; nothing was changed.", status: 507)
+        case .wrongType where error.message.contains("NUL"):
+            MLflowError.invalid("A text holds a NUL character, which cannot be kept.")
+        default: error
         }
     }
 }
