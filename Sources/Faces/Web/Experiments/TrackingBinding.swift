@@ -25,10 +25,10 @@ extension Visitor {
     private func experiment(_ id: String) async throws -> WebResponse {
         let experiment = try await ask(Experiments.get, ExperimentName(project: project, experiment: id))
         return try await render(title: experiment.name) {
-            let views = try await resources(RunViewKind.self).filter { $0.spec["experiment"]?.string == id }
+            let views = try await resources(RunViewKind.self).filter { $0.spec["experiment"]?.string == experiment.id }
             let search = RunSearchForm(request.query, views: views)
             var query = TrackedRunQuery()
-            (query.project, query.experiment, query.limit) = (project, id, ExperimentPage.limit)
+            (query.project, query.experiment, query.limit) = (project, experiment.id, ExperimentPage.limit)
             (query.filter, query.order_by, query.after) = (search.filter, search.order, request.query["after"])
             query.deleted = search.isDeleted
             var page = ItemList<TrackedRun>()
@@ -56,10 +56,19 @@ extension Visitor {
                 try await curve(of: run, key, look)
             }
             let folder = request.query["path"] ?? ""
-            let files = try await find(Experiments.files, TrackedFileName(project: project, run: id, path: folder))
+            let files = try await files(of: id, in: folder)
             return TrackedRunPage(
                 run, experiment: try await parent.name, curves: curves, hidden: keys.count - curves.count, look: look,
-                files: files?.items ?? [], folder: folder, preview: try await preview(of: run), now: now)
+                files: files, folder: folder, preview: try await preview(of: run), now: now)
+        }
+    }
+
+    /// What lies in a folder of a run's files: nothing when they are not on this server.
+    private func files(of run: String, in folder: String) async throws -> [TrackedFile] {
+        do {
+            return try await ask(Experiments.files, TrackedFileName(project: project, run: run, path: folder)).items
+        } catch let problem as Problem where [404, 501].contains(problem.status) {
+            return []
         }
     }
 
