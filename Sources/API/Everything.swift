@@ -5,6 +5,7 @@ public enum Kinds {
     public static let all: [any Kind.Type] = [
         RepositoryKind.self, PipelineKind.self, EnvironmentKind.self, ServiceKind.self, DatasetKind.self,
         ModelKind.self, MonitorKind.self, TeamKind.self, TelemetryKind.self, DashboardKind.self,
+        RunViewKind.self,
     ]
 
     /// The kind that people mean by `word`: "Service", "services", "service" or "svc".
@@ -51,6 +52,8 @@ public enum Operations {
         Logs.search.erased, Logs.tail.erased, Logs.labels.erased, Logs.values.erased,
         Traces.search.erased, Traces.get.erased, Traces.services.erased, Traces.graph.erased,
         Telemetry.status.erased, Telemetry.deleteSeries.erased, Telemetry.snapshot.erased,
+        Experiments.list.erased, Experiments.get.erased, Experiments.runs.erased, Experiments.run.erased,
+        Experiments.compare.erased, Experiments.curve.erased, Experiments.files.erased, Experiments.text.erased,
         Dashboards.list.erased, Dashboards.get.erased, Dashboards.importGrafana.erased,
     ]
 }

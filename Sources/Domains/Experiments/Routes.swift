@@ -6,6 +6,7 @@ import SQL
 
 extension ExperimentsDomain {
     package func routes(_ routes: inout Routes) {
+        ExperimentRoutes(tracking: tracking, blobs: blobs).add(to: &routes)
         let (store, blobs) = (store, blobs)
         routes.on(Models.versions) { input, _ in
             try await store.read { sql in

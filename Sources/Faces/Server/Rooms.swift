@@ -41,7 +41,7 @@ enum Rooms {
             telemetry,
             DatasetsDomain(context: context),
             TrainingDomain(context: context),
-            ExperimentsDomain(context: context, blobs: blobs),
+            ExperimentsDomain(context: context, blobs: blobs, folder: folder.file("experiments")),
             ServingDomain(context: context),
             MonitorsDomain(
                 context: context, blobs: blobs, settings: MonitorsSettings(predictions: folder.file("predictions"))),
