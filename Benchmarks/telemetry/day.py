@@ -26,7 +26,7 @@ bench, wire = telemetry.bench, telemetry.wire
 
 HOUR = 3600
 # Upkeep looks each minute, and cuts what two looks found still.
-SETTLED = 75
+SETTLED = 65
 
 
 def load(folder, series, hours):
