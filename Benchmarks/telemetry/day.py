@@ -26,7 +26,7 @@ bench, wire = telemetry.bench, telemetry.wire
 
 HOUR = 3600
 # Upkeep looks each minute, and cuts what two looks found still.
-SETTLED = 75
+SETTLED = 65
 
 
 def load(folder, series, hours):
@@ -86,7 +86,7 @@ def page(told, rows, peak, started):
     per = lambda amount: f"{amount / told['samples']:.2f}"
     mib = lambda amount: f"{amount / 2**20:,.1f} MiB"
     lines = [f"# {told['hours']} hours of {told['series']:,} series each 15 s in one data folder", "",
-             f"- Command: `Benchmarks/telemetry/day.py {' '.join(sys.argv[1:])}`".replace(" `", "`"),
+             "- Command: `" + ' '.join(["Benchmarks/telemetry/day.py", *sys.argv[1:]]) + "`",
              f"- Date: {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC; tree {told['server']}",
              f"- Machine: {bench.machine()}", ""]
     facts = [("samples", f"{told['samples']:,}"), ("blocks", f"{told['block count']}"),

@@ -118,7 +118,7 @@ def main():
     options = parser.parse_args()
     counts = [0, 0, 0]
     with Vagus() as vagus:
-        for _ in range(options.times):
+        for number in range(1, options.times + 1):
             writers = [kind(vagus.url, count) for kind, count in zip((Samples, Lines, Spans), counts)]
             for writer in writers:
                 writer.start()
@@ -129,6 +129,8 @@ def main():
             vagus.start()
             wait_for(lambda: get(vagus.url + "/prometheus/api/v1/labels"), 20, "the server to answer")
             counts = [writer.look(vagus.url) for writer in writers]
+            if number % 10 == 0:
+                print(f"{number} kills: {counts[0]} samples, {counts[1]} lines, {counts[2]} spans", flush=True)
     print(f"test_telemetry_crash: passed ({options.times} kills; {counts[0]} samples, {counts[1]} lines, {counts[2]} spans)")
 
 
