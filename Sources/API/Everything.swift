@@ -38,7 +38,7 @@ public enum Operations {
         Tests.release.erased,
         Services.status.erased, Services.list.erased, Services.deploy.erased, Services.promote.erased,
         Services.abort.erased, Services.undo.erased, Services.traffic.erased,
-        Proxies.table.erased, Proxies.report.erased, Dora.get.erased,
+        Proxies.table.erased, Proxies.report.erased, Requests.report.erased, Dora.get.erased,
         Triggers.list.erased, Repositories.statuses.erased,
         Pulls.list.erased, Pulls.get.erased, Pulls.merge.erased, Pulls.close.erased,
         Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,

@@ -35,7 +35,7 @@ enum Rooms {
             context: context,
             settings: TelemetrySettings(
                 folder: folder.file("telemetry"), version: vagusVersion, outbound: outbound, platform: platform,
-                secrets: vault.secrets))
+                secrets: vault.secrets, requests: folder.file("requests")))
         return [
             vault,
             telemetry,
@@ -50,7 +50,7 @@ enum Rooms {
                 settings: DeliverySettings(
                     serveCommand: [options.executable, "serve"]
                         + (xgboost(options.config).map { ["--xgboost-library", $0] } ?? []),
-                    predictions: folder.file("predictions"))),
+                    predictions: folder.file("predictions"), requests: folder.file("requests"))),
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(
