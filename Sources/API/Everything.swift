@@ -4,7 +4,7 @@ import Manifests
 public enum Kinds {
     public static let all: [any Kind.Type] = [
         RepositoryKind.self, PipelineKind.self, EnvironmentKind.self, ServiceKind.self, DatasetKind.self,
-        ModelKind.self, MonitorKind.self, TeamKind.self, TelemetryKind.self, DashboardKind.self,
+        ModelKind.self, MonitorKind.self, TeamKind.self, TelemetryKind.self, DashboardKind.self, SloKind.self,
     ]
 
     /// The kind that people mean by `word`: "Service", "services", "service" or "svc".

@@ -68,6 +68,19 @@ import Testing
         #expect(drops["requests: no room at the proxy"] == 4 && drops["requests: no trace"] == 1)
     }
 
+    @Test func `the queries of an objective are read when it is applied`() async throws {
+        let room = try await Room.open()
+        try await room.house.apply("{ kind: Slo, name: a, target: 99%, service: shop }")
+        try await room.house.apply(
+            "{ kind: Slo, name: b, target: 99%, errors: 'sum(increase(e[$window]))', total: 'sum(increase(t[$window]))' }"
+        )
+        let problem = await #expect(throws: Problem.self) {
+            try await room.house.apply(
+                "{ kind: Slo, name: c, target: 99%, errors: 'sum(e[$window]', total: 't[$window]' }")
+        }
+        #expect(problem?.code == "slo.query" && problem?.location == "errors")
+    }
+
     @Test func `a proxy is answered which requests the manifest wants`() async throws {
         let room = try await Room.open()
         var report = RequestReport()

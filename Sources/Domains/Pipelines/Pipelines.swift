@@ -36,7 +36,8 @@ package import SQL
 //   ServerSteps           register, deploy, watch      RepositoryLoop, Git, Push   refs → runs
 //   Admission             what a pipeline must keep    TestTable, TestChanges, TestRoutes   tests, flaky, quarantine
 //   GateDecision          pure: may a job work in its environment   GateWork, GateChanges   bring its gate there
-//   GateRoutes            approve, reject, list        CheckLoop       asks other systems
+//   GateRoutes            approve, reject, list        CheckLoop, MetricChecks   ask other systems, and Telemetry
+//   ShellDesk             terminals between people and runners, in memory
 //   GateTables            their SQL                    JobSecrets      secrets and identity of a job, at its lease
 
 /// Where pipelines keep what does not fit into the store.

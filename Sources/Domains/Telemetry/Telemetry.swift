@@ -157,6 +157,7 @@ package struct TelemetryDomain: Domain {
                     hint: "Set it there, or take it out of there first.", location: key)
             }
         }
+        if let spec = candidate.spec(of: SloKind.self) { try TelemetryAdmission.check(spec, candidate.project) }
         if let spec = candidate.spec(of: DashboardKind.self) { try DashboardAdmission(spec).check() }
     }
 }

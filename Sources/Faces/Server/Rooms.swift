@@ -58,7 +58,8 @@ enum Rooms {
                     logBytes: Int64(options.config.log_megabytes) << 20, environment: environment,
                     urls: RepositoryURLs { options.config.url ?? place.known },
                     outbound: forges(options), readSecret: { try await secret($0, $1, vault.secrets) }),
-                outside: Outside(secrets: vault.secrets, tokens: vault.tokens) { question, deadline in
+                outside: Outside(secrets: vault.secrets, tokens: vault.tokens, metrics: telemetry.metrics) {
+                    question, deadline in
                     try await post(question, deadline, outbound)
                 }),
         ]
