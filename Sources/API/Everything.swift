@@ -45,6 +45,8 @@ public enum Operations {
         Monitors.report.erased, Monitors.label.erased,
         Secrets.set.erased, Secrets.list.erased, Secrets.versions.erased, Secrets.delete.erased,
         Identity.configuration.erased, Identity.keys.erased, Identity.rotate.erased, Runners.idToken.erased,
+        Shells.open.erased, Shells.send.erased, Shells.read.erased, Shells.close.erased,
+        Shells.offers.erased, Shells.take.erased, Shells.tell.erased,
         Approvals.list.erased, Approvals.approve.erased, Approvals.reject.erased,
         Metrics.query.erased, Metrics.queryRange.erased, Metrics.names.erased, Metrics.labels.erased,
         Metrics.values.erased, Metrics.functions.erased, Metrics.parse.erased,

@@ -24,7 +24,7 @@ package import SQL
 // Events told: run.queued, run.started, run.cancel-requested, run.finished; job.leased, job.started (server's own),
 // job.waiting, job.expanded, job.stopping, job.skipped, job.finished, job.lost, job.retried; run.rolled-back; step.started, step.finished; repository.pushed,
 // repository.ref-deleted, repository.manifests-applied, repository.manifests-refused; test.flaky, test.quarantined,
-// test.quarantine-expired, test.released.
+// test.quarantine-expired, test.released; shell.opened, shell.closed.
 // Loops run: pipelines-repositories, pipelines-runs, pipelines-quarantine.
 //
 //   Routes, RunRoutes     handlers                     RunDecision     pure: which jobs do what next
@@ -162,6 +162,7 @@ package struct PipelinesDomain: Domain {
         RunnerRoutes(leases: leases).add(to: &routes)
         GateRoutes(context: context, git: git, repositories: settings.repositories).add(to: &routes)
         CacheBook(context: context, blobs: blobs).add(to: &routes)
+        ShellDesk(context: context).add(to: &routes)
     }
 
     package var loops: [any RunnableLoop] {
