@@ -108,4 +108,31 @@ import Testing
             #expect(told.first?.data["undone"] == true && told.first?.data["service"] == "shop")
         }
     }
+
+    @Test func `a request through the proxy is a span below the client's, and a line with its id`() async throws {
+        try await withOpenHouse { house in
+            try await begin(
+                house, "{ kind: Pipeline, name: p, stages: [{ name: a, jobs: { j: { steps: [{ run: x }] } } }] }")
+            let url = try #require(try await service(house) { $0.url != nil }.url)
+            let trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+            let request = HTTPRequest(
+                "GET", url: url + "/orders?secret=1",
+                headers: [("traceparent", "00-\(trace)-00f067aa0ba902b7-01"), ("X-Request-ID", "order-7")])
+            #expect(try await OutboundClient().send(request, deadline: .seconds(20)).status == 200)
+            let (time, end) = (SystemTime(), SystemTime().now.advanced(by: .seconds(30)))
+            var name = TraceName()
+            name.trace = trace
+            while true {
+                let found = try? await house.ask(Traces.get, name)  // not there yet
+                if let found, let span = found.spans.first, !found.lines.isEmpty {
+                    #expect(span.service == "vagus-proxy" && span.name == "GET default/shop")
+                    #expect(span.parent == "00f067aa0ba902b7" && span.attributes["vagus.correlation"] == "order-7")
+                    #expect(span.attributes["url.path"] == "/services/shop/orders")
+                    return
+                }
+                try #require(time.now < end, "the request is not told")
+                try await time.sleep(for: .milliseconds(100))
+            }
+        }
+    }
 }
