@@ -15,6 +15,7 @@ let house: [SwiftSetting] = [
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -105,7 +106,7 @@ targets += domain("Training", base: ["Frames", "Learners", "Stats", "Expressions
 targets += domain("Experiments", base: ["Blobs", "Points", "Segments", "Wire", crypto])
 targets += domain("Serving", base: ["Frames", "Learners"])
 targets += domain("Monitors", base: ["Frames", "Stats", "Learners", "Blobs"])
-targets += domain("Vault", base: [crypto])
+targets += domain("Vault", base: [crypto, cryptoExtras])
 targets += domain(
     "Telemetry",
     base: [

@@ -5,7 +5,7 @@ public enum Kinds {
     public static let all: [any Kind.Type] = [
         RepositoryKind.self, PipelineKind.self, EnvironmentKind.self, ServiceKind.self, DatasetKind.self,
         ModelKind.self, MonitorKind.self, TeamKind.self, TelemetryKind.self, DashboardKind.self,
-        RunViewKind.self,
+        RunViewKind.self, SloKind.self,
     ]
 
     /// The kind that people mean by `word`: "Service", "services", "service" or "svc".
@@ -39,13 +39,15 @@ public enum Operations {
         Tests.release.erased,
         Services.status.erased, Services.list.erased, Services.deploy.erased, Services.promote.erased,
         Services.abort.erased, Services.undo.erased, Services.traffic.erased,
-        Proxies.table.erased, Proxies.report.erased, Dora.get.erased,
+        Proxies.table.erased, Proxies.report.erased, Requests.report.erased, Dora.get.erased,
         Triggers.list.erased, Repositories.statuses.erased,
         Pulls.list.erased, Pulls.get.erased, Pulls.merge.erased, Pulls.close.erased,
         Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,
         Monitors.report.erased, Monitors.label.erased,
         Secrets.set.erased, Secrets.list.erased, Secrets.versions.erased, Secrets.delete.erased,
         Identity.configuration.erased, Identity.keys.erased, Identity.rotate.erased, Runners.idToken.erased,
+        Shells.open.erased, Shells.send.erased, Shells.read.erased, Shells.close.erased,
+        Shells.offers.erased, Shells.take.erased, Shells.tell.erased,
         Approvals.list.erased, Approvals.approve.erased, Approvals.reject.erased,
         Metrics.query.erased, Metrics.queryRange.erased, Metrics.names.erased, Metrics.labels.erased,
         Metrics.values.erased, Metrics.functions.erased, Metrics.parse.erased,

@@ -279,6 +279,14 @@ package protocol SecretSource: Sendable {
 package protocol TokenSigner: Sendable {
     /// The claims with `iss`, `iat`, `nbf`, `exp` and `jti` added, signed.
     ///
-    /// - Parameter life: How long it is good for; at most 10 minutes.
-    func sign(_ claims: Ordered<JSONValue>, life: Duration) async throws -> String
+    /// - Parameters:
+    ///   - life: How long it is good for; at most 10 minutes.
+    ///   - algorithm: What whoever checks it understands.
+    func sign(_ claims: Ordered<JSONValue>, life: Duration, algorithm: TokenAlgorithm) async throws -> String
+}
+
+extension TokenSigner {
+    package func sign(_ claims: Ordered<JSONValue>, life: Duration) async throws -> String {
+        try await sign(claims, life: life, algorithm: .es256)
+    }
 }

@@ -21,6 +21,9 @@ stages:
         steps:
           - run: cat "$VAGUS_ID_TOKEN_FILE"; cat "$VAGUS_ID_TOKEN_FILE" > "$OUT/first"; stat -c %%a "$VAGUS_ID_TOKEN_FILE" > "$OUT/mode"
           - run: cat "$VAGUS_ID_TOKEN_FILE" > "$OUT/second"; env | grep -c "$(cat "$VAGUS_ID_TOKEN_FILE")" > "$OUT/env" || true
+      azure:
+        id_token: { audience: "api://AzureADTokenExchange", algorithm: RS256 }
+        steps: [{ run: cat "$VAGUS_ID_TOKEN_FILE" > "$OUT/azure" }]
   - name: plain
     jobs: { j: { steps: [{ run: "test -z \\"${VAGUS_ID_TOKEN_FILE:-}\\"" }] } }
 """
@@ -49,7 +52,7 @@ def main():
         vagus.run("run", "shop", "--follow")
 
         found = fetch(vagus.url + "/.well-known/openid-configuration")
-        assert found["issuer"] == vagus.url and found["id_token_signing_alg_values_supported"] == ["ES256"], found
+        assert found["issuer"] == vagus.url and found["id_token_signing_alg_values_supported"] == ["ES256", "RS256"], found
         keys = jwt.PyJWKClient(found["jwks_uri"])
         tokens = [read("first"), read("second")]
         assert tokens[0] != tokens[1], "each step has a fresh one"
@@ -61,6 +64,12 @@ def main():
             assert claims["sub"] == "project:default:pipeline:shop:environment:production:ref:refs/heads/main", claims
             assert claims["exp"] - claims["iat"] == 600
             assert (claims["run"], claims["job"], claims["commit"]) == (run["id"], "deploy/app", run["commit"])
+        for token, algorithm in ((read("azure"), "RS256"), (read("first"), "ES256")):
+            assert jwt.get_unverified_header(token)["alg"] == algorithm
+        claims = jwt.decode(
+            read("azure"), keys.get_signing_key_from_jwt(read("azure")).key, algorithms=["RS256"],
+            audience="api://AzureADTokenExchange", issuer=found["issuer"])
+        assert claims["job"] == "deploy/azure", claims
         assert read("mode") == "600" and read("env") == "0"
         log = vagus.run("logs", "shop:latest", "deploy").stdout
         assert "***" in log and tokens[0] not in log, log
@@ -71,6 +80,16 @@ def main():
                 raise AssertionError(f"accepted for {wrong}")
             except jwt.InvalidTokenError:
                 pass
+
+        # A new key is told beside the old ones, which still verify what they have signed.
+        request = urllib.request.Request(vagus.url + "/api/v1/oidc/rotate", data=b"{}", method="POST",
+                                         headers={"Content-Type": "application/json"})
+        rotated = json.load(urllib.request.urlopen(request, timeout=10))["keys"]
+        assert sorted(key["alg"] for key in rotated) == ["ES256", "ES256", "RS256", "RS256"], rotated
+        fresh = jwt.PyJWKClient(found["jwks_uri"])
+        for token, algorithm, audience in (
+                (read("azure"), "RS256", "api://AzureADTokenExchange"), (tokens[0], "ES256", "sts.example.com")):
+            jwt.decode(token, fresh.get_signing_key_from_jwt(token).key, algorithms=[algorithm], audience=audience)
 
         old = {key["kid"] for key in fetch(found["jwks_uri"])["keys"]}
         vagus.stop()

@@ -19,7 +19,8 @@ final class Rig: Sendable {
         (self.house, self.platform, time) = (house, platform, house.time)
         domain = DeliveryDomain(
             context: house.context, platform: platform,
-            settings: DeliverySettings(serveCommand: ["/vagus", "serve"], predictions: "/predictions"))
+            settings: DeliverySettings(
+                serveCommand: ["/vagus", "serve"], predictions: "/predictions", requests: "/requests"))
     }
 
     /// Opens a house, or what an earlier one left behind; models have as many versions as are asked for.

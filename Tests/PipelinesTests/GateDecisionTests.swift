@@ -276,11 +276,8 @@ import Testing
     }
 
     static let invalid: [(yaml: String, message: String)] = [
-        (
-            "approval_gates: { checks: [{ slo: api }] }",
-            "a check of an slo needs the Telemetry room, which is not built yet"
-        ),
-        ("approval_gates: { checks: [{ query: up }] }", "a check of a query needs the Prometheus that it asks"),
+        ("approval_gates: { checks: [{ slo: a/b }] }", "\"a/b\" cannot be the name of an Slo"),
+        ("approval_gates: { checks: [{ query: up, min_budget: 20% }] }", "only an slo has a min_budget"),
         ("approval_gates: { checks: [{ webhook: itsm }] }", "\"itsm\" is not a URL that can be asked"),
         ("approval_gates: { checks: [{ timeout: 1m }] }", "a check says nothing of what it does"),
         ("approval_gates: { approvals: { from: [ana] } }", "\"ana\" names nobody"),

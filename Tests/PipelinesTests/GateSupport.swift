@@ -13,6 +13,8 @@ import Testing
 final class FakeSystems: Sendable {
     struct State {
         var replies: [Outside.Reply] = []
+        let metrics = FakeMetrics()
+
         var asked: [Outside.Question] = []
     }
     let state = Mutex(State())
@@ -25,7 +27,7 @@ final class FakeSystems: Sendable {
     var asked: [Outside.Question] { state.withLock { $0.asked } }
 
     func outside(_ secrets: FakeSecrets = FakeSecrets()) -> Outside {
-        Outside(secrets: secrets, tokens: secrets) { question, _ in
+        Outside(secrets: secrets, tokens: secrets, metrics: metrics) { question, _ in
             try self.state.withLock { state in
                 state.asked.append(question)
                 guard let next = state.replies.first else {

@@ -124,4 +124,98 @@ import Testing
         #expect(done.status == .failed)
         #expect(done.reason?.contains("2018: auc 0.70 is below 0.75") == true)
     }
+
+    // MARK: Watching a service
+
+    /// A watch of a service whose second revision has all traffic since before.
+    private func watched(_ spec: String, _ world: FakeWorld) async throws -> (PipelineHouse, Run) {
+        world.state.withLock { state in
+            var revision = RevisionStatus()
+            (revision.revision, revision.requests, revision.errors) = (2, 1_000, 900)
+            (state.service.service, state.service.revisions) = ("web", [revision])
+            (state.service.stable_revision, state.service.phase) = (2, .healthy)
+        }
+        let it = try await PipelineHouse(world: world)
+        try await it.house.apply("{ kind: Pipeline, name: p, stages: [{ name: watch, watch: \(spec) }] }")
+        let run = try await it.start("p")
+        try await it.settle()
+        return (it, run)
+    }
+
+    private func count(_ world: FakeWorld, requests: Int64, errors: Int64) {
+        world.state.withLock { state in
+            state.service.revisions[0].requests += requests
+            state.service.revisions[0].errors += errors
+        }
+    }
+
+    private func pass(_ it: PipelineHouse, _ seconds: Double) async throws {
+        it.house.time.advance(by: .seconds(seconds))
+        try await it.settle()
+    }
+
+    @Test func `a service that fails too much goes back, and the run says why`() async throws {
+        let world = FakeWorld()
+        let (it, run) = try await watched("{ service: web, for: 10m, max_errors: 10%, on_breach: rollback }", world)
+        count(world, requests: 19, errors: 19)
+        try await pass(it, 3)
+        #expect(world.undone.isEmpty, "19 requests say nothing")
+        count(world, requests: 81, errors: 0)
+        try await pass(it, 3)
+        #expect(world.undone == ["web"])
+        #expect(try await it.run(run.id).status == .running, "it has not gone back yet")
+        try await pass(it, 3)
+        #expect(world.undone == ["web"], "asked once")
+        world.state.withLock { $0.service.stable_revision = 1 }
+        try await pass(it, 3)
+        let done = try await it.run(run.id)
+        #expect(done.status == .failed)
+        #expect(
+            done.jobs[0].steps[0].reason
+                == "service \"web\": 19 of 100 requests failed on revision 2, at most 10% may; revision 1 is the stable one"
+        )
+    }
+
+    @Test func `a revision on trial is aborted instead`() async throws {
+        let world = FakeWorld()
+        let (it, run) = try await watched("{ service: web, for: 10m, on_breach: rollback }", world)
+        world.state.withLock { ($0.service.stable_revision, $0.service.preview_revision) = (1, 2) }
+        count(world, requests: 100, errors: 50)
+        try await pass(it, 3)
+        try await pass(it, 3)
+        #expect(world.undone.isEmpty)
+        #expect(world.aborted == ["web: 50 of 100 requests failed on revision 2, at most 5% may"])
+        #expect(try await it.run(run.id).status == .failed)
+    }
+
+    @Test func `a service that does well passes, whatever it has done before`() async throws {
+        let world = FakeWorld()
+        let (it, run) = try await watched("{ service: web, for: 10s, on_breach: rollback }", world)
+        count(world, requests: 100, errors: 5)
+        for _ in 0..<4 { try await pass(it, 3) }
+        #expect(try await it.run(run.id).status == .succeeded)
+        #expect(world.undone.isEmpty && world.aborted.isEmpty)
+    }
+
+    @Test func `a breach is told once where it is only told`() async throws {
+        let world = FakeWorld()
+        let (it, run) = try await watched("{ service: web, for: 10s, on_breach: warn }", world)
+        for _ in 0..<4 {
+            count(world, requests: 100, errors: 50)
+            try await pass(it, 3)
+        }
+        let done = try await it.run(run.id)
+        #expect(done.status == .succeeded && done.jobs[0].steps[0].outputs["breaches"] == 1)
+        let log = try await it.log(run, "watch").text
+        #expect(log.ranges(of: "! 50 of 100 requests failed").count == 1)
+    }
+
+    @Test(arguments: [
+        ("{ for: 1m }", "a watch looks at a monitor or a service"),
+        ("{ monitor: m, on_breach: rollback }", "without a service there is nothing to roll back"),
+    ])
+    func `a watch that cannot be is refused`(yaml: String, message: String) {
+        let error = #expect(throws: ManifestError.self) { try WatchSpec(yaml: yaml) }
+        #expect(error?.message == message)
+    }
 }

@@ -156,12 +156,14 @@ final class FakeWorld: Sendable {
         var report = MonitorReport()
         var registerCalls = 0
         var undone: [String] = []
+        var aborted: [String] = []
     }
     let state = Mutex(State())
 
     var versions: [ModelVersion] { state.withLock { $0.versions } }
     var deploys: [DeployInput] { state.withLock { $0.deploys } }
     var undone: [String] { state.withLock { $0.undone } }
+    var aborted: [String] { state.withLock { $0.aborted } }
     var aliases: [String: Int] { state.withLock { $0.aliases } }
 
     func add(to routes: inout Routes) {
@@ -172,6 +174,13 @@ final class FakeWorld: Sendable {
         routes.on(Services.undo) { input, _ in
             self.state.withLock { state in
                 state.undone.append(input.name)
+                return state.service
+            }
+        }
+        routes.on(Services.abort) { input, _ in
+            self.state.withLock { state in
+                state.aborted.append("\(input.name): \(input.reason ?? "")")
+                (state.service.aborted, state.service.preview_revision) = (true, nil)
                 return state.service
             }
         }

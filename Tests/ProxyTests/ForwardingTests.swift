@@ -227,26 +227,4 @@ import Testing
         }
         await server.stop()
     }
-
-    @Test func `the access log hears of every n-th request`() async throws {
-        let server = try await TestServer.named("x")
-        let (records, hear) = AsyncStream.makeStream(of: AccessRecord.self)
-        let configure = { (configuration: inout ProxyConfiguration) in
-            configuration.accessLogEvery = 3
-            configuration.maxLoops = 1
-            configuration.accessLog = { record in _ = hear.yield(record) }
-        }
-        try await withProxy(table([(1, [server.port])]), configure: configure) { lab in
-            let wire = try await lab.connect()
-            for index in 0..<7 { _ = try await wire.get("/\(index)", "X-Request-ID: r\(index)\r\n") }
-            hear.finish()
-            wire.close()
-        }
-        var heard: [AccessRecord] = []
-        for await record in records { heard.append(record) }
-        #expect(heard.map(\.target) == ["/0", "/3", "/6"] && heard.map(\.requestID) == ["r0", "r3", "r6"])
-        #expect(heard.allSatisfy { $0.service == "test/web" && $0.revision == "1" && $0.status == 200 })
-        #expect(heard.allSatisfy { $0.method == "GET" && $0.instance == "i\(server.port)" })
-        await server.stop()
-    }
 }

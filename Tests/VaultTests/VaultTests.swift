@@ -1,5 +1,6 @@
 import API
 import Crypto
+import CryptoExtras
 import Foundation
 import Kernel
 import KernelTesting
@@ -243,10 +244,21 @@ extension VaultDomain {
         try #require(parts.count == 3)
         let head = try JSONParser.parse(try decoded(parts[0]))
         let key = try #require(set.keys.first { $0.kid == head["kid"]?.string })
-        let point = try [4] + decoded(key.x) + decoded(key.y)
+        let signed = Array("\(parts[0]).\(parts[1])".utf8)
+        try #require(head["alg"]?.string == key.alg.rawValue)
+        guard key.kty == "EC" else {
+            let publicKey = try _RSA.Signing.PublicKey(
+                n: try decoded(try #require(key.n)), e: try decoded(try #require(key.e)))
+            let signature = _RSA.Signing.RSASignature(rawRepresentation: try decoded(parts[2]))
+            try #require(
+                publicKey.isValidSignature(
+                    signature, for: SHA256.hash(data: signed), padding: .insecurePKCS1v1_5))
+            return try JSONParser.parse(try decoded(parts[1]))
+        }
+        let point = try [4] + decoded(try #require(key.x)) + decoded(try #require(key.y))
         let signature = try P256.Signing.ECDSASignature(rawRepresentation: decoded(parts[2]))
         let isValid = try P256.Signing.PublicKey(x963Representation: point)
-            .isValidSignature(signature, for: Array("\(parts[0]).\(parts[1])".utf8))
+            .isValidSignature(signature, for: signed)
         try #require(isValid)
         return try JSONParser.parse(try decoded(parts[1]))
     }
@@ -267,6 +279,28 @@ extension VaultDomain {
         #expect(claims["iat"] == .integer(now) && claims["exp"] == .integer(now + 300))
         let configuration = try await house.call(Identity.configuration, Nothing())
         #expect(configuration.jwks_uri == "https://vagus.example.com/.well-known/jwks.json")
+    }
+
+    @Test func `who takes RS256 only gets it, with keys that are told beside the others and outlive a rotation`()
+        async throws
+    {
+        let (house, domain) = try await opened()
+        func told() async throws -> JWKSet { try await house.call(Identity.keys, Nothing()) }
+        #expect(try await told().keys.map(\.alg) == [.es256], "nobody has asked for another yet")
+        let token = try await domain.tokens.sign(["aud": "azure"], life: .seconds(300), algorithm: .rs256)
+        #expect(try claims(token, try await told())["aud"] == "azure")
+        #expect(try await told().keys.map(\.alg) == [.rs256, .es256])
+        let curve = try await domain.tokens.sign(["aud": "aws"], life: .seconds(300), algorithm: .es256)
+        _ = try await house.call(Identity.rotate, Nothing())
+        #expect(try await told().keys.map(\.alg) == [.rs256, .es256, .rs256, .es256])
+        #expect(Set(try await told().keys.map(\.kid)).count == 4)
+        house.time.advance(by: .seconds(3600))
+        let later = try await domain.tokens.sign(["aud": "azure"], life: .seconds(300), algorithm: .rs256)
+        for one in [token, curve, later] { _ = try claims(one, try await told()) }
+        #expect(later.prefix { $0 != "." } != token.prefix { $0 != "." }, "another key signs by now")
+        house.time.advance(by: .seconds(86_400))
+        #expect(try await told().keys.map(\.alg) == [.rs256, .es256])
+        _ = try claims(later, try await told())
     }
 
     @Test func `no token is good for longer than ten minutes`() async throws {

@@ -137,11 +137,11 @@ public struct GateCheckSpec: Manifest {
             "query", \.query,
             "PromQL: yes when it finds something, and all that it finds lies within min and max; asked again until then."
         ),
-        .optional("source", \.source, "URL of the Prometheus that is asked."),
+        .optional("source", \.source, "URL of the Prometheus that is asked; absent: Telemetry."),
         .optional("min", \.min, "Least value of the query that is good."),
         .optional("max", \.max, "Greatest value of the query that is good."),
-        .optional("slo", \.slo, "Objective that must have budget left."),
-        .optional("min_budget", \.min_budget, "Budget that must be left."),
+        .optional("slo", \.slo, "Slo of this project that must have budget left."),
+        .optional("min_budget", \.min_budget, "Share of the budget that must be left: 20%; absent: any."),
         .optional("timeout", \.timeout, "The job fails when the answer is not yes by then."),
     ]
 

@@ -45,17 +45,17 @@ enum EnvironmentChecks {
 
     private static func check(_ spec: GateCheckSpec) -> [ManifestError] {
         var errors: [ManifestError] = []
-        if spec.slo != nil {
+        if let slo = spec.slo, !isResourceName(slo) {
             errors.append(
-                ManifestError(
-                    at: ["slo"], message: "a check of an slo needs the Telemetry room, which is not built yet",
-                    hint: "Use a query on a Prometheus: { query: \"…\", source: \"http://prometheus:9090\" }."))
+                ManifestError(at: ["slo"], message: "\"\(slo)\" cannot be the name of an Slo", hint: nil))
         }
-        if spec.query != nil, spec.source == nil {
+        if spec.slo == nil, spec.min_budget != nil {
             errors.append(
-                ManifestError(
-                    at: ["query"], message: "a check of a query needs the Prometheus that it asks",
-                    hint: "Add source: \"http://prometheus:9090\"."))
+                ManifestError(at: ["min_budget"], message: "only an slo has a min_budget", hint: "Leave it out."))
+        }
+        if let budget = spec.min_budget, budget.fraction > 1 {
+            errors.append(
+                ManifestError(at: ["min_budget"], message: "more than 100% of a budget is never left", hint: nil))
         }
         for (name, url) in [("webhook", spec.webhook), ("source", spec.source)] {
             guard let url, !url.hasPrefix("http://"), !url.hasPrefix("https://") else { continue }

@@ -295,14 +295,47 @@ public struct DeploySpec: Manifest {
 }
 
 public struct WatchSpec: Manifest {
-    public enum OnBreach: String, WireEnum { case fail, warn }
-    public var monitor = ""
+    public enum OnBreach: String, WireEnum { case fail, warn, rollback }
+    public var monitor: String?
+    public var service: String?
     public var `for` = TimeSpan.seconds(0)
+    public var max_errors = Share(0.05)
+    public var min_requests: Int64 = 20
     public var on_breach = OnBreach.fail
     public init() {}
     public static let fields: [Field<Self>] = [
-        .required("monitor", \.monitor, "Monitor to look at."),
+        .optional("monitor", \.monitor, "Monitor to look at."),
+        .optional(
+            "service", \.service,
+            "Service to look at: the revision that this run has deployed, else the stable one. It is out of bounds when it is degraded, or too many of its requests fail."
+        ),
         .optional("for", \.for, "How long to look."),
-        .optional("on_breach", \.on_breach, "What a breach in that time means for the run."),
+        .optional("max_errors", \.max_errors, "Share of the service's requests in that time that may fail."),
+        .optional(
+            "min_requests", \.min_requests, "Requests below which nothing is said of that share.", in: 1...1_000_000_000
+        ),
+        .optional(
+            "on_breach", \.on_breach,
+            "What a breach in that time means: the run fails; it is told; or the service goes back to the revision before, and the run fails."
+        ),
     ]
+    public static func check(_ value: Self) -> [ManifestError] {
+        var errors: [ManifestError] = []
+        if value.monitor == nil, value.service == nil {
+            errors.append(
+                ManifestError(
+                    at: [], message: "a watch looks at a monitor or a service",
+                    hint: "Write service: NAME, or monitor: NAME."))
+        }
+        if value.service == nil, value.on_breach == .rollback {
+            errors.append(
+                ManifestError(
+                    at: ["on_breach"], message: "without a service there is nothing to roll back",
+                    hint: "Add service: NAME."))
+        }
+        if value.max_errors.fraction > 1 {
+            errors.append(ManifestError(at: ["max_errors"], message: "a share of more than 100%", hint: nil))
+        }
+        return errors
+    }
 }

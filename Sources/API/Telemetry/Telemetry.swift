@@ -37,6 +37,7 @@ public struct TelemetrySpec: Manifest {
         if metrics.aggregation.downsample != nil { keys.append("metrics.aggregation.downsample") }
         if tracing.retention != nil { keys.append("tracing.retention") }
         if tracing.sampling != nil { keys.append("tracing.sampling") }
+        if tracing.requests != nil { keys.append("tracing.requests") }
         return keys
     }
 }
@@ -137,6 +138,7 @@ public struct TracingSpec: Manifest {
     public var retention: TimeSpan?
     public var sampling: Share?
     public var span_metrics = true
+    public var requests: TracedRequestsSpec?
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("retention", \.retention, "How long spans are kept; absent: 14d."),
@@ -147,5 +149,26 @@ public struct TracingSpec: Manifest {
         .optional(
             "span_metrics", \.span_metrics,
             "Whether calls, errors and durations of spans are counted as metrics: traces_spanmetrics_…"),
+        .optional(
+            "requests", \.requests,
+            "Which requests through the proxy and predictions become a span and a line each; absent: all, at most ten a second and processor."
+        ),
     ]
+}
+
+/// Which requests to services are told one by one. Those that failed or were slow always are.
+public struct TracedRequestsSpec: Manifest {
+    public var ratio = Share(1)
+    public var slow = TimeSpan.seconds(1)
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional(
+            "ratio", \.ratio,
+            "Share of the traces whose requests are told, chosen by trace id; of these at most ten a second and processor."
+        ),
+        .optional("slow", \.slow, "Requests that take this long are told whatever the share.", in: 0.001...3600),
+    ]
+    public static func check(_ value: Self) -> [ManifestError] {
+        value.ratio.fraction <= 1 ? [] : [ManifestError(at: ["ratio"], message: "a share of more than 100%", hint: nil)]
+    }
 }

@@ -20,7 +20,7 @@ public struct OIDCConfiguration: Manifest {
     public var jwks_uri = ""
     public var response_types_supported = ["id_token"]
     public var subject_types_supported = ["public"]
-    public var id_token_signing_alg_values_supported = ["ES256"]
+    public var id_token_signing_alg_values_supported = TokenAlgorithm.allCases.map(\.rawValue)
     public var scopes_supported = ["openid"]
     public var claims_supported = [
         "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "project", "pipeline", "environment", "ref", "run", "job",
@@ -47,18 +47,29 @@ public struct JWKSet: Manifest {
     public static let fields: [Field<Self>] = [.told("keys", \.keys, "Public keys, newest first.")]
 }
 
+/// What a token is signed with (RFC 7518, section 3.1).
+public enum TokenAlgorithm: String, WireEnum {
+    case es256 = "ES256"
+    case rs256 = "RS256"
+}
+
+/// A public key: of a curve (`crv`, `x`, `y`), or of RSA (`n`, `e`).
 public struct JWK: Manifest {
     public var kty = "EC"
-    public var crv = "P-256"
-    public var x = ""
-    public var y = ""
+    public var crv: String?
+    public var x: String?
+    public var y: String?
+    public var n: String?
+    public var e: String?
     public var kid = ""
     public var use = "sig"
-    public var alg = "ES256"
+    public var alg = TokenAlgorithm.es256
     public init() {}
     public static let fields: [Field<Self>] = [
-        .told("kty", \.kty, "Key type."), .told("crv", \.crv, "Curve."), .told("x", \.x, "First coordinate."),
-        .told("y", \.y, "Second coordinate."), .told("kid", \.kid, "Its id: the thumbprint of RFC 7638."),
+        .told("kty", \.kty, "Key type."), .optional("crv", \.crv, "Curve."),
+        .optional("x", \.x, "First coordinate."), .optional("y", \.y, "Second coordinate."),
+        .optional("n", \.n, "Modulus of RSA."), .optional("e", \.e, "Exponent of RSA."),
+        .told("kid", \.kid, "Its id: the thumbprint of RFC 7638."),
         .told("use", \.use, "What it is for."), .told("alg", \.alg, "Signature algorithm."),
     ]
 }
@@ -77,9 +88,12 @@ public struct IDToken: Manifest {
 /// What a job asks an identity token for.
 public struct IDTokenSpec: Manifest {
     public var audience = ""
+    public var algorithm = TokenAlgorithm.es256
     public init() {}
     public static let fields: [Field<Self>] = [
-        .required("audience", \.audience, "Who shall accept the token: sts.amazonaws.com.")
+        .required("audience", \.audience, "Who shall accept the token: sts.amazonaws.com."),
+        .optional(
+            "algorithm", \.algorithm, "What it is signed with; RS256 for those who take nothing else, as Azure does."),
     ]
     public static func shorthand(_ json: JSONValue) -> Self? {
         guard let audience = json.string else { return nil }

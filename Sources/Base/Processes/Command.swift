@@ -33,6 +33,8 @@ package struct Command: Sendable {
     package var dieWithParent: Bool
     /// Starts a session of its own, without a terminal, instead of a process group only.
     package var ownSession: Bool
+    /// Its input is a terminal, which becomes that of its session.
+    var ownsTerminal = false
     package var limits: ProcessLimits
     /// What the whole tree may take; needs a cgroup, see ``Processes/bounds``.
     package var budget: ResourceBudget

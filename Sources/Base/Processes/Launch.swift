@@ -93,6 +93,7 @@ enum Launch {
         request.error = channels.error
         request.cgroup = entrance
         request.own_session = command.ownSession ? 1 : 0
+        request.own_terminal = command.ownsTerminal ? 1 : 0
         request.death_signal = command.dieWithParent ? SIGKILL : 0
         let limits = command.limits.resources.map { clinux_limit(resource: $0.resource, value: $0.value) }
         request.limit_count = Int32(min(limits.count, Int(CLINUX_LIMITS_MAX)))

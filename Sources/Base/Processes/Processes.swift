@@ -16,6 +16,7 @@
 //   RunningProcess                the handle; the child stays a zombie while it is held, so its number stays ours
 //   OutputReader, LineSplitter    pipes -> chunks -> lines, never more than a buffer in memory
 //   Supervision                   `run`: ends, deadlines, cancellation and stragglers, in one loop
+//   TerminalProcess               a program with a terminal of its own, for people
 //   ProcessTree, Cgroup, Termination   all that a command has brought into the world, and its end
 //
 // The whole tree ends with its command. Where a cgroup can be made (version 2, or version 1's pids or freezer), each

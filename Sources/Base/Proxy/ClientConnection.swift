@@ -310,16 +310,21 @@ final class ClientConnection: ChannelDuplexHandler {
             return
         }
         var out = context?.channel.allocator.buffer(capacity: head.length + 384) ?? ByteBuffer()
-        let (requestID, logged) = inbound.withUnsafeReadableBytes { bytes in
-            let id = head.writeUpstream(bytes, route: route, client: identity, ids: &worker.ids, to: &out)
-            return (id, worker.isLogged() ? head.logged(bytes) : nil)
+        let (requestID, trace) = inbound.withUnsafeReadableBytes { bytes in
+            let id = head.requestID(bytes, &worker.ids)
+            let given = head.block.facts.traceparent?.of(bytes)
+            var trace = RequestTrace(given: given, requestID: id, ids: &worker.ids)
+            trace.isChosen = worker.chooses(trace)
+            head.writeUpstream(bytes, route: route, client: identity, id: id, trace: trace, to: &out)
+            return (id, trace)
         }
         let headLength = out.readableBytes
         inbound.moveReaderIndex(forwardBy: head.length)
         if var piece = try body.take(from: &inbound) { out.writeBuffer(&piece) }
         let asked = Asked(
             isHEAD: head.isHEAD, isIdempotent: head.isIdempotent, isVersion11: head.isVersion11,
-            wantsUpgrade: head.wantsUpgrade, keepsAlive: head.keepsAlive, logged: logged)
+            wantsUpgrade: head.wantsUpgrade, keepsAlive: head.keepsAlive, trace: trace,
+            head: worker.isRecording ? out.getSlice(at: out.readerIndex, length: headLength) : nil)
         let exchange = Exchange(
             client: self, worker: worker, route: route, revision: route.revisions[turn], asked: asked,
             requestID: requestID, outgoing: out, headLength: headLength)
@@ -396,12 +401,5 @@ final class ClientConnection: ChannelDuplexHandler {
         context.writeAndFlush(wrapOutboundOut(ByteBuffer())).assumeIsolated().whenComplete { _ in
             context.close(promise: nil)
         }
-    }
-}
-
-extension RequestHead {
-    /// Method and target as text.
-    func logged(_ bytes: UnsafeRawBufferPointer) -> (method: String, target: String) {
-        (String(decoding: method.of(bytes), as: UTF8.self), String(decoding: target.of(bytes), as: UTF8.self))
     }
 }

@@ -7,8 +7,16 @@ struct Asked {
     var isVersion11: Bool
     var wantsUpgrade: Bool
     var keepsAlive: Bool
-    /// Method and target, only when the access log wants them.
-    var logged: (method: String, target: String)?
+    var trace: RequestTrace
+    /// The head as it goes upstream, while requests are recorded.
+    var head: ByteBuffer?
+
+    /// Method and target of the head's first line.
+    var line: (method: String, target: String) {
+        let words = (head?.readableBytesView.prefix { $0 != Ascii.cr } ?? []).split(separator: Ascii.space)
+        guard words.count == 3 else { return ("", "") }
+        return (String(decoding: words[0], as: UTF8.self), String(decoding: words[1], as: UTF8.self))
+    }
 }
 
 /// One request on its way: chooses an endpoint, tries again where that is safe, and is counted once at its end.
@@ -300,11 +308,20 @@ final class Exchange {
                     status: status, microseconds: time, isTransportError: isTransportError,
                     isClientAbort: isClientAbort))
         }
-        guard let logged = asked.logged, let log = worker.configuration.accessLog else { return }
-        log(
+        record(time, isTransportError: isTransportError)
+    }
+
+    private func record(_ time: UInt64, isTransportError: Bool) {
+        guard worker.isRecording else { return }
+        let isOfInterest = isTransportError || status >= 500 || (!isTunnel && worker.isSlow(time))
+        guard isOfInterest || asked.trace.isChosen else { return }
+        let line = asked.line
+        let prefix = route.stripsPrefix ? String(decoding: route.prefix, as: UTF8.self) : ""
+        worker.record(
             AccessRecord(
-                service: route.service, revision: revision.name, instance: instance, method: logged.method,
-                target: logged.target, status: status == 0 ? 499 : status, durationMicroseconds: time,
-                requestID: requestID.text, isTransportError: isTransportError))
+                service: route.service, revision: revision.name, instance: instance, method: line.method,
+                target: prefix + line.target, status: status == 0 ? 499 : status, durationMicroseconds: time,
+                requestID: requestID.text, isTransportError: isTransportError, trace: asked.trace,
+                endedAt: NIODeadline.now().uptimeNanoseconds))
     }
 }

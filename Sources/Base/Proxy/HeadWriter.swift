@@ -9,12 +9,10 @@ struct ClientIdentity {
 
 extension RequestHead {
     /// Writes this head as it goes upstream: target without the route's prefix, hop-by-hop headers gone, identity added.
-    ///
-    /// - Returns: The id that the request carries from now on.
     func writeUpstream(
-        _ bytes: UnsafeRawBufferPointer, route: CompiledRoute, client: ClientIdentity, ids: inout IDGenerator,
-        to out: inout ByteBuffer
-    ) -> RequestID {
+        _ bytes: UnsafeRawBufferPointer, route: CompiledRoute, client: ClientIdentity, id: RequestID,
+        trace: RequestTrace, to out: inout ByteBuffer
+    ) {
         out.writeBytes(method.of(bytes))
         out.writeStaticString(" ")
         writeTarget(bytes, route: route, to: &out)
@@ -24,28 +22,27 @@ extension RequestHead {
             out.writeBytes(authority.of(bytes))
             out.writeStaticString("\r\n")
         }
-        let keepsTrace = block.facts.traceparent.map { Traceparent.isValid($0.of(bytes)) } ?? false
+        trace.write(to: &out)
         block.writeLines(bytes, to: &out) { line in
             switch line.kind {
             case .host: !isAbsolute
             case .requestID, .forwardedFor: false
             case .forwardedHost, .forwardedProto, .forwarded: client.trustsForwarded
-            case .traceparent, .tracestate: keepsTrace
+            case .traceparent: trace.keepsHeader
+            case .tracestate: trace.parent != 0
             default: !line.kind.isHopByHop
             }
         }
         if framing == .chunked { out.writeStaticString("Transfer-Encoding: chunked\r\n") }
         if wantsUpgrade { out.writeStaticString("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
-        if !keepsTrace { Traceparent.write(to: &out, &ids) }
         writeForwarded(bytes, client: client, to: &out)
-        let id = requestID(bytes, &ids)
         out.writeStaticString("X-Request-ID: ")
         id.write(to: &out)
         out.writeStaticString("\r\n\r\n")
-        return id
     }
 
-    private func requestID(_ bytes: UnsafeRawBufferPointer, _ ids: inout IDGenerator) -> RequestID {
+    /// The id that the request carries from now on.
+    func requestID(_ bytes: UnsafeRawBufferPointer, _ ids: inout IDGenerator) -> RequestID {
         if let given = block.facts.requestID?.of(bytes), RequestID.isValid(given) {
             return .given(ByteBuffer(bytes: given))
         }

@@ -34,10 +34,8 @@ package struct ProxyConfiguration: Sendable {
     /// Keep `X-Forwarded-*` and `Forwarded` of the client, as behind another proxy of one's own; else they are
     /// replaced, since anyone could have written them.
     package var trustsForwarded = false
-    /// Called on the event loop after every `accessLogEvery`-th request, so it must be quick; nil costs nothing.
-    package var accessLog: (@Sendable (AccessRecord) -> Void)?
-    /// One request in so many reaches `accessLog`; at least 1.
-    package var accessLogEvery = 1
+    /// Where finished requests are told one by one; nil costs nothing.
+    package var records: RequestRecords?
 
     package init() {}
 
@@ -69,20 +67,4 @@ package struct ProxyConfiguration: Sendable {
 
     /// Number of loops for this machine.
     var loops: Int { max(1, min(maxLoops, System.coreCount)) }
-}
-
-/// One finished request, as the access log hears of it.
-package struct AccessRecord: Sendable, Equatable {
-    package var service: String
-    package var revision: String
-    package var instance: String
-    package var method: String
-    /// As asked for, query included.
-    package var target: String
-    /// 499 when the client left before a response began.
-    package var status: Int
-    package var durationMicroseconds: UInt64
-    package var requestID: String
-    /// The proxy answered itself, or the upstream broke off.
-    package var isTransportError: Bool
 }

@@ -50,6 +50,19 @@ enum RequestID {
         return String(buffer: buffer)
     }
 
+    /// The id as 128 bits, where it is one: 32 lower-case hexadecimal digits, not all zero.
+    var bits: (UInt64, UInt64)? {
+        switch self {
+        case .drawn(let high, let low): return (high, low)
+        case .given(let buffer):
+            return buffer.withUnsafeReadableBytes { bytes in
+                guard bytes.count == 32, bytes.allSatisfy({ Bytes.isDigit($0) || ($0 &- 0x61 < 6) }) else { return nil }
+                let (high, low) = (Bytes.hex(bytes[0..<16]), Bytes.hex(bytes[16..<32]))
+                return high | low == 0 ? nil : (high, low)
+            }
+        }
+    }
+
     /// Longest id taken over from a client.
     static let limit = 128
 
@@ -73,16 +86,6 @@ enum Traceparent {
         let isVersionFF = bytes[0] == 0x66 && bytes[1] == 0x66
         guard !isVersionFF, bytes.count == 55 || (!isVersion0 && bytes[55] == 0x2D) else { return false }
         return bytes[3..<35].contains { $0 != Ascii.zero } && bytes[36..<52].contains { $0 != Ascii.zero }
-    }
-
-    /// A new trace that begins here, sampled, so that samplers that follow their parent go on as by default.
-    static func write(to buffer: inout ByteBuffer, _ ids: inout IDGenerator) {
-        buffer.writeStaticString("traceparent: 00-")
-        buffer.writeHex(ids.next())
-        buffer.writeHex(ids.next() | 1)
-        buffer.writeStaticString("-")
-        buffer.writeHex(ids.next() | 1)
-        buffer.writeStaticString("-01\r\n")
     }
 
     private static func isHex(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -> Bool {

@@ -57,12 +57,13 @@ final class Worker {
     private var isSweeping = false
     private var drained: EventLoopPromise<Void>?
     private var drainDeadline = NIODeadline.distantFuture
-    private var requestsUntilLogged = 1
+    private var gathering: RecordGathering?
 
     init(core: ProxyCore, loop: any EventLoop) {
         self.core = core
         self.loop = loop
         configuration = core.configuration
+        gathering = core.configuration.records.map(RecordGathering.init)
         var system = SystemRandomNumberGenerator()
         ids = IDGenerator(seed: &system)
         generation = core.generation.load(ordering: .acquiring)
@@ -82,14 +83,15 @@ final class Worker {
         return current
     }
 
-    /// Whether the next request is one for the access log.
-    func isLogged() -> Bool {
-        guard configuration.accessLog != nil else { return false }
-        requestsUntilLogged -= 1
-        guard requestsUntilLogged <= 0 else { return false }
-        requestsUntilLogged = max(1, configuration.accessLogEvery)
-        return true
-    }
+    // MARK: - Records
+
+    var isRecording: Bool { gathering != nil }
+
+    func chooses(_ trace: RequestTrace) -> Bool { gathering?.chooses(trace, now: now) ?? false }
+
+    func isSlow(_ microseconds: UInt64) -> Bool { gathering?.isSlow(microseconds) ?? false }
+
+    func record(_ record: AccessRecord) { gathering?.add(record) }
 
     // MARK: - Clients
 
@@ -124,6 +126,7 @@ final class Worker {
 
     private func finishDraining() {
         guard isDraining, clients.isEmpty, let promise = drained else { return }
+        gathering?.handOver()
         drained = nil
         let unused = idle.values.flatMap { $0 }
         idle = [:]
@@ -206,6 +209,7 @@ final class Worker {
 
     private func sweep() {
         now = .now()
+        gathering?.handOver()
         if isDraining, now >= drainDeadline {
             for client in clients { client.cut() }
         }

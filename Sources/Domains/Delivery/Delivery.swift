@@ -31,11 +31,14 @@ package struct DeliverySettings: Sendable {
     package var serveCommand: [String]
     /// Folder under which copies that serve models write what they predicted.
     package var predictions: String
+    /// Folder where they tell of single requests, for traces.
+    package var requests: String
     /// The proxy whose address people are shown.
     package var proxy: String
 
-    package init(serveCommand: [String], predictions: String, proxy: String = "proxy") {
-        (self.serveCommand, self.predictions, self.proxy) = (serveCommand, predictions, proxy)
+    package init(serveCommand: [String], predictions: String, requests: String, proxy: String = "proxy") {
+        (self.serveCommand, self.predictions, self.requests) = (serveCommand, predictions, requests)
+        self.proxy = proxy
     }
 }
 

@@ -117,7 +117,8 @@ extension DeliverySettings {
             serveCommand + [
                 "--model", ".", "--name", model, "--version", String(workload.model_version ?? 0), "--project", project,
                 "--service", name, "--revision", String(copy.revision), "--instance", copy.id.text,
-                "--predictions", log, "--sample", String(workload.sample.fraction), "--port", "$PORT",
+                "--predictions", log, "--sample", String(workload.sample.fraction), "--requests",
+                "\(requests)/\(project).\(name).\(copy.revision).\(copy.number)", "--port", "$PORT",
             ]
         return InstanceOrder(
             id: copy.id, service: copy.service, revision: copy.revision, command: command, environment: environment,

@@ -8,14 +8,15 @@ import Manifests
 package struct Outside: Sendable {
     package var secrets: any SecretSource
     package var tokens: any TokenSigner
+    package var metrics: any MetricSource
     /// Asks by POST and gives the whole answer, whatever its status; throws a `Problem` when there is none.
     package var post: @Sendable (_ question: Question, _ deadline: Duration) async throws -> Reply
 
     package init(
-        secrets: any SecretSource, tokens: any TokenSigner,
+        secrets: any SecretSource, tokens: any TokenSigner, metrics: any MetricSource,
         post: @escaping @Sendable (_ question: Question, _ deadline: Duration) async throws -> Reply
     ) {
-        (self.secrets, self.tokens, self.post) = (secrets, tokens, post)
+        (self.secrets, self.tokens, self.metrics, self.post) = (secrets, tokens, metrics, post)
     }
 
     package struct Question: Sendable {
@@ -118,11 +119,16 @@ struct CheckReconciler: Reconciler {
                 let request = try await webhook(url, check, gate, run, outside)
                 return Self.reading(webhook: try await outside.post(request, GateLimits.answer))
             }
-            guard let query = check.spec.query, let source = check.spec.source else {
-                return .failed("this server does not know how to ask for it")
+            if let query = check.spec.query, let source = check.spec.source {
+                return Self.reading(
+                    query: try await outside.post(Self.query(query, source), GateLimits.answer), check.spec)
             }
-            return Self.reading(
-                query: try await outside.post(Self.query(query, source), GateLimits.answer), check.spec)
+            let checks = MetricChecks(metrics: outside.metrics, now: context.time.now)
+            if let query = check.spec.query { return try await checks.ask(query: query, check.spec) }
+            guard let name = check.spec.slo else { return .failed("this server does not know how to ask for it") }
+            let reference = Reference<SloKind>(project: run.project, name: name)
+            let slo = try await context.store.read { try $0.resource(SloKind.self, reference)?.spec }
+            return try await checks.ask(slo: slo, check.spec, project: run.project)
         } catch let problem as Problem {
             return .notYet(problem.message)
         } catch {
@@ -215,12 +221,7 @@ struct CheckReconciler: Reconciler {
             json["data"]?["resultType"]?.string == "scalar"
             ? [result[1]] : (result.array ?? []).map { $0["value"]?[1] }
         let values = samples.compactMap { $0?.string.flatMap(Double.init) ?? $0?.double }
-        guard !values.isEmpty, values.count == samples.count else { return .notYet("the query finds nothing") }
-        for value in values {
-            if value.isNaN { return .notYet("the query gives NaN") }
-            if let least = spec.min, value < least { return .notYet("\(value) is below \(least)") }
-            if let most = spec.max, value > most { return .notYet("\(value) is above \(most)") }
-        }
-        return .passed(values.map { "\($0)" }.prefix(5).joined(separator: ", "))
+        guard values.count == samples.count else { return .notYet("the query finds nothing") }
+        return MetricChecks.reading(values, spec)
     }
 }

@@ -143,7 +143,8 @@ struct JobSecrets: Sendable {
         var token = IDToken()
         token.expires_at = context.time.now.advanced(by: Self.life)
         token.token = try await outside.tokens.sign(
-            Self.claims(of: job, run, needs.environment, audience: spec.audience), life: Self.life)
+            Self.claims(of: job, run, needs.environment, audience: spec.audience), life: Self.life,
+            algorithm: spec.algorithm)
         return token
     }
 

@@ -24,7 +24,7 @@ package import SQL
 // Events told: run.queued, run.started, run.cancel-requested, run.finished; job.leased, job.started (server's own),
 // job.waiting, job.expanded, job.stopping, job.skipped, job.finished, job.lost, job.retried; run.rolled-back; step.started, step.finished; repository.pushed,
 // repository.ref-deleted, repository.manifests-applied, repository.manifests-refused; test.flaky, test.quarantined,
-// test.quarantine-expired, test.released.
+// test.quarantine-expired, test.released; shell.opened, shell.closed.
 // Loops run: pipelines-repositories, pipelines-runs, pipelines-quarantine.
 //
 //   Routes, RunRoutes     handlers                     RunDecision     pure: which jobs do what next
@@ -36,7 +36,8 @@ package import SQL
 //   ServerSteps           register, deploy, watch      RepositoryLoop, Git, Push   refs → runs
 //   Admission             what a pipeline must keep    TestTable, TestChanges, TestRoutes   tests, flaky, quarantine
 //   GateDecision          pure: may a job work in its environment   GateWork, GateChanges   bring its gate there
-//   GateRoutes            approve, reject, list        CheckLoop       asks other systems
+//   GateRoutes            approve, reject, list        CheckLoop, MetricChecks   ask other systems, and Telemetry
+//   ShellDesk             terminals between people and runners, in memory
 //   GateTables            their SQL                    JobSecrets      secrets and identity of a job, at its lease
 
 /// Where pipelines keep what does not fit into the store.
@@ -161,6 +162,7 @@ package struct PipelinesDomain: Domain {
         RunnerRoutes(leases: leases).add(to: &routes)
         GateRoutes(context: context, git: git, repositories: settings.repositories).add(to: &routes)
         CacheBook(context: context, blobs: blobs).add(to: &routes)
+        ShellDesk(context: context).add(to: &routes)
     }
 
     package var loops: [any RunnableLoop] {

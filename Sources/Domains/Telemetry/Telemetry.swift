@@ -20,7 +20,7 @@
 // snapshots, export (files of lines), targets (files of targets), settings.json.
 //
 // Tables owned: none; the EventLoop's place is a row of the kernel's `follower`. Events told: none. Loops: telemetry-plan, -scrape,
-// -rules, -events, -upkeep, -remote.
+// -rules, -events, -upkeep, -remote, -requests.
 //
 // Files: Prometheus, Loki, Jaeger, OTLP (a mount each), Intake, Scrape, Rules, Remote, Own (what vagus tells of itself), Dashboards,
 // Operations (our own API).
@@ -63,11 +63,14 @@ package struct TelemetrySettings: Sendable {
     package var outbound: OutboundClient
     package var platform: any Platform
     package var secrets: any SecretSource
+    /// Folder where model servers put files of the requests they answered.
+    package var requests: String
 
     package init(
-        folder: String, version: String, outbound: OutboundClient, platform: any Platform, secrets: any SecretSource
+        folder: String, version: String, outbound: OutboundClient, platform: any Platform, secrets: any SecretSource,
+        requests: String
     ) {
-        (self.folder, self.version, self.outbound) = (folder, version, outbound)
+        (self.folder, self.version, self.outbound, self.requests) = (folder, version, outbound, requests)
         (self.platform, self.secrets) = (platform, secrets)
     }
 }
@@ -99,6 +102,12 @@ package struct TelemetryDomain: Domain {
         DashboardRoutes(store: house.context.store).add(to: &routes)
         let proxies = house.proxies
         routes.hear(Proxies.report) { proxies.take($0) }
+        let intake = RequestIntake(house: house)
+        routes.on(Requests.report) { input, _ in
+            let room = input.records.prefix(RequestReport.limit)
+            try await intake.take(Array(room), dropped: input.dropped + input.records.count - room.count, from: .proxy)
+            return intake.house.plan.requests
+        }
     }
 
     package var mounts: [Mount] {
@@ -121,6 +130,7 @@ package struct TelemetryDomain: Domain {
                 house: house, discovery: Discovery(house: house, platform: settings.platform), scraper: scraper),
             RuleLoop(house: house), EventLoop(house: house), UpkeepLoop(house: house),
             RemoteLoop(house: house, outbound: settings.outbound, secrets: settings.secrets),
+            RequestFilesLoop(house: house, folder: settings.requests),
         ]
     }
 
@@ -147,6 +157,7 @@ package struct TelemetryDomain: Domain {
                     hint: "Set it there, or take it out of there first.", location: key)
             }
         }
+        if let spec = candidate.spec(of: SloKind.self) { try TelemetryAdmission.check(spec, candidate.project) }
         if let spec = candidate.spec(of: DashboardKind.self) { try DashboardAdmission(spec).check() }
     }
 }

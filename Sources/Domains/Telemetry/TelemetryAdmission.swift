@@ -172,3 +172,17 @@ enum DashboardText {
         return out
     }
 }
+
+extension TelemetryAdmission {
+    /// Whether the queries of an objective can be read.
+    static func check(_ slo: SloSpec, _ project: String) throws(Problem) {
+        let queries = slo.queries(project: project)
+        for (name, query) in [("errors", queries.errors), ("total", queries.total)] {
+            do { _ = try parseExpression(query) } catch {
+                throw Problem(
+                    "slo.query", status: 422, "the query cannot be read: \(error.message)",
+                    hint: "Write PromQL, with [\(SloSpec.windowWord)] for the range.", location: name)
+            }
+        }
+    }
+}

@@ -28,6 +28,7 @@ struct TelemetryPlan: Sendable, Equatable {
     var spanRetention = TimeSpan.days(14)
     var sampling = 1.0
     var hasSpanMetrics = true
+    var requests = RequestChoice()
 
     init() {}
 
@@ -54,6 +55,7 @@ struct TelemetryPlan: Sendable, Equatable {
             if let keep = tracing.retention { spanRetention = keep }
             if let share = tracing.sampling { sampling = share.fraction }
             if !tracing.span_metrics { hasSpanMetrics = false }
+            if let wanted = tracing.requests { (requests.ratio, requests.slow) = (wanted.ratio.fraction, wanted.slow) }
         }
         keepsLogs = !areDestinationsNamed || isStoreNamed
     }

@@ -26,7 +26,11 @@ enum Tables {
                     id TEXT PRIMARY KEY, number BIGINT NOT NULL UNIQUE, key_id TEXT NOT NULL, sealed TEXT NOT NULL,
                     x TEXT NOT NULL, y TEXT NOT NULL, created_at BIGINT NOT NULL)
                 """,
-            ])
+            ]),
+        // Of an RSA key, x is the modulus and y the exponent.
+        Migration(
+            id: "vault-2",
+            statements: ["ALTER TABLE vault_signing_key ADD COLUMN algorithm TEXT NOT NULL DEFAULT 'ES256'"]),
     ]
 }
 
@@ -119,7 +123,9 @@ extension Connection {
     func signingKeys() throws -> [SigningKey] {
         try rows("SELECT * FROM vault_signing_key ORDER BY number DESC").map { row in
             SigningKey(
-                id: try row.get("id"), number: try row.get("number"), sealedWith: try row.get("key_id"),
+                id: try row.get("id"), number: try row.get("number"),
+                algorithm: TokenAlgorithm(rawValue: try row.get("algorithm")) ?? .es256,
+                sealedWith: try row.get("key_id"),
                 sealed: try row.get("sealed"), x: try row.get("x"), y: try row.get("y"),
                 createdAt: Timestamp(microseconds: try row.get("created_at")))
         }
@@ -128,9 +134,9 @@ extension Connection {
     func insert(_ key: SigningKey) throws {
         try run(
             """
-            INSERT INTO vault_signing_key (id, number, key_id, sealed, x, y, created_at)
-            VALUES (\(key.id), \(key.number), \(key.sealedWith), \(key.sealed), \(key.x), \(key.y),
-                \(key.createdAt.microseconds))
+            INSERT INTO vault_signing_key (id, number, algorithm, key_id, sealed, x, y, created_at)
+            VALUES (\(key.id), \(key.number), \(key.algorithm.rawValue), \(key.sealedWith), \(key.sealed), \(key.x),
+                \(key.y), \(key.createdAt.microseconds))
             """)
     }
 

@@ -22,6 +22,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: .hidden) var revision: String?
     @Option(help: .hidden) var instance: String?
     @Option(help: "Share of predictions kept, 0 to 1.") var sample = 1.0
+    @Option(help: "Where single requests are told for traces: FOLDER/COPY; files are FOLDER/COPY-….jsonl.")
+    var requests: String?
     @OptionGroup var flags: ServerFlags
 
     func run() async throws {
@@ -38,6 +40,13 @@ struct ServeCommand: AsyncParsableCommand {
             settings.predictions = (
                 folder: place.deletingLastPathComponent().path, instance: place.lastPathComponent, sample: sample
             )
+        }
+        if let requests {
+            let place = URL(filePath: requests)
+            settings.requests = ModelFace.RequestFiles(
+                folder: place.deletingLastPathComponent().path, copy: place.lastPathComponent,
+                service: "\(project ?? "default")/\(service ?? name)", revision: revision ?? "",
+                instance: instance ?? "")
         }
         try await ModelFace.run(settings, logger: try flags.logger(ServerConfig())) { port in
             Terminal.line("model \(name) version \(version) is served at http://\(address.host):\(port)")

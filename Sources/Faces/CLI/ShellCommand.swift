@@ -14,8 +14,9 @@ struct ShellCommand: AsyncParsableCommand {
               vagus shell shop:12 test/unit@2 --step 3
               vagus shell shop:latest build/app -- ls -la out
 
-            It works on the machine of the job's runner. Secrets are not in the environment. With a command after --
-            the exit code is the command's.
+            Where the workspace is on another machine, the terminal goes by way of the server and the job's runner, which
+            needs the permission admin. Secrets are not in the environment. With a command after -- the exit code is the
+            command's.
             """)
     @OptionGroup var connection: Connection
     @Argument(help: "The run.") var run: String
@@ -24,14 +25,27 @@ struct ShellCommand: AsyncParsableCommand {
     var step: Int?
     @Option(help: "Data folder of the server or runner, when the server does not tell where the workspace is.")
     var data: String?
+    @Flag(help: "Goes by way of the server, also when the workspace is on this machine.") var remote = false
     @Argument(parsing: .postTerminator, help: "A command instead of a shell.") var command: [String] = []
 
     func run() async throws {
         let found = try await connection.connected {
             try await $0.call(Runs.get, RunName(project: connection.projectName, run: self.run))
         }
-        let place = try ShellPlace(run: found, job: job, step: step, data: data)
-        try ShellStart(place: place, command: command).start()
+        if !remote {
+            do {
+                let place = try ShellPlace(run: found, job: job, step: step, data: data)
+                try ShellStart(place: place, command: command).start()
+            } catch let problem as Problem where problem.code == ShellPlace.elsewhere && data == nil {
+                // On another machine, then.
+            }
+        }
+        var input = ShellInput()
+        (input.project, input.run, input.step) = (found.project, found.id, step)
+        (input.job, input.command) = (try ShellPlace.name(job, in: found), command)
+        let wanted = input
+        let code = try await connection.connected { try await RemoteShell(client: $0, input: wanted).run() }
+        if code != 0 { throw ExitCode(code) }
     }
 }
 
@@ -43,22 +57,8 @@ struct ShellPlace {
     let title: String
 
     init(run: Run, job text: String, step wanted: Int?, data: String?) throws {
-        let parts = text.split(separator: "@", maxSplits: 1).map(String.init)
-        let name = parts.first ?? ""
-        let matching = run.jobs.filter { $0.key == name || $0.stage == name }
-        guard let job = matching.first(where: { $0.key == name }) ?? (matching.count == 1 ? matching[0] : nil) else {
-            throw Problem(
-                "shell.job", status: 404, "run \(run.pipeline):\(run.number) has no job \"\(name)\"",
-                hint: suggestion(for: name, among: run.jobs.map(\.key), called: "job"))
-        }
-        if parts.count == 2, Int(parts[1]) != job.attempt {
-            throw Problem(
-                "shell.attempt", status: 404,
-                "only the workspace of the newest try is kept, and that is \(job.attempt)",
-                hint: "Leave @\(parts[1]) out.")
-        }
+        let (job, step) = try run.shellPlace(job: try Self.name(text, in: run), step: wanted)
         workspace = try Self.workspace(of: job, in: run, data: data)
-        let step = try Self.step(of: job, wanted)
         let folder = (workspace as NSString).deletingLastPathComponent
         var environment =
             StepMemory.environment(ofStep: step?.index ?? 0, in: folder)
@@ -66,17 +66,24 @@ struct ShellPlace {
         environment["VAGUS_WORKSPACE"] = workspace
         for name in ["TERM", "COLORTERM"] { environment[name] = ProcessInfo.processInfo.environment[name] }
         self.environment = environment
-        title = "\(run.pipeline):\(run.number) \(job.key)" + (step.map { " step \($0.index + 1)" } ?? "")
+        title = run.shellTitle(job, step)
     }
 
-    private static func step(of job: Job, _ wanted: Int?) throws -> Step? {
-        guard let wanted else { return job.steps.first { $0.status == .failed } ?? job.steps.last }
-        guard let step = job.steps.first(where: { $0.index == wanted - 1 }) else {
+    /// The workspace is not on this machine.
+    static let elsewhere = "shell.no-workspace"
+
+    /// The job's name without the try, which must be the newest.
+    static func name(_ text: String, in run: Run) throws -> String {
+        let parts = text.split(separator: "@", maxSplits: 1).map(String.init)
+        let name = parts.first ?? ""
+        let (job, _) = try run.shellPlace(job: name, step: nil)
+        guard parts.count < 2 || Int(parts[1]) == job.attempt else {
             throw Problem(
-                "shell.step", status: 404, "job \"\(job.key)\" has no step \(wanted)",
-                hint: "It has \(job.steps.count); the first is 1.")
+                "shell.attempt", status: 404,
+                "only the workspace of the newest try is kept, and that is \(job.attempt)",
+                hint: "Leave @\(parts[1]) out.")
         }
-        return step
+        return job.key
     }
 
     /// What the server tells, or else where a runner of this machine keeps it.
@@ -93,7 +100,7 @@ struct ShellPlace {
             throw Problem("shell.never-ran", status: 409, "job \"\(job.key)\" has not run on a runner")
         }
         throw Problem(
-            "shell.no-workspace", status: 404, "the workspace of \"\(job.key)\" is not on this machine",
+            elsewhere, status: 404, "the workspace of \"\(job.key)\" is not on this machine",
             detail: "Runner \"\(runner)\" had it; looked for \(places.joined(separator: ", ")).",
             hint: job.status == .failed
                 ? "Run this on the runner's machine, and name its data folder with --data."

@@ -3,6 +3,7 @@ import Foundation
 /// Where output goes: written to the descriptor at once, since `print` holds lines back when it writes to a pipe.
 enum Terminal {
     static func out(_ text: String) { write(text, to: STDOUT_FILENO) }
+    static func out(_ bytes: [UInt8]) { write(bytes[...], to: STDOUT_FILENO) }
     static func error(_ text: String) { write(text, to: STDERR_FILENO) }
     static func line(_ text: String = "") { out(text + "\n") }
 
@@ -15,7 +16,11 @@ enum Terminal {
     }
 
     private static func write(_ text: String, to descriptor: Int32) {
-        var bytes = Array(text.utf8)[...]
+        write(Array(text.utf8)[...], to: descriptor)
+    }
+
+    private static func write(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) {
+        var bytes = bytes
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0 {

@@ -26,6 +26,7 @@ import Manifests
 //   Execution        which executor runs a command               JobServices   programs beside the steps
 //   JobReporter      ends of jobs, told together
 //   JobOutput        bytes on their way up, bounded              Artifacts, Globs, JobCaches   what is kept
+//   RemoteShells     terminals for people, in kept workspaces
 //   Disk             room, and who takes too much of it          JUnit, CoverageReport, XMLScanner   what is read
 
 /// How a runner works.
@@ -183,6 +184,10 @@ package struct RunnerAgent: Sendable {
             }
             group.addTask {
                 try await sweepKept(shared.place)
+                return .watch
+            }
+            group.addTask {
+                try await RemoteShells(shared: shared).run(incarnation)
                 return .watch
             }
             var slots = Slots(free: settings.isOnce ? 1 : max(1, settings.capacity))

@@ -11,7 +11,9 @@ package struct DataFolder: Sendable {
         let url = URL(filePath: path, directoryHint: .isDirectory).standardizedFileURL
         self.path = url.path.hasSuffix("/") ? String(url.path.dropLast()) : url.path
         do {
-            for name in ["", "repositories", "logs", "instances", "predictions", "runner", "datasets", "proxy"] {
+            for name in [
+                "", "repositories", "logs", "instances", "predictions", "requests", "runner", "datasets", "proxy",
+            ] {
                 try FileManager.default.createDirectory(
                     at: url.appending(path: name), withIntermediateDirectories: true,
                     attributes: [.posixPermissions: 0o700])

@@ -1,6 +1,7 @@
 import API
 package import Client
 import Foundation
+import Kernel
 package import Logging
 import Manifests
 import Proxy
@@ -27,6 +28,7 @@ package struct ProxyAgent: Sendable {
     private let settings: Settings
     private let logger: Logger
     private let server: ProxyServer
+    private let records = RequestRecords()
     /// Time between two reports.
     private static let reportEvery = Duration.milliseconds(500)
 
@@ -34,7 +36,9 @@ package struct ProxyAgent: Sendable {
         self.client = client
         self.settings = settings
         self.logger = logger
-        server = ProxyServer(logger: logger)
+        var configuration = ProxyConfiguration()
+        configuration.records = records
+        server = ProxyServer(configuration: configuration, logger: logger)
     }
 
     /// Serves until cancelled; tells the port once it listens.
@@ -48,6 +52,7 @@ package struct ProxyAgent: Sendable {
                     await withTaskGroup(of: Void.self) { agents in
                         agents.addTask { await follow(url: "http://\(settings.host):\(port)") }
                         agents.addTask { await report() }
+                        agents.addTask { await tellRequests() }
                     }
                 }
             }
@@ -111,6 +116,57 @@ package struct ProxyAgent: Sendable {
             }
             await pause(Self.reportEvery)
         }
+    }
+
+    /// Tells requests one by one, and learns which are wanted from then on. What could not be told counts as dropped.
+    private func tellRequests() async {
+        var (dropped, quiet) = (0, 0)
+        while !Task.isCancelled {
+            let taken = records.take()
+            dropped += taken.dropped
+            quiet += 1
+            if !taken.records.isEmpty || dropped > 0 || quiet >= Self.quietReports {
+                let now = SystemTime().now
+                var input = RequestReport()
+                (input.name, input.dropped) = (settings.name, dropped)
+                input.records = taken.records.map { Self.told($0, now: now) }
+                do {
+                    let choice = try await client.call(Requests.report, input)
+                    records.choose(ratio: choice.ratio, slow: choice.slow.duration)
+                    (dropped, quiet) = (0, 0)
+                } catch {
+                    dropped += taken.records.count
+                    logger.debug("could not tell requests", metadata: ["error": "\(error)"])
+                }
+            }
+            await pause(Self.reportEvery)
+        }
+    }
+
+    /// Reports without a request after which one is sent all the same.
+    private static let quietReports = 20
+
+    static func told(_ record: AccessRecord, now: Timestamp) -> RequestRecord {
+        var told = RequestRecord()
+        (told.trace, told.span) = (hex(record.trace.high) + hex(record.trace.low), hex(record.trace.span))
+        if record.trace.parent != 0 { told.parent = hex(record.trace.parent) }
+        let age = Int64(clamping: record.ageMicroseconds) + Int64(clamping: record.durationMicroseconds)
+        told.at = Timestamp(microseconds: now.microseconds - age)
+        told.microseconds = Int64(clamping: record.durationMicroseconds)
+        (told.service, told.revision, told.instance) = (record.service, record.revision, record.instance)
+        // What stands behind the question mark is nobody else's business.
+        told.path = String(record.target.prefix { $0 != "?" }.prefix(Self.pathLimit))
+        (told.method, told.status, told.request_id) = (record.method, record.status, record.requestID)
+        told.broke_off = record.isTransportError
+        return told
+    }
+
+    /// Characters of a path that are told.
+    private static let pathLimit = 1_000
+
+    private static func hex(_ number: UInt64) -> String {
+        let digits = String(number, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
     }
 
     private func pause(_ time: Duration) async {

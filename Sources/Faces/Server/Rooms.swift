@@ -35,7 +35,7 @@ enum Rooms {
             context: context,
             settings: TelemetrySettings(
                 folder: folder.file("telemetry"), version: vagusVersion, outbound: outbound, platform: platform,
-                secrets: vault.secrets))
+                secrets: vault.secrets, requests: folder.file("requests")))
         return [
             vault,
             telemetry,
@@ -50,7 +50,7 @@ enum Rooms {
                 settings: DeliverySettings(
                     serveCommand: [options.executable, "serve"]
                         + (xgboost(options.config).map { ["--xgboost-library", $0] } ?? []),
-                    predictions: folder.file("predictions"))),
+                    predictions: folder.file("predictions"), requests: folder.file("requests"))),
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(
@@ -58,7 +58,8 @@ enum Rooms {
                     logBytes: Int64(options.config.log_megabytes) << 20, environment: environment,
                     urls: RepositoryURLs { options.config.url ?? place.known },
                     outbound: forges(options), readSecret: { try await secret($0, $1, vault.secrets) }),
-                outside: Outside(secrets: vault.secrets, tokens: vault.tokens) { question, deadline in
+                outside: Outside(secrets: vault.secrets, tokens: vault.tokens, metrics: telemetry.metrics) {
+                    question, deadline in
                     try await post(question, deadline, outbound)
                 }),
         ]

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -92,6 +93,7 @@ static int run_child(void *argument) {
     for (int number = 0; number < 3; number++) {
         if (dup2(child->descriptors[number], number) < 0) return fail(child, CLINUX_STAGE_DESCRIPTORS);
     }
+    if (request->own_terminal && ioctl(0, TIOCSCTTY, 0) < 0) return fail(child, CLINUX_STAGE_SESSION);
     if (close_all_from(FIRST_FREE_DESCRIPTOR) < 0) return fail(child, CLINUX_STAGE_DESCRIPTORS);
     if (set_limits(request) < 0) return fail(child, CLINUX_STAGE_LIMIT);
     if (become_user(request) < 0) return fail(child, CLINUX_STAGE_USER);

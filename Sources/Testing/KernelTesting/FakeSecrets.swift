@@ -1,4 +1,4 @@
-import API
+package import API
 package import Kernel
 package import Manifests
 import Synchronization
@@ -29,7 +29,9 @@ package final class FakeSecrets: SecretSource, TokenSigner {
     }
 
     /// Not signed: the claims as they are, behind "fake.", so that a test can read them.
-    package func sign(_ claims: Ordered<JSONValue>, life: Duration) async throws -> String {
+    package func sign(
+        _ claims: Ordered<JSONValue>, life: Duration, algorithm: TokenAlgorithm
+    ) async throws -> String {
         "fake." + JSONValue.object(claims).text
     }
 

@@ -67,7 +67,7 @@ enum StockDashboards {
     static var vagus: DashboardSpec {
         // Some requests wait until there is something to tell: how long says nothing of the server.
         let request =
-            "vagus_http_request_duration_seconds_bucket{operation!~\"runners.lease|proxies.table|events.feed|logs.tail|/loki\"}"
+            "vagus_http_request_duration_seconds_bucket{operation!~\"runners.lease|runners.shell.*|shells.read|proxies.table|events.feed|logs.tail|/loki\"}"
         var down = panel(
             "Targets that are down", .stat, .number, width: 6, [("count(up == 0) or vector(0)", "scrape targets")])
         down.thresholds = [limit(0, .good), limit(1, .critical)]

@@ -77,6 +77,7 @@ struct OwnMetrics: Sendable {
         "vagus_pipelines_jobs_total": "Jobs that ended.",
         "vagus_pipelines_steps_total": "Steps that ended.",
         "vagus_delivery_rollout_events_total": "Steps of rollouts.",
+        "vagus_requests_recorded_total": "Requests to services that became a span and a line, by who told of them.",
         "vagus_telemetry_samples_total": "Samples taken in.",
         "vagus_telemetry_lines_total": "Log lines taken in.",
         "vagus_telemetry_spans_total": "Spans taken in.",

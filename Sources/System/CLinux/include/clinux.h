@@ -38,6 +38,7 @@ struct clinux_spawn {
     int error;
     int cgroup;        // descriptor of cgroup.procs, or -1
     int own_session;   // 1: setsid, 0: only a process group of its own
+    int own_terminal;  // 1: its input is a terminal, which becomes that of its own session
     int death_signal;  // sent when the starting thread ends; 0 for none
     int limit_count;
     struct clinux_limit limits[CLINUX_LIMITS_MAX];
@@ -104,6 +105,12 @@ int clinux_open(const char *path, int flags, unsigned mode);
 
 /// Starts a detached thread that takes no signals, so that handlers run elsewhere.
 int clinux_thread(const char *name, void (*body)(void *), void *context);
+
+// MARK: terminals
+
+/// Makes a terminal and writes the name of its other end, for a program. Returns our end, close-on-exec and not blocking.
+int clinux_terminal(char *name, size_t capacity, int rows, int columns);
+int clinux_terminal_resize(int terminal, int rows, int columns);
 
 // MARK: memory
 
