@@ -12,12 +12,19 @@ package struct ExperimentsDomain: Domain {
     package static let name = "experiments"
     let store: Store
     let blobs: BlobStore
+    private let context: DomainContext
 
     package init(context: DomainContext, blobs: BlobStore) {
+        self.context = context
         store = context.store
         self.blobs = blobs
     }
 
     package var migrations: [Migration] { Tables.migrations }
+    /// MLflow's dialect. Each part of the room appends its list of calls here.
+    package var mounts: [Mount] {
+        [MLflowMount([], logger: context.logger(for: Self.name)).mount]
+    }
+
     package func namesOfContent(in sql: Connection) throws -> [String] { try sql.versionDigests() }
 }
