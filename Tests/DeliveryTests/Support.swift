@@ -39,6 +39,7 @@ final class Rig: Sendable {
                 (version.model, version.version, version.digest) = (input.name, number, "sha256:\(input.name)\(number)")
                 return version
             }
+            routes.on(Models.verify) { _, _ in ModelVerification() }
         }
         return rig
     }

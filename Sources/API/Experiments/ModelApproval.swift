@@ -19,6 +19,7 @@ public struct ModelRequest: Manifest {
     public var began_at = Timestamp.zero
     public var expires_at = Timestamp.zero
     public var ended_at: Timestamp?
+    public var used_at: Timestamp?
     public var min = 1
     public var from: [String] = []
     public var not_author = true
@@ -41,6 +42,8 @@ public struct ModelRequest: Manifest {
         .told("began_at", \.began_at, "When it was asked."),
         .told("expires_at", \.expires_at, "When it must have been approved, and used."),
         .optional("ended_at", \.ended_at, "When it was decided."),
+        .optional(
+            "used_at", \.used_at, "When an alias or stage was given to the version by it; it does not expire then."),
         .told("min", \.min, "How many people must say yes."),
         .told("from", \.from, "Who may; empty: everyone who may start runs."),
         .told("not_author", \.not_author, "Whether authors may not."),

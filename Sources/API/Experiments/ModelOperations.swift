@@ -95,7 +95,8 @@ public struct AliasesInput: Manifest {
         .optional("project", \.project, "Its project."),
         .required("name", \.name, "The model."),
         .required("aliases", \.aliases, "Alias → version it shall point to; 0 removes it."),
-        .optional("expected", \.expected, "Alias → version it must point to now, 0 for none; all hold, or nothing changes."),
+        .optional(
+            "expected", \.expected, "Alias → version it must point to now, 0 for none; all hold, or nothing changes."),
     ]
 }
 

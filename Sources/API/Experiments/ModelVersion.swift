@@ -102,18 +102,20 @@ public struct ModelFile: Manifest {
 
 /// Whether a version is still what was registered.
 public struct ModelVerification: Manifest {
-    public enum Outcome: String, WireEnum { case sound, unsigned, changed }
+    public enum Outcome: String, WireEnum { case sound, unsigned, changed, refused }
     public var version = ModelVersion()
     public var outcome = Outcome.sound
     public var problems: [String] = []
     public var files = 0
     public var key: String?
     public init() {}
+    /// Whether it may be deployed.
+    public var isGood: Bool { outcome == .sound || outcome == .unsigned }
     public static let fields: [Field<Self>] = [
         .told("version", \.version, "The version."),
         .told(
             "outcome", \.outcome,
-            "`sound`: every file is as it was signed; `unsigned`: every file is as it was registered, and nothing is signed; `changed`."
+            "`sound`: every file is as it was signed; `unsigned`: every file is as it was registered, and nothing is signed; `changed`; `refused`: unsigned, and its model wants a signature."
         ),
         .told("problems", \.problems, "What is wrong, a clause each."),
         .told("files", \.files, "How many files were read and hashed."),

@@ -20,9 +20,13 @@ extension Visitor {
             async let declared = resource(ModelKind.self, wanted)
             async let versions = find(Models.versions, name(wanted))
             async let services = ask(Services.list, ProjectQuery(project: project))
+            var query = ModelRequestQuery()
+            (query.project, query.model, query.status) = (project, wanted, .waiting)
+            let waiting = try await find(Models.requests, query)?.items ?? []
             return ModelPage(
                 try await declared, versions: try await versions?.items ?? [], chosen: typed("version"),
-                services: try await services.items, now: now)
+                services: try await services.items, requests: waiting, viewer: GateCard.Viewer(call), csrf: csrf,
+                now: now)
         }
     }
 }

@@ -68,6 +68,8 @@ struct ModelPage: PageBody {
         let direction: String
     }
     struct Chosen: Sendable {
+        /// The page of the version itself.
+        let href: String
         let title: String
         let lineage: [Origin]
         let signature: [Port]
@@ -104,6 +106,8 @@ struct ModelPage: PageBody {
     }
 
     let head: PageHead
+    /// What people are asked of its versions now.
+    let requests: [RequestCard]
     let chosen: Chosen?
     let compare: Compare?
     let charts: Listing<ChartCard>?
@@ -117,7 +121,7 @@ struct ModelPage: PageBody {
 
     init(
         _ resource: Resource, versions all: [ModelVersion], chosen asked: String?, services: [ServiceStatus],
-        now: Double
+        requests waiting: [ModelRequest] = [], viewer: GateCard.Viewer? = nil, csrf: String = "", now: Double
     ) {
         let picked =
             all.first { "\($0.version)" == asked || $0.aliases.contains(asked ?? "") }
@@ -126,6 +130,7 @@ struct ModelPage: PageBody {
             resource.name, in: [Link("Models", "/models")], status: nil,
             lead: resource.spec["description"]?.string
                 ?? picked.map { "Version \($0.version) is shown; choose another below." })
+        requests = viewer.map { viewer in waiting.map { RequestCard($0, for: viewer, csrf: csrf, now: now) } } ?? []
         chosen = picked.map { Self.chosen($0, services: services) }
         compare = Self.compare(Array(all.prefix(Self.compareLimit)))
         charts = Listing(Self.charts(all))
@@ -163,7 +168,8 @@ struct ModelPage: PageBody {
             }
         }
         return Chosen(
-            title: "version \(one.version)", lineage: lineage(one, services), signature: signature(one.signature),
+            href: Links.version(one.model, "\(one.version)"), title: "version \(one.version)",
+            lineage: lineage(one, services), signature: signature(one.signature),
             facts: facts,
             parameters: Listing(parameters))
     }
