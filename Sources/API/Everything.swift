@@ -41,6 +41,8 @@ public enum Operations {
         Proxies.table.erased, Proxies.report.erased, Dora.get.erased,
         Triggers.list.erased, Repositories.statuses.erased,
         Pulls.list.erased, Pulls.get.erased, Pulls.merge.erased, Pulls.close.erased,
+        Experiments.list.erased, Experiments.get.erased, Experiments.runs.erased, Experiments.run.erased,
+        Experiments.compare.erased,
         Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,
         Models.remove.erased, Models.moveAliases.erased, Models.compare.erased, Models.evidence.erased,
         Models.sign.erased, Models.verify.erased, Models.prune.erased, Models.ask.erased, Models.requests.erased,

@@ -7,6 +7,8 @@ package protocol Domain: Sendable {
     /// Prefix of tables, metrics and log labels: "pipelines".
     static var name: String { get }
     var migrations: [Migration] { get }
+    /// Opens what this room keeps beside the store, before anything is asked of it.
+    func prepare() async throws
     /// Adds what this domain does for each of its operations.
     func routes(_ routes: inout Routes)
     /// Protocols of others that this domain answers.
@@ -19,6 +21,8 @@ package protocol Domain: Sendable {
     func release(_ resource: Resource, in change: Change) throws
     /// Texts of this room's rows in which digests of blobs stand; what none of them names is swept away.
     func namesOfContent(in sql: Connection) throws -> [String]
+    /// The same for what this room keeps beside the store.
+    func namesOfOwnContent() async throws -> [String]
 }
 
 extension Domain {
@@ -28,6 +32,8 @@ extension Domain {
     package func admit(_ candidate: Candidate, in change: Change) throws {}
     package func release(_ resource: Resource, in change: Change) throws {}
     package func namesOfContent(in sql: Connection) throws -> [String] { [] }
+    package func namesOfOwnContent() async throws -> [String] { [] }
+    package func prepare() async throws {}
 }
 
 /// What every domain is handed.

@@ -11,17 +11,28 @@ package struct Mount: Sendable {
     package let bodyLimit: Int
     /// Paths behind the prefix that are answered without a token: whether somebody is there at all.
     package let open: Set<String>
+    /// Below this path behind the prefix every address carries a proof of its own, and no token is asked for.
+    package let signed: String?
+    /// Whether the body of a request is handed over piece by piece (`ForeignRequest.pieces`), however long it is.
+    package let streams: @Sendable (ForeignRequest) -> Bool
     /// What is answered to somebody who may not come in, or when `handle` throws a problem.
     package let refuse: @Sendable (Problem, ForeignRequest) -> ForeignAnswer
     package let handle: @Sendable (ForeignRequest, Call) async throws -> ForeignAnswer
 
     package init(
-        _ prefix: String, bodyLimit: Int, open: Set<String> = [],
+        _ prefix: String, bodyLimit: Int, open: Set<String> = [], signed: String? = nil,
+        streams: @escaping @Sendable (ForeignRequest) -> Bool = { _ in false },
         refuse: @escaping @Sendable (Problem, ForeignRequest) -> ForeignAnswer,
         handle: @escaping @Sendable (ForeignRequest, Call) async throws -> ForeignAnswer
     ) {
-        (self.prefix, self.bodyLimit, self.open) = (prefix, bodyLimit, open)
+        (self.prefix, self.bodyLimit, self.open, self.signed) = (prefix, bodyLimit, open, signed)
+        self.streams = streams
         (self.refuse, self.handle) = (refuse, handle)
+    }
+
+    /// Whether a path behind the prefix is answered without a token.
+    package func isOpen(_ path: String) -> Bool {
+        open.contains(path) || (signed.map { path.hasPrefix("\($0)/") } ?? false)
     }
 
     /// Whether a path lies in it.
@@ -35,11 +46,15 @@ package struct ForeignRequest: Sendable {
     package var method: String
     /// The path behind the mount's prefix, still encoded: "/api/v1/query"; empty for the prefix itself.
     package var path: String
+    /// What stands before the path: the mount's prefix, or nothing where it has a port of its own.
+    package var base = ""
     /// The query, decoded, in its order; a name may come several times.
     package var query: [(name: String, value: String)]
     /// By lower-case name; the last of several.
     package var headers: [String: String]
     package var body: [UInt8]
+    /// Hands over the body piece by piece, once, where the mount streams; nil where `body` is all of it.
+    package var pieces: (@Sendable (_ take: ([UInt8]) async throws -> Void) async throws -> Void)?
 
     package init(
         method: String, path: String, query: [(name: String, value: String)] = [], headers: [String: String] = [:],

@@ -15,7 +15,9 @@ import Testing
         init() async throws {
             house = try TestHouse()
             let blobs = try BlobStore(folder: "\(house.folder)/blobs")
-            try await house.open([ExperimentsDomain(context: house.context, blobs: blobs)])
+            try await house.open([
+                ExperimentsDomain(context: house.context, blobs: blobs, folder: "\(house.folder)/experiments")
+            ])
             var made: [String] = []
             for text in ["one", "two", "three"] {
                 made.append(try await blobs.put(bytes: Array(text.utf8)).digest.description)

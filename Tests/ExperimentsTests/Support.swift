@@ -32,7 +32,8 @@ struct RegistryHouse {
         house = try TestHouse()
         blobs = try BlobStore(folder: "\(house.folder)/blobs")
         domain = ExperimentsDomain(
-            context: house.context, blobs: blobs, outside: RegistryOutside(signer: signer))
+            context: house.context, blobs: blobs, folder: "\(house.folder)/experiments",
+            outside: RegistryOutside(signer: signer))
         try await house.open([domain])
     }
 

@@ -31,6 +31,11 @@ package final class WorkerThreads: Sendable {
         return try await runAlways(body)
     }
 
+    /// Runs a blocking body on one of the threads, and does not wait for it.
+    ///
+    /// - Returns: Whether it was taken; when not, too much is waiting.
+    package func start(_ body: @Sendable @escaping () -> Void) -> Bool { queue.add(body) }
+
     /// The same for work that must be done although the task was cancelled, such as clearing up.
     func runAlways<T: Sendable>(_ body: @Sendable @escaping () throws -> T) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in

@@ -71,7 +71,7 @@ extension JSONValue {
     }
 
     /// JSON has no infinities: they are written as text, as MLflow and Prometheus write them.
-    static func write(_ value: Double, to out: inout [UInt8]) {
+    public static func write(_ value: Double, to out: inout [UInt8]) {
         if value.isNaN {
             out.append(contentsOf: "\"NaN\"".utf8)
         } else if value.isInfinite {

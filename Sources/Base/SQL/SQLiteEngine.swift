@@ -11,11 +11,14 @@ final class SQLiteEngine: Sendable {
     private let readers = Threads()
     private let state = EngineState()
 
-    init(path: String, readerCount: Int, maximumBytes: Int?, commitHook: (@Sendable (Int) throws -> Void)?) throws {
+    init(
+        path: String, readerCount: Int, maximumBytes: Int?, cacheBytes: Int?,
+        commitHook: (@Sendable (Int) throws -> Void)?
+    ) throws {
         self.path = path
-        let connection = try SQLiteFile.openForWriting(path, maximumBytes: maximumBytes)
+        let connection = try SQLiteFile.openForWriting(path, maximumBytes: maximumBytes, cacheBytes: cacheBytes)
         var readConnections: [DatabaseQueue] = []
-        for _ in 0..<readerCount { readConnections.append(try SQLiteFile.openForReading(path)) }
+        for _ in 0..<readerCount { readConnections.append(try SQLiteFile.openForReading(path, cacheBytes: cacheBytes)) }
         let writerLoop = WriterLoop(connection: connection, queue: writes, state: state, commitHook: commitHook)
         writer.start(named: "vagus.sql.writer") { writerLoop.run() }
         for (index, connection) in readConnections.enumerated() {
@@ -110,20 +113,22 @@ extension Database {
     ///   - path: The database file; its folder must be there.
     ///   - readers: Threads that read at once; 1...64.
     ///   - maximumBytes: The size the file may grow to; a write beyond it throws `full`.
+    ///   - cacheBytes: Pages that each connection keeps in memory; nil: SQLite's own 2 MB.
     ///   - commitHook: Called after the n-th commit since opening (from 1), before its callers resume. When it
     ///     throws, the database behaves as if the process had died there: its callers, and all later ones, get
     ///     `closed`.
     /// - Returns: The database, ready for reading and writing.
     /// - Throws: `notADatabase`, `corrupt`, `cannotOpen`, `readOnly`, `busy`.
     package static func sqlite(
-        path: String, readers: Int = 4, maximumBytes: Int? = nil,
+        path: String, readers: Int = 4, maximumBytes: Int? = nil, cacheBytes: Int? = nil,
         commitHook: (@Sendable (Int) throws -> Void)? = nil
     ) throws(SQLError) -> Self {
         precondition((1...64).contains(readers), "readers must be 1...64")
         do {
             return Self(
                 engine: try SQLiteEngine(
-                    path: path, readerCount: readers, maximumBytes: maximumBytes, commitHook: commitHook))
+                    path: path, readerCount: readers, maximumBytes: maximumBytes, cacheBytes: cacheBytes,
+                    commitHook: commitHook))
         } catch {
             throw SQLError(engine: error, path: path)
         }

@@ -4,7 +4,7 @@ import GRDB
 /// Opening, copying and removing database files.
 enum SQLiteFile {
     /// Opens, or makes, a file for the writer.
-    static func openForWriting(_ path: String, maximumBytes: Int?) throws -> DatabaseQueue {
+    static func openForWriting(_ path: String, maximumBytes: Int?, cacheBytes: Int?) throws -> DatabaseQueue {
         var configuration = shared
         configuration.journalMode = .wal
         let queue = try DatabaseQueue(path: path, configuration: configuration)
@@ -12,6 +12,7 @@ enum SQLiteFile {
             // GRDB turns `synchronous` down to NORMAL while it opens, whatever was prepared: FULL must be set after.
             try db.execute(sql: "PRAGMA synchronous = FULL")
             try db.execute(sql: "PRAGMA journal_size_limit = \(Database.Limits.logBytes)")
+            if let cacheBytes { try db.execute(sql: "PRAGMA cache_size = -\(cacheBytes >> 10)") }
             if let maximumBytes {
                 let pageBytes = try Int.fetchOne(db, sql: "PRAGMA page_size") ?? 4096
                 try db.execute(sql: "PRAGMA max_page_count = \(max(1, maximumBytes / pageBytes))")
@@ -21,10 +22,14 @@ enum SQLiteFile {
     }
 
     /// Opens a file that a writer has open.
-    static func openForReading(_ path: String) throws -> DatabaseQueue {
+    static func openForReading(_ path: String, cacheBytes: Int?) throws -> DatabaseQueue {
         var configuration = shared
         configuration.readonly = true
-        return try DatabaseQueue(path: path, configuration: configuration)
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        if let cacheBytes {
+            try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA cache_size = -\(cacheBytes >> 10)") }
+        }
+        return queue
     }
 
     /// Copies the snapshot that `source` sees into a new file, complete on the disk when this returns.

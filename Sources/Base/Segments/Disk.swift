@@ -94,8 +94,13 @@ package enum Disk {
             unlink(beside)
             throw error
         }
-        if rename(beside, path) != 0 { throw error(errno, "move a file to \"\(path)\"") }
-        if let slash = path.lastIndex(of: "/") { try syncFolder(String(path[..<slash])) }
+        try move(beside, to: path)
+    }
+
+    /// Gives a file another name, in the place of one that may have it, and makes that last.
+    package static func move(_ path: String, to target: String) throws {
+        if rename(path, target) != 0 { throw error(errno, "move a file to \"\(target)\"") }
+        if let slash = target.lastIndex(of: "/") { try syncFolder(String(target[..<slash])) }
     }
 
     /// The end of the name of a file that is not whole yet; whoever finds one at the start removes it.

@@ -1,26 +1,26 @@
 /// Writes bits, the highest first, into memory of its own that grows.
-struct BitWriter: ~Copyable {
+package struct BitWriter: ~Copyable {
     private var base: UnsafeMutablePointer<UInt64>
     private var capacity: Int
     private var words = 0
     private var pending: UInt64 = 0
     private var pendingBits = 0
 
-    init(capacity: Int = 64) {
+    package init(capacity: Int = 64) {
         self.capacity = max(1, capacity)
         base = .allocate(capacity: self.capacity)
     }
 
     deinit { base.deallocate() }
 
-    var isEmpty: Bool { words == 0 && pendingBits == 0 }
-    var byteCount: Int { words * 8 + (pendingBits + 7) / 8 }
+    package var isEmpty: Bool { words == 0 && pendingBits == 0 }
+    package var byteCount: Int { words * 8 + (pendingBits + 7) / 8 }
 
-    mutating func removeAll() { (words, pending, pendingBits) = (0, 0, 0) }
+    package mutating func removeAll() { (words, pending, pendingBits) = (0, 0, 0) }
 
     /// Writes the lowest `count` bits, 1...64; those above must be zero.
     @inline(__always)
-    mutating func write(_ bits: UInt64, _ count: Int) {
+    package mutating func write(_ bits: UInt64, _ count: Int) {
         let free = 64 - pendingBits
         if count < free {
             pending |= bits &<< UInt64(free - count)
@@ -42,7 +42,7 @@ struct BitWriter: ~Copyable {
         (base, capacity) = (larger, capacity * 2)
     }
 
-    func append(to bytes: inout [UInt8]) {
+    package func append(to bytes: inout [UInt8]) {
         bytes.append(contentsOf: UnsafeRawBufferPointer(start: base, count: words * 8))
         withUnsafeBytes(of: pending.bigEndian) { bytes.append(contentsOf: $0.prefix((pendingBits + 7) / 8)) }
     }
@@ -52,34 +52,34 @@ struct BitWriter: ~Copyable {
 ///
 /// Reading past the end gives zeros' worth of nonsense and sets `isPastEnd`, never a crash: `padding` readable bytes
 /// must follow the last one.
-struct BitReader {
+package struct BitReader {
     /// What must be readable behind the bits: more than one sample takes, and a word.
-    static let padding = 48
+    package static let padding = 48
 
     private let base: UnsafeRawPointer
-    var position = 0
+    package var position = 0
     private let end: Int
 
-    init(_ base: UnsafeRawPointer, byteCount: Int) {
+    package init(_ base: UnsafeRawPointer, byteCount: Int) {
         self.base = base
         end = byteCount * 8
     }
 
-    var isPastEnd: Bool { position > end }
+    package var isPastEnd: Bool { position > end }
 
     /// The next 57 bits at least, left-aligned.
     @inline(__always)
-    func peek() -> UInt64 {
+    package func peek() -> UInt64 {
         let at = min(position, end)  // a torn stream must not walk out of the memory
         return UInt64(bigEndian: base.loadUnaligned(fromByteOffset: at >> 3, as: UInt64.self)) &<< UInt64(at & 7)
     }
 
     @inline(__always)
-    mutating func skip(_ count: Int) { position += count }
+    package mutating func skip(_ count: Int) { position += count }
 
     /// Up to 56 bits, not zero of them.
     @inline(__always)
-    mutating func read(_ count: Int) -> UInt64 {
+    package mutating func read(_ count: Int) -> UInt64 {
         let bits = peek() &>> UInt64(64 - count)
         position += count
         return bits
@@ -87,7 +87,7 @@ struct BitReader {
 
     /// Up to 64 bits.
     @inline(__always)
-    mutating func readWide(_ count: Int) -> UInt64 {
+    package mutating func readWide(_ count: Int) -> UInt64 {
         guard count > 32 else { return read(count) }
         let high = read(count - 32)
         return high << 32 | read(32)
@@ -101,7 +101,7 @@ struct BitReader {
 /// - `110`, six bits of leading zeros, six of length less one, the middle of the exclusive-or: anything.
 /// - `111`, two bits of scale (10, 100, 1,000, 10,000), five bits of length less one, zigzag of the difference: both are
 ///   taken at that scale and rounded; only written when the value comes out bit for bit.
-enum ValueCode {
+package enum ValueCode {
     /// Whole numbers below this are told exactly by a double.
     static let exactLimit = 9_007_199_254_740_992.0
 
@@ -122,7 +122,7 @@ enum ValueCode {
 
     /// Writes the code, in one part or two.
     @inline(__always)
-    static func encode(_ bits: UInt64, after before: UInt64, _ write: (UInt64, Int) -> Void) {
+    package static func encode(_ bits: UInt64, after before: UInt64, _ write: (UInt64, Int) -> Void) {
         let xor = bits ^ before
         if xor == 0 { return write(0, 1) }
         if let number = whole(bits) {
@@ -169,7 +169,7 @@ enum ValueCode {
     }
 
     @inline(__always)
-    static func decode(_ reader: inout BitReader, after before: UInt64) -> UInt64 {
+    package static func decode(_ reader: inout BitReader, after before: UInt64) -> UInt64 {
         let next = reader.peek()
         if next >> 63 == 0 {
             reader.skip(1)
@@ -218,9 +218,9 @@ enum ValueCode {
 }
 
 /// How a time follows another one in a chunk: the change of the distance, in classes of 1, 9, 14, 20, 36 and 68 bits.
-enum TimeCode {
+package enum TimeCode {
     @inline(__always)
-    static func encode(_ change: Int64, _ write: (UInt64, Int) -> Void) {
+    package static func encode(_ change: Int64, _ write: (UInt64, Int) -> Void) {
         if change == 0 { return write(0, 1) }
         let value = ValueCode.zigzag(change)
         if value < 1 << 7 { return write(0b10 << 7 | value, 9) }
@@ -232,7 +232,7 @@ enum TimeCode {
     }
 
     @inline(__always)
-    static func decode(_ reader: inout BitReader) -> Int64 {
+    package static func decode(_ reader: inout BitReader) -> Int64 {
         let next = reader.peek()
         if next >> 63 == 0 {
             reader.skip(1)

@@ -41,6 +41,7 @@ package struct Vagus: AsyncParsableCommand {
                 subcommands: [
                     StatusCommand.self, PromoteCommand.self, AbortCommand.self, UndoCommand.self, ModelsCommand.self,
                 ]),
+            CommandGroup(name: "Learn:", subcommands: [ExperimentsCommand.self]),
             CommandGroup(
                 name: "Guard:",
                 subcommands: [ApprovalsCommand.self, ApproveCommand.self, RejectCommand.self, SecretCommand.self]),

@@ -72,6 +72,7 @@ package struct House: Sendable {
         let core = CoreDomain(context: context, others: rooms, tokens: tokens)
         let all: [any Domain] = [core] + rooms
         try await Self.migrate(store, all)
+        for domain in all { try await domain.prepare() }
         try await tokens.load()
         var routes = Routes()
         for domain in all { domain.routes(&routes) }

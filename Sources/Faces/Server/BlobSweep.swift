@@ -89,6 +89,9 @@ struct BlobSweep: RunnableLoop {
             return named
         }
         var held = named
+        for room in rooms {
+            for text in try await room.namesOfOwnContent() { held.formUnion(Self.digests(in: text)) }
+        }
         for digest in named { held.formUnion(try await Tree.files(namedBy: digest, in: blobs)) }
         return held
     }

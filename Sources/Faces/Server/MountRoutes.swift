@@ -32,13 +32,22 @@ struct MountRoutes: Sendable {
         let answer: ForeignAnswer
         do {
             for field in request.headers { foreign.headers[field.name.canonicalName] = field.value }
+            foreign.base = mount.prefix
+            foreign.headers["host"] = request.head.authority
             foreign.query = FormText.pairs(request.uri.query ?? "")
             let call =
-                mount.open.contains(foreign.path)
+                mount.isOpen(foreign.path)
                 ? Call(actor: "user:anybody", correlation: correlation, permission: .read)
                 : try doorman.call(for: request, correlation: correlation)
             let claim = HeldBytes.Claim(held)
-            foreign.body = try await collect(request, limit: mount.bodyLimit, claim)
+            if mount.streams(foreign) {
+                let body = request.body
+                foreign.pieces = { take in
+                    for try await buffer in body { try await take(Array(buffer.readableBytesView)) }
+                }
+            } else {
+                foreign.body = try await collect(request, limit: mount.bodyLimit, claim)
+            }
             answer = try await mount.handle(foreign, call)
             withExtendedLifetime(claim) {}
         } catch is CancellationError {

@@ -42,7 +42,7 @@ enum Rooms {
             DatasetsDomain(context: context),
             TrainingDomain(context: context),
             ExperimentsDomain(
-                context: context, blobs: blobs,
+                context: context, blobs: blobs, folder: folder.file("experiments"),
                 outside: RegistryOutside(signer: vault.content, secrets: vault.secrets, outbound: forges(options))),
             ServingDomain(context: context),
             MonitorsDomain(

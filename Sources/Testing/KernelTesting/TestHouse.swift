@@ -57,6 +57,7 @@ package final class TestHouse: Sendable {
     package func open(_ domains: [any Domain], extra: (inout Routes) -> Void = { _ in }) async throws {
         let core = CoreDomain(context: context, others: domains, tokens: TokenBook(store: store))
         try await store.migrate(domains + [core])
+        for domain in domains { try await domain.prepare() }
         var routes = Routes()
         for domain in domains + [core] { domain.routes(&routes) }
         extra(&routes)

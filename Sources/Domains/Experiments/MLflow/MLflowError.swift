@@ -61,14 +61,27 @@ struct MLflowError: Error, Equatable {
     /// A parameter of another type than the one that is wanted.
     static func wrong(_ name: String, _ value: JSONValue) -> MLflowError {
         .invalid(
-            "Invalid value \(shown(value)) for parameter '\(name)' supplied. See the API docs for more information about request parameters."
+            "Invalid value \(shown(value)) for parameter '\(name)' supplied:  Hint: Value was of type '\(kind(value))'. See the API docs for more information about request parameters."
         )
     }
 
-    /// A value as it stands in a message: texts in quotes, whatever it is cut to a length that fits a log.
+    /// A value as it stands in a message, cut to a length that fits a log.
     static func shown(_ value: JSONValue) -> String {
-        let text = value.string.map { "\"\($0)\"" } ?? value.text
+        let text = value.text
         return text.count > 250 ? text.prefix(250) + "..." : text
+    }
+
+    /// The kinds of JSON by the names MLflow's messages have for them.
+    private static func kind(_ value: JSONValue) -> String {
+        switch value {
+        case .null: "NoneType"
+        case .bool: "bool"
+        case .integer: "int"
+        case .number: "float"
+        case .string: "str"
+        case .array: "list"
+        case .object: "dict"
+        }
     }
 
     /// What MLflow calls a problem of the house. No internals: an error nobody foresaw is told in one sentence.

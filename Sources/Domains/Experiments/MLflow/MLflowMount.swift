@@ -9,7 +9,7 @@ import Manifests
 struct MLflowMount: Sendable {
     static let prefix = "/mlflow"
     /// The version of MLflow whose API this is: its clients choose by it what they ask.
-    static let version = "3.18.0"
+    static let version = "3.17.2"
     /// Bytes of a JSON body: MLflow's own limit for a batch is 1 MB, its traces may be larger.
     static let bodyLimit = 32 << 20
 
@@ -36,7 +36,10 @@ struct MLflowMount: Sendable {
     ]
 
     var mount: Mount {
-        Mount(Self.prefix, bodyLimit: Self.bodyLimit, open: ["/health", "/version"]) { problem, _ in
+        Mount(
+            Self.prefix, bodyLimit: Self.bodyLimit, open: ["/health", "/version"], signed: ArtifactCalls.parts,
+            streams: ArtifactCalls.streams
+        ) { problem, _ in
             MLflowError(problem).answer
         } handle: { request, call in
             do {

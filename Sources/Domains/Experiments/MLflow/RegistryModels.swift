@@ -6,7 +6,7 @@ import SQL
 /// MLflow's calls on registered models, over the one registry there is.
 struct MLflowRegistry: Sendable {
     let registry: RegistryRoutes
-    let files: RegistryFiles
+    let tracking: TrackingHouse
     let sender: WebhookSender?
     var store: Store { registry.context.store }
 
@@ -254,30 +254,29 @@ struct MLflowRegistry: Sendable {
 
     private func search(_ input: MLflowInput) async throws -> MLflowAnswer {
         let limit = try RegistrySearch.limit(input, standard: Self.modelPage, most: Self.modelLimit)
-        let filter = try RegistryFilter(try input.text("filter") ?? "", texts: ["name"])
+        let filter = try RegistryFilter(try input.text("filter") ?? "", .registeredModels)
         let order = try RegistrySearch.order(
             try input.strings("order_by"), keys: ["name", "creation_timestamp", "last_updated_timestamp", "timestamp"],
             standard: [RegistrySearch.Order(key: "name", isAscending: true)])
-        let page = RegistrySearch.Page(input, order: order)
+        let page = RegistrySearch.Page(input, order: order, tokens: try tracking.store.tokens)
         let token = try input.text("page_token") ?? ""
         return try await read(input.project) { sql in
             let tags = try sql.tagsOfModels(project: input.project)
-            var found: [(row: ModelRow, place: [RegistrySearch.Place])] = []
+            var found: [(row: ModelRow, place: [SQLValue])] = []
             for row in try sql.models(project: input.project) {
                 var facts = RegistryFacts()
                 facts.texts["name"] = row.title
                 facts.tags = tags[row.name] ?? [:]
                 guard filter.matches(facts) else { continue }
-                guard filter.isAboutPrompts || facts.tags[WebhookMessage.promptTag] != "true" else { continue }
                 let times = (row.createdAt.microseconds / 1000, row.updatedAt.microseconds / 1000)
                 found.append(
                     (
                         row,
                         order.map { by in
                             switch by.key {
-                            case "name": .text(row.title)
-                            case "creation_timestamp": .number(times.0)
-                            default: .number(times.1)
+                            case "name": SQLValue.text(row.title)
+                            case "creation_timestamp": .integer(times.0)
+                            default: .integer(times.1)
                             }
                         } + [.text(row.title)]
                     ))
@@ -308,8 +307,8 @@ extension Change {
 
 extension Connection {
     /// Resource's name → tags of the model itself.
-    func tagsOfModels(project: String) throws -> [String: Ordered<String>] {
-        var all: [String: Ordered<String>] = [:]
+    func tagsOfModels(project: String) throws -> [String: [String: String]] {
+        var all: [String: [String: String]] = [:]
         for row in try rows(
             "SELECT model, name, value FROM experiments_model_tag WHERE project = \(project) AND version = 0 ORDER BY model, name"
         ) {

@@ -1,6 +1,6 @@
-import Blobs
 import Foundation
 import Manifests
+import SQL
 
 /// Order and pages of a search of the registry; pure.
 ///
@@ -11,31 +11,13 @@ enum RegistrySearch {
         var key: String
         var isAscending: Bool
     }
-    enum Place: Sendable, Equatable {
-        case text(String)
-        case number(Int64)
-
-        var json: JSONValue {
-            switch self {
-            case .text(let text): .string(text)
-            case .number(let number): .integer(number)
-            }
-        }
-        init?(_ json: JSONValue) {
-            switch json {
-            case .string(let text): self = .text(text)
-            case .integer(let number): self = .number(number)
-            default: return nil
-            }
-        }
-        static func compare(_ left: Place, _ right: Place) -> Int {
-            switch (left, right) {
-            case let (.number(one), .number(other)): one == other ? 0 : one < other ? -1 : 1
-            case let (.text(one), .text(other)):
-                one == other ? 0 : one.utf8.lexicographicallyPrecedes(other.utf8) ? -1 : 1
-            case (.number, .text): -1
-            case (.text, .number): 1
-            }
+    static func compare(_ left: SQLValue, _ right: SQLValue) -> Int {
+        switch (left, right) {
+        case let (.integer(one), .integer(other)): one == other ? 0 : one < other ? -1 : 1
+        case let (.text(one), .text(other)):
+            one == other ? 0 : one.utf8.lexicographicallyPrecedes(other.utf8) ? -1 : 1
+        case (.integer, _): -1
+        default: 1
         }
     }
 
@@ -84,55 +66,40 @@ enum RegistrySearch {
     /// Pages of one question.
     struct Page: Sendable {
         private let order: [Order]
-        /// Of the question: a token belongs to one.
-        private let mark: String
+        private let tokens: PageTokens
+        /// A token belongs to one question.
+        private let question: [String]
 
-        init(_ input: MLflowInput, order: [Order]) {
-            self.order = order
-            let question: JSONValue = [
-                "project": .string(input.project), "filter": input.json["filter"] ?? .null,
-                "order_by": input.json["order_by"] ?? .null, "call": .string(input.request.path),
+        init(_ input: MLflowInput, order: [Order], tokens: PageTokens) {
+            (self.order, self.tokens) = (order, tokens)
+            question = [
+                input.request.path, input.project, input.json["filter"]?.text ?? "", input.json["order_by"]?.text ?? "",
             ]
-            mark = String(Digest(of: question.bytes).hex.prefix(16))
         }
 
         /// Sorts, and cuts out what comes behind a token.
         ///
         /// - Parameter place: Where a row stands: a value for each key of the order, then what tells all apart.
         func cut<Row>(
-            _ rows: [Row], place: (Row) -> [Place], from token: String, limit: Int
+            _ rows: [Row], place: (Row) -> [SQLValue], from token: String, limit: Int
         ) throws(MLflowError) -> (items: [Row], next: String?) {
-            let start = token.isEmpty ? nil : try read(token)
+            let start = token.isEmpty ? nil : try tokens.read(token, for: question)
             var placed = rows.map { ($0, place($0)) }
             if let start { placed.removeAll { !isBefore(start, $0.1) } }
             placed.sort { isBefore($0.1, $1.1) }
             let items = placed.prefix(limit)
-            let next = placed.count > limit ? items.last.map { write($0.1) } : nil
+            let next = placed.count > limit ? items.last.map { tokens.make($0.1, for: question) } : nil
             return (items.map(\.0), next)
         }
 
-        private func isBefore(_ left: [Place], _ right: [Place]) -> Bool {
+        private func isBefore(_ left: [SQLValue], _ right: [SQLValue]) -> Bool {
             for index in 0..<min(left.count, right.count) {
-                let compared = Place.compare(left[index], right[index])
+                let compared = RegistrySearch.compare(left[index], right[index])
                 guard compared != 0 else { continue }
                 let isAscending = index < order.count ? order[index].isAscending : true
                 return (compared < 0) == isAscending
             }
             return false
-        }
-
-        private func write(_ place: [Place]) -> String {
-            let body: JSONValue = ["of": .string(mark), "after": .array(place.map(\.json))]
-            return Data(body.bytes).base64EncodedString()
-        }
-
-        private func read(_ token: String) throws(MLflowError) -> [Place] {
-            let wrong = MLflowError.invalid(
-                "Invalid page token: it does not belong to this search. Start at its first page.")
-            guard let data = Data(base64Encoded: token), let body = try? JSONParser.parse(Array(data)),  // not ours: refused
-                body["of"]?.string == mark, let items = body["after"]?.array
-            else { throw wrong }
-            return items.compactMap(Place.init)
         }
     }
 }

@@ -38,7 +38,7 @@ extension MLflowRegistry {
                 let (name, number) = (try Self.name(input), try Self.version(input))
                 return try await me.read(input.project) { sql in
                     let (_, version) = try Self.find(name, number, input.project, in: sql)
-                    return .json(["artifact_uri": .string(RegistryFiles.address(of: version))])
+                    return .json(["artifact_uri": .string(FrozenFiles.address(of: version))])
                 }
             },
             MLflowRoute("POST", Self.versionBase + "/set-tag") { input, call in
@@ -117,6 +117,7 @@ extension MLflowRegistry {
             // What a rule refuses is not a race that trying again would win.
             throw MLflowError(.invalidParameter, MLflowError(problem).message)
         }
+        if !isPrompt { try await RegistrySources(tracking: tracking).note(made, title: row.title) }
         return .json(["model_version": RegistryWire.version(made, title: row.title)])
     }
 
@@ -139,7 +140,12 @@ extension MLflowRegistry {
             version.source = "models:/\(name)/\(parent.version)"
             return
         }
-        guard let files = try await files.list(version.project, source), !files.isEmpty else { return }
+        let sources = RegistrySources(tracking: tracking)
+        let address = try await sources.address(of: source, version.project)
+        try await sources.check(address, source: source, version)
+        try await sources.describe(&version)
+        let files = try await sources.files(at: address)
+        guard !files.isEmpty else { return }
         let packed = try await Tree.pack(
             files: files.compactMap { file in Digest(file.digest).map { (file.path, $0, file.size_bytes) } },
             into: registry.blobs)
@@ -187,8 +193,7 @@ extension MLflowRegistry {
 
     private func searchVersions(_ input: MLflowInput) async throws -> MLflowAnswer {
         let limit = try RegistrySearch.limit(input, standard: Self.versionPage, most: Self.versionLimit)
-        let filter = try RegistryFilter(
-            try input.text("filter") ?? "", texts: ["name", "run_id", "source_path"], numbers: ["version_number"])
+        let filter = try RegistryFilter(try input.text("filter") ?? "", .modelVersions)
         let order = try RegistrySearch.order(
             try input.strings("order_by"),
             keys: ["name", "version_number", "creation_timestamp", "last_updated_timestamp"],
@@ -197,13 +202,10 @@ extension MLflowRegistry {
                 RegistrySearch.Order(key: "name", isAscending: true),
                 RegistrySearch.Order(key: "version_number", isAscending: false),
             ])
-        let page = RegistrySearch.Page(input, order: order)
+        let page = RegistrySearch.Page(input, order: order, tokens: try tracking.store.tokens)
         let token = try input.text("page_token") ?? ""
         return try await read(input.project) { sql in
-            let found = try sql.versionGlances(project: input.project, title: filter.onlyName).filter { glance in
-                filter.matches(glance.facts)
-                    && (filter.isAboutPrompts || glance.facts.tags[WebhookMessage.promptTag] != "true")
-            }
+            let found = try sql.versionGlances(project: input.project, title: filter.onlyName).filter { filter.matches($0.facts) }
             let (items, next) = try page.cut(
                 found, place: { $0.place(order) }, from: token, limit: limit)
             var out: Ordered<JSONValue> = [
@@ -226,17 +228,17 @@ struct VersionGlance: Sendable {
     var number: Int
     var facts: RegistryFacts
 
-    func place(_ order: [RegistrySearch.Order]) -> [RegistrySearch.Place] {
+    func place(_ order: [RegistrySearch.Order]) -> [SQLValue] {
         order.map { by in
-            facts.numbers[by.key].map { .number($0) } ?? .text(facts.texts[by.key] ?? "")
-        } + [.text(facts.texts["name"] ?? ""), .number(Int64(number))]
+            facts.numbers[by.key].map { SQLValue.integer($0) } ?? .text(facts.texts[by.key] ?? "")
+        } + [.text(facts.texts["name"] ?? ""), .integer(Int64(number))]
     }
 }
 
 extension Connection {
     func versionGlances(project: String, title: String?) throws -> [VersionGlance] {
         let only: Statement = title.map { "AND title = \($0)" } ?? ""
-        var tags: [String: Ordered<String>] = [:]
+        var tags: [String: [String: String]] = [:]
         for row in try rows(
             """
             SELECT model, version, experiments_model_tag.name, value FROM experiments_model_tag
@@ -338,7 +340,7 @@ enum SourceRules {
         return rest.hasPrefix("//") && !rest.hasPrefix("///") ? Array(parts.dropFirst()) : parts
     }
 
-    private static func wrong(_ source: String, _ name: String) -> MLflowError {
+    static func wrong(_ source: String, _ name: String) -> MLflowError {
         .invalid(
             "Invalid model version source: '\(source.prefix(500))'. The \(name) request parameter must identify the resource that contains the source."
         )

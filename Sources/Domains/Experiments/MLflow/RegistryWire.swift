@@ -24,7 +24,7 @@ enum RegistryWire {
             "creation_timestamp": milliseconds(version.created_at),
             "last_updated_timestamp": milliseconds(version.updated_at ?? version.created_at),
             "current_stage": .string(version.stage ?? "None"),
-            "source": .string(version.source ?? RegistryFiles.address(of: version)),
+            "source": .string(version.source ?? FrozenFiles.address(of: version)),
             "status": "READY",
         ]
         let texts: [(String, String?)] = [

@@ -29,8 +29,6 @@ package struct RegistryOutside: Sendable {
 extension ExperimentsDomain {
     var registry: RegistryRoutes { RegistryRoutes(context: context, blobs: blobs, signer: outside.signer) }
 
-    package func routes(_ routes: inout Routes) { registry.add(to: &routes) }
-
     package var loops: [any RunnableLoop] {
         let logger = context.logger(for: Self.name)
         var loops: [any RunnableLoop] = [
@@ -59,10 +57,5 @@ extension ExperimentsDomain {
     package func release(_ resource: Resource, in change: Change) throws {
         guard resource.kind == ModelKind.name else { return }
         try Registry.release(Reference<ModelKind>(project: resource.project, name: resource.name), in: change)
-    }
-
-    /// MLflow's calls on the registry.
-    var registryCalls: [MLflowRoute] {
-        MLflowRegistry(registry: registry, files: registryFiles, sender: outside.sender).routes
     }
 }
