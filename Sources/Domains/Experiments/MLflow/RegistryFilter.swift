@@ -41,7 +41,9 @@ struct RegistryFilter: Sendable {
     /// The one name that all that match have, if the filter says so.
     var onlyName: String? {
         for part in filter?.conjuncts ?? [] {
-            if case .compare(FilterColumn(entity: .attribute, key: "name"), .equal, .text(let name)) = part { return name }
+            if case .compare(FilterColumn(entity: .attribute, key: "name"), .equal, .text(let name)) = part {
+                return name
+            }
         }
         return nil
     }
@@ -75,11 +77,11 @@ struct RegistryFilter: Sendable {
 
     private static func value(_ column: FilterColumn, _ facts: RegistryFacts) -> FilterValue? {
         guard column.entity == .tag else {
-            return facts.numbers[column.key].map { .integer($0) } ?? facts.texts[column.key].map { .text($0) }
+            return facts.numbers[column.key].map(FilterValue.integer) ?? facts.texts[column.key].map(FilterValue.text)
         }
         // Whatever is no prompt was never told so.
         if column.key == WebhookMessage.promptTag { return .text(facts.tags[column.key] ?? "false") }
-        return facts.tags[column.key].map { .text($0) }
+        return facts.tags[column.key].map(FilterValue.text)
     }
 
     private static func compare(_ own: FilterValue, _ comparator: FilterComparator, _ wanted: FilterValue) -> Bool {

@@ -57,7 +57,9 @@ struct RegistrySources: Sendable {
     private func root(of version: ModelVersion) async throws -> String? {
         let (run, model, project) = (version.run, version.model_id, version.project)
         return try await tracking.store.read { sql in
-            if let model { return ArtifactPlaces.path(of: try sql.storedModel(model, in: project, orDeleted: false).artifactURI) }
+            if let model {
+                return ArtifactPlaces.path(of: try sql.storedModel(model, in: project, orDeleted: false).artifactURI)
+            }
             return try run.flatMap { ArtifactPlaces.path(of: try sql.storedRun($0, in: project).artifactURI) }
         }
     }
@@ -67,9 +69,9 @@ struct RegistrySources: Sendable {
         let (wanted, model, project) = (version.run, version.model_id, version.project)
         let found = try await tracking.store.read { sql -> (run: String, RunFacts)? in
             let source = try model.map { try sql.storedModel($0, in: project, orDeleted: false).sourceRun }
-            guard let uuid = wanted ?? source, !uuid.isEmpty, let run = try? sql.storedRun(uuid, in: project) else {
-                return nil  // elsewhere
-            }
+            guard let uuid = wanted ?? source, !uuid.isEmpty,
+                let run = try? sql.storedRun(uuid, in: project)  // of another server
+            else { return nil }
             return (uuid, try sql.facts(of: run, params: Self.paramLimit))
         }
         guard let (run, facts) = found else { return }
@@ -120,7 +122,8 @@ extension Connection {
             """
         ) { facts.params[try $0.get(0)] = .string(try $0.get(1)) }
         facts.dataDigest = try value(
-            "SELECT d.digest FROM input i JOIN dataset d ON d.id = i.dataset WHERE i.run = \(run.id) ORDER BY i.id LIMIT 1")
+            "SELECT d.digest FROM input i JOIN dataset d ON d.id = i.dataset WHERE i.run = \(run.id) ORDER BY i.id LIMIT 1"
+        )
         facts.commit = try tag("mlflow.source.git.commit", of: run)
         facts.user = run.user.isEmpty ? nil : run.user
         return facts

@@ -44,10 +44,9 @@ extension MLflowRegistry {
             MLflowRoute("POST", Self.versionBase + "/set-tag") { input, call in
                 let (key, value) = (try input.string("key"), try input.text("value") ?? "")
                 try RegistryWire.checkTag(key, value)
-                let answer = try await me.changeVersion(input, call) { version, change in
+                _ = try await me.changeVersion(input, call) { version, change in
                     try change.setModelTag(key, value, of: version.reference, version.version)
                 }
-                _ = answer
                 return .empty
             },
             MLflowRoute("DELETE", Self.versionBase + "/delete-tag") { input, call in
@@ -127,7 +126,7 @@ extension MLflowRegistry {
             let project = version.project
             let parent = try await store.read { sql -> ModelVersion in
                 let row = try Self.row(name, project, in: sql)
-                let number = Int(word) ?? (try sql.aliases(of: row.reference)[String(word.dropFirst())]) ?? 0
+                let number = try Int(word) ?? sql.aliases(of: row.reference)[String(word.dropFirst())] ?? 0
                 guard let parent = try sql.version(number, of: row.reference) else { throw Self.noVersion(name, word) }
                 return parent
             }
@@ -205,7 +204,9 @@ extension MLflowRegistry {
         let page = RegistrySearch.Page(input, order: order, tokens: try tracking.store.tokens)
         let token = try input.text("page_token") ?? ""
         return try await read(input.project) { sql in
-            let found = try sql.versionGlances(project: input.project, title: filter.onlyName).filter { filter.matches($0.facts) }
+            let found = try sql.versionGlances(project: input.project, title: filter.onlyName).filter {
+                filter.matches($0.facts)
+            }
             let (items, next) = try page.cut(
                 found, place: { $0.place(order) }, from: token, limit: limit)
             var out: Ordered<JSONValue> = [
@@ -230,7 +231,7 @@ struct VersionGlance: Sendable {
 
     func place(_ order: [RegistrySearch.Order]) -> [SQLValue] {
         order.map { by in
-            facts.numbers[by.key].map { SQLValue.integer($0) } ?? .text(facts.texts[by.key] ?? "")
+            facts.numbers[by.key].map(SQLValue.integer) ?? .text(facts.texts[by.key] ?? "")
         } + [.text(facts.texts["name"] ?? ""), .integer(Int64(number))]
     }
 }

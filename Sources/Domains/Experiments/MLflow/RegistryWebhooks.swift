@@ -188,7 +188,7 @@ enum WebhookWire {
         var out: Ordered<JSONValue> = [
             "webhook_id": .string(hook.id), "name": .string(hook.name), "url": .string(hook.url),
             "events": .array(
-                hook.events.map { event in
+                hook.events.map { event -> JSONValue in
                     let parts = event.split(separator: ".", maxSplits: 1)
                     return [
                         "entity": .string(parts[0].uppercased()), "action": .string((parts.last ?? "").uppercased()),

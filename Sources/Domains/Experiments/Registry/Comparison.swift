@@ -41,7 +41,7 @@ enum Comparison {
     private static func changes(_ old: [ModelFile], _ new: [ModelFile]) -> [String] {
         let before = Dictionary(old.map { ($0.path, $0.digest) }, uniquingKeysWith: { first, _ in first })
         let after = Dictionary(new.map { ($0.path, $0.digest) }, uniquingKeysWith: { first, _ in first })
-        return Set(before.keys).union(after.keys).sorted().compactMap { path in
+        return Set(before.keys).union(after.keys).sorted().compactMap { path -> String? in
             switch (before[path], after[path]) {
             case (nil, _): "+ \(path)"
             case (_, nil): "- \(path)"

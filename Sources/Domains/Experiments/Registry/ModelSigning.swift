@@ -66,8 +66,9 @@ enum ModelSigning {
 
     /// Why a bundle does not vouch for these files; empty when it does.
     static func problems(_ bundle: JSONValue, publicKey: String?, _ files: [ModelFile]) -> [String] {
-        guard let publicKey, let key = try? P256.Signing.PublicKey(pemRepresentation: publicKey) else {
-            // Not a key of this house, whatever else it is.
+        guard let publicKey,
+            let key = try? P256.Signing.PublicKey(pemRepresentation: publicKey)  // no key of this house: told below
+        else {
             return ["the signature was made with a key that this server does not know"]
         }
         guard let payload = bundle["dsseEnvelope"]?["payload"]?.string.flatMap({ Data(base64Encoded: $0) }),

@@ -45,7 +45,8 @@ struct FrozenFiles: Sendable {
             let inner = file.path.dropFirst(start.count)
             let name = String(inner.prefix { $0 != "/" })
             guard seen.insert(name).inserted else { return nil }
-            return ArtifactEntry(name: name, isFolder: inner.contains("/"), bytes: inner.contains("/") ? 0 : file.size_bytes)
+            return ArtifactEntry(
+                name: name, isFolder: inner.contains("/"), bytes: inner.contains("/") ? 0 : file.size_bytes)
         }.sorted { $0.name < $1.name }
     }
 

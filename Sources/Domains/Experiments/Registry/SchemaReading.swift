@@ -17,8 +17,8 @@ enum SchemaReading {
     private static func columns(_ value: JSONValue?) -> [ModelColumn] {
         guard let value else { return [] }
         if let text = value.string {
-            // MLflow writes the list as a text; anything else that is a text names nothing.
-            guard let parsed = try? JSONParser.parse(text) else { return [] }
+            // MLflow writes the list as a text.
+            guard let parsed = try? JSONParser.parse(text) else { return [] }  // another text names nothing
             return columns(parsed)
         }
         if let one = value.object { return [column(.object(one))].compactMap { $0 } }

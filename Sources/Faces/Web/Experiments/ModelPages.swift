@@ -191,7 +191,10 @@ struct ModelPage: PageBody {
         }
         if let run = one.run {
             chain.append(
-                Origin(icon: "runs", kind: "Run", what: one.pipeline ?? "run", note: run, href: Links.run(run)))
+                Origin(
+                    icon: "runs", kind: "Run", what: one.pipeline ?? "run", note: run,
+                    // A run of MLflow's is none of a pipeline's.
+                    href: one.pipeline == nil ? nil : Links.run(run)))
         }
         chain.append(
             Origin(
@@ -271,7 +274,7 @@ struct ModelPage: PageBody {
                 VersionRow(
                     href: Links.model(one.model, version: "\(one.version)"), name: "v\(one.version)",
                     aliases: one.aliases,
-                    run: one.run.map { Link(one.pipeline ?? Format.clipped($0, 14), Links.run($0)) },
+                    run: one.pipeline.flatMap { pipeline in one.run.map { Link(pipeline, Links.run($0)) } },
                     commit: one.commit.map { Format.short($0) } ?? "–",
                     data: one.data_digest.map { Format.short($0) } ?? "–",
                     metric: main.flatMap { one.metrics[$0] }.map(Format.number) ?? "–",

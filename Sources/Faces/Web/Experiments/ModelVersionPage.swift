@@ -67,7 +67,9 @@ struct ModelVersionPage: PageBody {
                 })
         self.difference = difference.map { Self.difference($0, versions) }
         files = evidence.files.isEmpty ? nil : Self.files(evidence)
-        card = Markdown.html(evidence.card)
+        // Its title is the page's own.
+        card = Markdown.html(
+            evidence.card.split(separator: "\n", omittingEmptySubsequences: false).dropFirst().joined(separator: "\n"))
     }
 
     private static func facts(_ evidence: ModelEvidence, now: Double) -> [Fact] {
