@@ -122,7 +122,7 @@ struct RegistryRoutes: Sendable {
             return try await store.change(call) { try Registry.register(intake, in: $0) }
         } catch let problem as Problem where problem.code == "model.rule" || problem.code == "model.format" {
             let version = intake.version
-            try await store.change(call) { change in
+            _ = try await store.change(call) { change in
                 try change.tell(
                     "model.registration-refused", about: version.reference.subject,
                     ["digest": .string(version.digest), "run": version.run.json, "reason": .string(problem.message)])
@@ -277,7 +277,7 @@ struct RegistryRoutes: Sendable {
                 return try change.say(verdict, of: now, by: person, input)
             }
         } catch let problem as Problem where problem.code.hasPrefix("approval.") {
-            try await store.change(call) { change in
+            _ = try await store.change(call) { change in
                 try change.tell(
                     "model.approval-refused", about: version.reference.subject,
                     [
