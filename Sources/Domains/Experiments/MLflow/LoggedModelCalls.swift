@@ -128,7 +128,7 @@ struct LoggedModelCalls: Sendable {
             input.integer("max_results").flatMap { $0 == 0 ? nil : $0 }, standard: Self.standardResults)
         var plan = ModelSearch(experiments: ids, filter: try FilterParser.parse(filter, .models), limit: limit)
         plan.order = try input.list("order_by").map(Self.clause)
-        plan.datasets = try input.list("datasets").map { item in
+        plan.datasets = try input.list("datasets").map { item -> (name: String, digest: String?) in
             guard let name = item["dataset_name"]?.string, !name.isEmpty else {
                 throw MLflowError.invalid("`dataset_name` in the `datasets` clause must be specified.")
             }

@@ -20,7 +20,7 @@ struct MLflowInput: Sendable {
     /// The project whose experiments and models are meant: MLflow's workspace.
     var project: String { request.headers[Self.workspaceHeader].flatMap { $0.isEmpty ? nil : $0 } ?? "default" }
 
-    init(_ request: ForeignRequest, path: [String: String]) throws(MLflowError) {
+    init(_ request: ForeignRequest, path: [String: String]) {
         (self.request, self.path) = (request, path)
         if !request.body.isEmpty, request.method != "GET" {
             // A body that is no JSON object has no parameters: what is required is told to be missing, as MLflow does.

@@ -60,7 +60,7 @@ struct MLflowMount: Sendable {
         guard let (route, path) = routes.match(method: request.method, path: request.path) else {
             throw MLflowError(.endpointNotFound, "Not Found")
         }
-        let input = try MLflowInput(request, path: path)
+        let input = MLflowInput(request, path: path)
         if call.permission != .agent { try call.allow(route.needs, operation: "\(route.method) \(route.path)") }
         try call.allow(project: input.project)
         return try await route.handle(input, call).foreign

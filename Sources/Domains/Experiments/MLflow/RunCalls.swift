@@ -254,7 +254,7 @@ struct RunCalls: Sendable {
     private func logOutputs(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
         let uuid = try input.string("run_id")
         guard input.value("models") != nil else { throw MLflowError.required("models") }
-        let models = try input.list("models").map { item in
+        let models = try input.list("models").map { item -> (id: String, step: Int64) in
             (try Self.modelID(item), item["step"].flatMap(MLflowInput.integer) ?? 0)
         }
         try await tracking.store.logOutputs(models, to: uuid, in: input.project)

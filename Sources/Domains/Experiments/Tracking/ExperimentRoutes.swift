@@ -100,8 +100,9 @@ struct ExperimentRoutes: Sendable {
     /// Everything that was logged to any of the runs, side by side: params, then metrics, then tags, by key.
     static func values(_ runs: [ExperimentRun]) -> [ComparedValue] {
         let kinds: [(String, (ExperimentRun) -> Ordered<JSONValue>)] = [
-            ("param", { $0.params.map { .string($0) } }), ("metric", { $0.metrics.map { .number($0) } }),
-            ("tag", { $0.tags.map { .string($0) } }),
+            ("param", { $0.params.map { JSONValue.string($0) } }),
+            ("metric", { $0.metrics.map { JSONValue.number($0) } }),
+            ("tag", { $0.tags.map { JSONValue.string($0) } }),
         ]
         return kinds.flatMap { kind, members in
             let columns = runs.map(members)
@@ -170,20 +171,28 @@ extension Connection {
             WHERE m.run IN \(wanted) ORDER BY n.text
             """
         ) { row in
-            found[try row.get(0)]?.metrics[try row.get(1)] = try row.get(3) ? .nan : row.get(2)
+            let (id, key): (Int64, String) = (try row.get(0), try row.get(1))
+            let value: Double = try row.get(3) ? .nan : row.get(2)
+            found[id]?.metrics[key] = value
         }
         try each(
             """
             SELECT p.run, n.text, p.value FROM param p JOIN name n ON n.id = p.key WHERE p.run IN \(wanted)
             ORDER BY n.text
             """
-        ) { row in found[try row.get(0)]?.params[try row.get(1)] = try row.get(2) }
+        ) { row in
+            let (id, key, value): (Int64, String, String) = (try row.get(0), try row.get(1), try row.get(2))
+            found[id]?.params[key] = value
+        }
         try each(
             """
             SELECT t.run, n.text, t.value FROM tag t JOIN name n ON n.id = t.key WHERE t.run IN \(wanted)
             ORDER BY n.text
             """
-        ) { row in found[try row.get(0)]?.tags[try row.get(1)] = try row.get(2) }
+        ) { row in
+            let (id, key, value): (Int64, String, String) = (try row.get(0), try row.get(1), try row.get(2))
+            found[id]?.tags[key] = value
+        }
         return ids.compactMap { found[$0] }
     }
 }

@@ -14,20 +14,23 @@ struct ExperimentSearch: Sendable {
     ) throws(MLflowError) {
         (self.project, self.stages, self.limit) = (project, stages, limit)
         self.filter = try FilterParser.parse(filter, .experiments)
-        self.order = try OrderClause.parse(order.isEmpty ? ["creation_time DESC", "experiment_id ASC"] : order, .experiments)
+        self.order = try OrderClause.parse(
+            order.isEmpty ? ["creation_time DESC", "experiment_id ASC"] : order, .experiments)
         question = ["experiments", project, "\(stages)", filter] + order
     }
 
-    private static let source = FilterSource(
-        attribute: { name in
-            switch name {
-            case "name": "e.name"
-            case "experiment_id": "CAST(e.id AS TEXT)"
-            case "creation_time": "e.created"
-            default: "e.updated"
-            }
-        },
-        rows: { ("FROM experiment_tag x WHERE x.experiment = e.id AND x.key = \($0.key)", "x.value", nil) })
+    private static var source: FilterSource {
+        FilterSource(
+            attribute: { name in
+                switch name {
+                case "name": "e.name"
+                case "experiment_id": "CAST(e.id AS TEXT)"
+                case "creation_time": "e.created"
+                default: "e.updated"
+                }
+            },
+            rows: { ("FROM experiment_tag x WHERE x.experiment = e.id AND x.key = \($0.key)", "x.value", nil) })
+    }
 
     func run(
         in sql: Connection, tokens: PageTokens, token: String?
@@ -38,7 +41,8 @@ struct ExperimentSearch: Sendable {
                 throw MLflowError.invalid("Invalid order_by entity: \(clause.column.entity.rawValue)")
             }
             // Numbers of experiments sort as numbers.
-            let cell = clause.column.key == "experiment_id" ? "e.id" : Self.source.attribute(clause.column.key)
+            let cell: Statement =
+                clause.column.key == "experiment_id" ? "e.id" : Self.source.attribute(clause.column.key)
             return OrderTerm(value: cell, isAscending: clause.isAscending)
         }
         if !order.contains(where: { $0.column.key == "experiment_id" }) {

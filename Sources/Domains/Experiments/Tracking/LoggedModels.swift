@@ -19,7 +19,9 @@ struct StoredModel: Sendable {
         init?(_ value: JSONValue) {
             let all: [Status] = [.unspecified, .pending, .ready, .failed]
             guard
-                let status = all.first(where: { .string($0.name) == value || .integer($0.rawValue) == value })
+                let status = all.first(where: {
+                    JSONValue.string($0.name) == value || JSONValue.integer($0.rawValue) == value
+                })
             else { return nil }
             self = status
         }

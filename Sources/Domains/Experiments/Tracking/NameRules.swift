@@ -11,7 +11,7 @@ enum NameRules {
     static let tagLength = 8000
     static let experimentNameLength = 500
     static let experimentTagLength = 20_000
-    static let results = 50_000
+    static let resultLimit = 50_000
 
     private static let wrongCharacters =
         "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."
@@ -70,13 +70,17 @@ enum NameRules {
         return String(String.UnicodeScalarView(text.unicodeScalars.prefix(limit)))
     }
 
-    static func param(_ key: String, _ value: String, at path: String = "") throws(MLflowError) -> (String, String) {
+    static func param(_ key: String, _ value: String, at path: String = "") throws(MLflowError) -> (
+        key: String, value: String
+    ) {
         try check(key, at: joined(path, "key"))
         try checkLength("Param key", key, keyLength)
         return (key, cut(value, paramLength))
     }
 
-    static func tag(_ key: String, _ value: String, at path: String = "") throws(MLflowError) -> (String, String) {
+    static func tag(_ key: String, _ value: String, at path: String = "") throws(MLflowError) -> (
+        key: String, value: String
+    ) {
         try check(key, at: joined(path, "key"))
         try checkLength(joined(path, "key"), key, keyLength)
         return (key, cut(value, tagLength))
@@ -139,9 +143,9 @@ enum NameRules {
             throw .invalid(
                 "Invalid value \(number) for parameter 'max_results' supplied. It must be a positive integer")
         }
-        guard number <= Int64(results) else {
+        guard number <= Int64(resultLimit) else {
             throw .invalid(
-                "Invalid value \(number) for parameter 'max_results' supplied. It must be at most \(results)")
+                "Invalid value \(number) for parameter 'max_results' supplied. It must be at most \(resultLimit)")
         }
         return Int(number)
     }

@@ -1,18 +1,18 @@
 import API
-package import Kernel
+import Kernel
 import Logging
 import Manifests
 import SQL
 import Synchronization
 
 /// The tracking store, opened when the server starts, with what tells of it.
-package final class TrackingHouse: Sendable {
+final class TrackingHouse: Sendable {
     let context: DomainContext
     let logger: Logger
     private let folder: String
     private let opened = Mutex<TrackingStore?>(nil)
 
-    package init(context: DomainContext, folder: String) {
+    init(context: DomainContext, folder: String) {
         (self.context, self.folder) = (context, folder)
         logger = context.logger(for: "experiments")
     }
@@ -39,12 +39,12 @@ package final class TrackingHouse: Sendable {
         var data = data
         data["name"] = .string(experiment.name)
         let told = data
-        try await context.store.change(call) { try $0.tell(name, about: subject, told) }
+        _ = try await context.store.change(call) { try $0.tell(name, about: subject, told) }
     }
 
     /// The same about a run.
     func tell(_ name: String, run: String, in project: String, _ call: Call) async throws {
         let subject = Subject(kind: "ExperimentRun", project: project, name: run)
-        try await context.store.change(call) { try $0.tell(name, about: subject) }
+        _ = try await context.store.change(call) { try $0.tell(name, about: subject) }
     }
 }

@@ -51,7 +51,9 @@ struct FilterParser {
     }
 
     private mutating func filter(depth: Int) throws(MLflowError) -> Filter {
-        guard depth < Self.depthLimit else { throw .invalid("A filter may nest at most \(Self.depthLimit) levels deep") }
+        guard depth < Self.depthLimit else {
+            throw .invalid("A filter may nest at most \(Self.depthLimit) levels deep")
+        }
         var parts = [try all(depth: depth)]
         while take("OR") { parts.append(try all(depth: depth)) }
         return parts.count == 1 ? parts[0] : .any(parts)
@@ -160,7 +162,7 @@ struct FilterParser {
                         ? "Expected numeric value type for metric. Found \(token.shown)"
                         : "Expected numeric value type for numeric attribute: \(column.key). Found \(token.shown)")
             }
-            return Int64(text).map { .integer($0) } ?? .number(number)
+            return Int64(text).map { FilterValue.integer($0) } ?? .number(number)
         }
         guard case .text(let text, _) = token else {
             switch column.entity {
