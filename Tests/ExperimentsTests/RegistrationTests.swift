@@ -10,7 +10,7 @@ import Testing
     private func refused(_ rules: String, _ change: (inout ModelVersion) -> Void = { _ in }) async throws -> String? {
         let room = try await RegistryHouse()
         try await room.house.apply("kind: Model\nname: churn\n\(rules)\n")
-        let problem = await refusal { try await room.register("churn", change) }
+        let problem = await refusal { try await room.register { change(&$0) } }
         if problem != nil { #expect(try await room.events().last == "model.registration-refused") }
         return problem?.message
     }

@@ -111,7 +111,7 @@ struct RegistryHouse {
 }
 
 /// What a call has been refused with; nil when it was not.
-func refusal(_ body: () async throws -> some Any) async -> Problem? {
+func refusal<T>(_ body: () async throws -> T) async -> Problem? {
     do {
         _ = try await body()
         return nil
