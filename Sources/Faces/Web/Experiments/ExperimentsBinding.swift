@@ -11,7 +11,10 @@ extension Visitor {
             for model in all.prefix(Self.modelLimit) {
                 versions[model.name] = try await find(Models.versions, name(model.name))?.items
             }
-            return ModelsPage(all, versions: versions, now: now)
+            var query = ModelRequestQuery()
+            (query.project, query.status) = (project, .waiting)
+            let waiting = try await find(Models.requests, query)?.items ?? []
+            return ModelsPage(all, versions: versions, waiting: waiting, now: now)
         }
     }
 

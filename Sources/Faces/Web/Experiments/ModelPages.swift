@@ -10,6 +10,8 @@ struct ModelsPage: PageBody {
     struct Row: Sendable {
         let href: String
         let name: String
+        /// How many of its versions wait for people.
+        let waits: String?
         let format: String
         let champion: String?
         let latest: String
@@ -22,10 +24,16 @@ struct ModelsPage: PageBody {
     let empty: EmptyState?
 
     /// Shows each model with its versions by the model's name, newest first.
-    init(_ models: [Resource], versions: [String: [ModelVersion]], now: Double) {
+    init(
+        _ models: [Resource], versions: [String: [ModelVersion]], waiting: [ModelRequest] = [], now: Double
+    ) {
         let main = Metric.main(among: versions.values.flatMap { $0.first?.metrics.keys ?? [] }.sorted())
         metricHead = main.map(Metric.title) ?? "Metric"
-        table = Rows(models.map { Self.row($0, versions[$0.name] ?? [], main: main, now: now) })
+        table = Rows(
+            models.map { model in
+                let waits = waiting.count { $0.model == model.name }
+                return Self.row(model, versions[model.name] ?? [], waits: waits, main: main, now: now)
+            })
         empty =
             !models.isEmpty
             ? nil
@@ -36,12 +44,15 @@ struct ModelsPage: PageBody {
                 commands: ["vagus explain Model", "vagus apply -f model.yaml"])
     }
 
-    private static func row(_ resource: Resource, _ versions: [ModelVersion], main: String?, now: Double) -> Row {
+    private static func row(
+        _ resource: Resource, _ versions: [ModelVersion], waits: Int, main: String?, now: Double
+    ) -> Row {
         let aliases = resource.status?["aliases"]?.object ?? [:]
         let latest = resource.status?["latest_version"]?.int ?? versions.first?.version ?? 0
         let values = main.map { name in versions.reversed().map { $0.metrics[name] } } ?? []
         return Row(
-            href: Links.model(resource.name), name: resource.name,
+            href: Links.model(resource.name), name: resource.status?["title"]?.string ?? resource.name,
+            waits: waits == 0 ? nil : "\(waits) to approve",
             format: resource.spec["description"]?.string ?? resource.spec["format"]?.string ?? "any format",
             champion: aliases["champion"]?.int.map { "v\($0)" }, latest: latest == 0 ? "–" : "v\(latest)",
             metric: main.flatMap { versions.first?.metrics[$0] }.map(Format.number) ?? "–",
