@@ -201,6 +201,49 @@ def one_registry(client, vagus):
     return out
 
 
+def load_back(client, vagus):
+    """A version keeps the files it was registered with, whatever becomes of the run's."""
+    client.create_registered_model("Frozen Model")
+    with mlflow.start_run() as run:
+        mlflow.log_metric("auc", 0.87)
+        mlflow.log_param("depth", 3)
+        mlflow.log_text("first", "model/weights.txt")
+        mlflow.log_text("name: x", "model/data/notes.yaml")
+    source = f"{run.info.artifact_uri}/model"
+    version = client.create_model_version("Frozen Model", source, run.info.run_id)
+    client.set_registered_model_alias("Frozen Model", "champion", version.version)
+    mlflow.MlflowClient().log_text(run.info.run_id, "second", "model/weights.txt")
+    place = mlflow.artifacts.download_artifacts("models:/Frozen Model@champion")
+    check(open(os.path.join(place, "weights.txt")).read() == "first", "as it was registered")
+    check(open(os.path.join(place, "data", "notes.yaml")).read() == "name: x", "folders, too")
+    own = vagus.json("models", "show", "frozen-model@champion")
+    check(own["metrics"] == {"auc": 0.87} and own["facts"]["hyperparameters"] == {"depth": "3"}, str(own))
+    check(own["signed_with"] and vagus.json("models", "verify", "frozen-model@1")["outcome"] == "sound", "signed")
+    other = client.create_experiment("other")
+    with mlflow.start_run(experiment_id=other) as stranger:
+        pass
+    refused(lambda: client.create_model_version("Frozen Model", source, stranger.info.run_id), "INVALID_PARAMETER_VALUE")
+    try:
+        import sklearn.linear_model
+    except ImportError:
+        print("scikit-learn is not installed: no model was trained")
+        return
+    rows = [[0.0], [1.0], [2.0], [3.0]]
+    trained = sklearn.linear_model.LinearRegression().fit(rows, [0.0, 2.0, 4.0, 6.0])
+    with mlflow.start_run():
+        logged = mlflow.sklearn.log_model(trained, name="line", registered_model_name="Line", input_example=rows)
+    client.set_registered_model_alias("Line", "best", "1")
+    loaded = mlflow.sklearn.load_model("models:/Line@best")
+    check(abs(loaded.predict([[4.0]])[0] - 8.0) < 1e-9, "predicts")
+    line = client.get_model_version("Line", "1")
+    check(line.model_id == logged.model_id, str(line))
+    own = vagus.json("models", "show", "line@1")
+    check(own["digest"].startswith("sha256:") and own["signature"]["inputs"], str(own)[:400])
+    copied = client.copy_model_version("models:/Line@best", "Line Copy")
+    check(copied.version == "1", str(copied))
+    check(vagus.json("models", "show", "line-copy@1")["parent"] == "line@1", "parent")
+
+
 def independent(folder):
     """Checks the exported signature and bill of materials with tools that know nothing of vagus."""
     python = os.environ.get("MODEL_SIGNING_PYTHON", sys.executable)
@@ -255,6 +298,7 @@ def main():
         aliases(client)
         stages(client)
         webhooks(client, vagus)
+        load_back(client, vagus)
         independent(one_registry(client, vagus))
         approvals(client, vagus)
     print(f"test_mlflow_registry: passed ({COUNT} checks, mlflow {mlflow.__version__})")
