@@ -252,7 +252,7 @@ def independent(folder):
         print("model-signing is not installed: the signature was not checked by a tool of others")
         return
     command = [python, "-m", "model_signing", "verify", "key", f"{folder}/model", "--signature", f"{folder}/model.sig",
-               "--public-key", f"{folder}/key.pem"]
+               "--public_key", f"{folder}/key.pem"]
     done = subprocess.run(command, capture_output=True, text=True)
     check(done.returncode == 0, done.stdout + done.stderr)
     name = os.listdir(f"{folder}/model")[0]

@@ -222,7 +222,7 @@ struct ModelsCommand: AsyncParsableCommand {
             discussion: """
                 The folder holds `model/` with the files, and beside it model.sig, key.pem, bom.json, card.md and
                 evidence.json: enough to check the version without this server. With the public tool for that:
-                  model_signing verify key model --signature model.sig --public-key key.pem
+                  model_signing verify key model --signature model.sig --public_key key.pem
 
                 Example:
                   vagus models export churn@4 --to ./churn-4
