@@ -5,6 +5,7 @@ public enum Kinds {
     public static let all: [any Kind.Type] = [
         RepositoryKind.self, PipelineKind.self, EnvironmentKind.self, ServiceKind.self, DatasetKind.self,
         ModelKind.self, MonitorKind.self, TeamKind.self, TelemetryKind.self, DashboardKind.self,
+        RunViewKind.self,
     ]
 
     /// The kind that people mean by `word`: "Service", "services", "service" or "svc".
@@ -41,8 +42,6 @@ public enum Operations {
         Proxies.table.erased, Proxies.report.erased, Dora.get.erased,
         Triggers.list.erased, Repositories.statuses.erased,
         Pulls.list.erased, Pulls.get.erased, Pulls.merge.erased, Pulls.close.erased,
-        Experiments.list.erased, Experiments.get.erased, Experiments.runs.erased, Experiments.run.erased,
-        Experiments.compare.erased,
         Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,
         Models.remove.erased, Models.moveAliases.erased, Models.compare.erased, Models.evidence.erased,
         Models.sign.erased, Models.verify.erased, Models.prune.erased, Models.ask.erased, Models.requests.erased,
@@ -56,6 +55,8 @@ public enum Operations {
         Logs.search.erased, Logs.tail.erased, Logs.labels.erased, Logs.values.erased,
         Traces.search.erased, Traces.get.erased, Traces.services.erased, Traces.graph.erased,
         Telemetry.status.erased, Telemetry.deleteSeries.erased, Telemetry.snapshot.erased,
+        Experiments.list.erased, Experiments.get.erased, Experiments.runs.erased, Experiments.run.erased,
+        Experiments.compare.erased, Experiments.curve.erased, Experiments.files.erased, Experiments.text.erased,
         Dashboards.list.erased, Dashboards.get.erased, Dashboards.importGrafana.erased,
     ]
 }

@@ -88,6 +88,39 @@ def tutorial(uri):
     return experiment.experiment_id
 
 
+def traces(experiment):
+    """Spans by the client's decorators, found and read back."""
+    mlflow.set_experiment(experiment_id=experiment)
+
+    @mlflow.trace(name="inner", span_type="TOOL")
+    def inner(x):
+        return x + 1
+
+    @mlflow.trace(name="outer", attributes={"colour": "blue"})
+    def outer(x):
+        return inner(x) * 2
+
+    check(outer(3) == 8, "the traced function does its work")
+    mlflow.flush_trace_async_logging()
+    client = MlflowClient()
+    found = wait_for(lambda: client.search_traces(locations=[experiment]), 20, "a trace")
+    check(len(found) == 1, f"{len(found)} traces")
+    trace = mlflow.get_trace(found[0].info.trace_id)
+    check([span.name for span in trace.data.spans] == ["outer", "inner"], f"{[s.name for s in trace.data.spans]}")
+    check(trace.data.spans[0].attributes["colour"] == "blue", "attributes of spans")
+    check(trace.data.spans[1].parent_id == trace.data.spans[0].span_id, "spans know their parents")
+    check(trace.data.spans[0].inputs == {"x": 3} and trace.data.spans[0].outputs == 8, "inputs and outputs")
+    check(trace.info.state.value == "OK" and trace.info.execution_duration is not None, f"{trace.info}")
+    client.set_trace_tag(trace.info.trace_id, "mark", "yes")
+    for filter, count in (("tags.mark = 'yes'", 1), ("tags.mark = 'no'", 0), ("trace.status = 'OK'", 1),
+                          ("attributes.timestamp_ms > 0 AND name = 'outer'", 1)):
+        got = client.search_traces(locations=[experiment], filter_string=filter, order_by=["timestamp_ms DESC"])
+        check(len(got) == count, f"{filter}: {len(got)}")
+    client.delete_trace_tag(trace.info.trace_id, "mark")
+    check(client.delete_traces(experiment, trace_ids=[trace.info.trace_id]) == 1, "deleted")
+    check(not client.search_traces(locations=[experiment]), "and gone")
+
+
 def nested_runs():
     mlflow.set_experiment("nested")
     with mlflow.start_run(run_name="parent") as parent:
@@ -492,6 +525,17 @@ def a_bad_row_writes_nothing(url):
           "not a point of it")
 
 
+def own_port(vagus, url):
+    """The same at the root of a port of its own."""
+    import re
+    own = re.search(r"MLflow's API is at (\S+)", open(vagus.log_path).read()).group(1)
+    check(ask(own, "GET", "/health").body == b"OK", "it is there")
+    one = ask(own, "GET", f"{API}/experiments/get", query={"experiment_id": "0"})
+    check(one.json == ask(url, "GET", f"{API}/experiments/get", query={"experiment_id": "0"}).json, f"{one}")
+    made = ask(own, "POST", "/api/2.0/mlflow-artifacts/mpu/create/0/x", {"path": "f", "num_parts": 1})
+    check(made.json["credentials"][0]["url"].startswith(own + "/api/"), f"{made}")
+
+
 def native(vagus):
     """The same runs by our own commands."""
     listed = vagus.json("experiments", "list")["items"]
@@ -503,14 +547,14 @@ def native(vagus):
     compared = vagus.json("experiments", "compare", runs[0]["id"], runs[2]["id"])
     auc = [value for value in compared["values"] if value["key"] == "auc"][0]
     check(auc["differs"] and auc["values"] == [0.9, None], f"{auc}")
-    check(vagus.json("experiments", "show", "superset")["runs"] == 3, "an experiment counts its runs")
+    check(vagus.json("experiments", "show", "superset")["name"] == "superset", "an experiment by its name")
 
 
 def main():
     started = time.monotonic()
-    with Vagus() as vagus:
+    with Vagus(["--mlflow-listen", "127.0.0.1:0"]) as vagus:
         url = f"{vagus.url}/mlflow"
-        tutorial(url)
+        traces(tutorial(url))
         nested_runs()
         system_metrics()
         batches_and_limits()
@@ -520,6 +564,7 @@ def main():
         uploads_in_parts(url)
         no_internals(url)
         a_bad_row_writes_nothing(url)
+        own_port(vagus, url)
         native(vagus)
         print(f"the client's sessions: {time.monotonic() - started:.0f} s")
         with MLflowServer() as peer:

@@ -20,6 +20,7 @@ final class SampleHouse: Sendable {
         details(&routes)
         actions(&routes)
         telemetry(&routes)
+        experiments(&routes)
         return try WebFace(caller: Switchboard(routes)) { $0 == "vg_good" }
     }
 

@@ -32,7 +32,15 @@ enum SamplePages {
         ("explore-traces", "/explore/traces", ["service": "front"]), ("explore-services", "/explore/services", [:]),
         ("trace", "/explore/traces/\(SampleTelemetry.traceID)", [:]), ("dashboards", "/dashboards", [:]),
         ("dashboard", "/dashboards/shop", [:]), ("dashboard-import", "/dashboards", ["show": "import"]),
-        ("telemetry", "/telemetry", [:]),
+        ("telemetry", "/telemetry", [:]), ("experiments", "/experiments", [:]), ("experiment", "/experiments/7", [:]),
+        ("experiment-view", "/experiments/7", ["view": "best"]),
+        ("tracked-run", "/experiments/7/runs/\(SampleExperiments.ids[0])", ["smooth": "0.6"]),
+        ("tracked-run-table", "/experiments/7/runs/\(SampleExperiments.ids[0])", ["file": "rows.csv"]),
+        ("tracked-run-page", "/experiments/7/runs/\(SampleExperiments.ids[0])", ["file": "page.html"]),
+        (
+            "compare", "/experiments/7/compare",
+            Dictionary(uniqueKeysWithValues: SampleExperiments.ids.map { ($0, "1") })
+        ),
     ]
 
     /// Writes the sample pages to the folder in VAGUS_PAGES, for eyes and screenshots.

@@ -247,6 +247,7 @@ extension SampleWorld {
     }
 
     static let resources: [String: [Resource]] = [
+        RunViewKind.plural: [SampleExperiments.view],
         PipelineKind.plural: [
             resource(
                 PipelineKind.self, "employment",

@@ -57,6 +57,7 @@ package struct ExperimentsDomain: Domain {
             ExperimentCalls(tracking: tracking).routes, RunCalls(tracking: tracking).routes,
             MetricCalls(tracking: tracking).routes, LoggedModelCalls(tracking: tracking).routes,
             ArtifactCalls(tracking: tracking, blobs: blobs, frozen: frozen).routes,
+            TraceCalls(tracking: tracking).routes,
             MLflowRegistry(registry: registry, tracking: tracking, sender: outside.sender).routes,
         ]
         return [MLflowMount(lists, logger: context.logger(for: Self.name)).mount]

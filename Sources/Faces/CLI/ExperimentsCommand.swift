@@ -14,23 +14,21 @@ struct ExperimentsCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "list", abstract: "Lists experiments, the newest first.",
-            discussion: "Example:\n  vagus experiments list --filter \"name LIKE 'churn%'\"")
+            discussion: "Example:\n  vagus experiments list --search churn")
         @OptionGroup var connection: Connection
-        @Option(help: "Only those it holds for: tags.team = 'ml'.") var filter: String?
-        @Flag(help: "The deleted, too.") var deleted = false
+        @Option(help: "A part of the name.") var search: String?
         @Option(help: "At most this many.") var limit = 100
 
         func run() async throws {
             var input = ExperimentQuery()
-            (input.project, input.filter) = (connection.projectName, filter)
-            (input.deleted, input.limit) = (deleted, limit)
+            (input.project, input.search, input.limit) = (connection.projectName, search, limit)
             let sent = input
             let list = try await connection.connected { try await $0.call(Experiments.list, sent) }
             connection.show(list) {
                 guard !list.items.isEmpty else { return "no experiments\n" }
-                var table = Table(["ID", "NAME", "RUNS", "MADE", "STATE"])
+                var table = Table(["ID", "NAME", "MADE", "CHANGED"])
                 table.rows = list.items.map {
-                    [$0.id, $0.name, "\($0.runs)", Words.ago($0.created_at), $0.is_deleted ? "deleted" : "active"]
+                    [$0.id, $0.name, Words.ago($0.created_at), Words.ago($0.updated_at)]
                 }
                 return table.text
             }
@@ -52,9 +50,9 @@ struct ExperimentsCommand: AsyncParsableCommand {
             connection.show(info) {
                 var table = Table(["", ""])
                 table.rows = [
-                    ["id", info.id], ["name", info.name], ["runs", "\(info.runs)"],
-                    ["made", Words.ago(info.created_at)], ["changed", Words.ago(info.updated_at)],
-                    ["state", info.is_deleted ? "deleted" : "active"], ["artifacts", info.artifact_location],
+                    ["id", info.id], ["name", info.name], ["made", Words.ago(info.created_at)],
+                    ["changed", Words.ago(info.updated_at)],
+                    ["artifacts", info.artifact_location],
                 ]
                 table.rows += info.tags.map { ["tag \($0.key)", $0.value] }
                 return table.text
@@ -64,23 +62,23 @@ struct ExperimentsCommand: AsyncParsableCommand {
 
     struct RunsOf: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "runs", abstract: "Finds runs of experiments.",
+            commandName: "runs", abstract: "Finds runs of an experiment.",
             discussion: """
                 Examples:
                   vagus experiments runs churn
                   vagus experiments runs churn --filter "metrics.auc BETWEEN 0.8 AND 0.9 OR tags.keep IS NOT NULL"
-                  vagus experiments runs --order-by 'metrics.auc DESC' --limit 10 -o json
+                  vagus experiments runs churn --order-by 'metrics.auc DESC' --limit 10 -o json
                 """)
         @OptionGroup var connection: Connection
-        @Argument(help: "Numbers or names of experiments; none: all.") var experiments: [String] = []
+        @Argument(help: "Number or name of the experiment.") var experiment: String
         @Option(help: "Only those it holds for.") var filter: String?
-        @Option(help: "Sorted by this: metrics.auc DESC; may be repeated.") var orderBy: [String] = []
-        @Flag(help: "The deleted, too.") var deleted = false
+        @Option(help: "Sorted by this: metrics.auc DESC.") var orderBy: String?
+        @Flag(help: "The deleted, instead of the others.") var deleted = false
         @Option(help: "At most this many.") var limit = 50
 
         func run() async throws {
-            var input = ExperimentRunQuery()
-            (input.project, input.experiments, input.filter) = (connection.projectName, experiments, filter)
+            var input = TrackedRunQuery()
+            (input.project, input.experiment, input.filter) = (connection.projectName, experiment, filter)
             (input.order_by, input.deleted, input.limit) = (orderBy, deleted, limit)
             let sent = input
             let list = try await connection.connected { try await $0.call(Experiments.runs, sent) }
@@ -107,7 +105,7 @@ struct ExperimentsCommand: AsyncParsableCommand {
         @Argument(help: "Its id, or enough of its first digits.") var run: String
 
         func run() async throws {
-            var input = ExperimentRunName()
+            var input = TrackedRunName()
             (input.project, input.run) = (connection.projectName, run)
             let sent = input
             let run = try await connection.connected { try await $0.call(Experiments.run, sent) }
@@ -135,7 +133,7 @@ struct ExperimentsCommand: AsyncParsableCommand {
         @Flag(help: "Only what differs.") var differences = false
 
         func run() async throws {
-            var input = ExperimentComparison()
+            var input = RunComparison()
             (input.project, input.runs) = (connection.projectName, runs)
             let sent = input
             let found = try await connection.connected { try await $0.call(Experiments.compare, sent) }

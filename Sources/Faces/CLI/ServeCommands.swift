@@ -66,10 +66,13 @@ struct DevCommand: AsyncParsableCommand {
     @OptionGroup var flags: ServerFlags
     @Option(help: "Where the API and the web UI listen.") var listen = Address(argument: "127.0.0.1:8420")
     @Option(help: "Where services are reached.") var proxyListen = Address(argument: "127.0.0.1:8480")
+    @Option(help: "A port of its own for MLflow's API, at its root, beside /mlflow of the first.")
+    var mlflowListen: Address?
     @OptionGroup(title: "Runner") var executors: ExecutorFlags
 
     func run() async throws {
-        guard let listen, let proxyListen, listen.isLoopback, proxyListen.isLoopback else {
+        guard let listen, let proxyListen, listen.isLoopback, proxyListen.isLoopback, mlflowListen?.isLoopback ?? true
+        else {
             throw ValidationError("vagus dev asks for no tokens, so it listens on loopback only. Use: vagus server")
         }
         var config = try flags.read()
@@ -77,6 +80,7 @@ struct DevCommand: AsyncParsableCommand {
         var options = ServerOptions(data: flags.data, executable: executablePath()) { Terminal.line($0) }
         (options.host, options.port, options.hasAuth) = (listen.host, listen.port, false)
         options.proxy = (proxyListen.host, proxyListen.port)
+        options.mlflow = mlflowListen.map { ($0.host, $0.port) }
         options.config = config
         try await House(options, logger: try flags.logger(config)).run()
     }
@@ -90,6 +94,8 @@ struct ServerCommand: AsyncParsableCommand {
     )
     @OptionGroup var flags: ServerFlags
     @Option(help: "Where the API and the web UI listen. (default: 127.0.0.1:8420)") var listen: Address?
+    @Option(help: "A port of its own for MLflow's API, at its root, beside /mlflow of the first.")
+    var mlflowListen: Address?
 
     func run() async throws {
         let config = try flags.read()
@@ -98,6 +104,7 @@ struct ServerCommand: AsyncParsableCommand {
         }
         var options = ServerOptions(data: flags.data, executable: executablePath()) { Terminal.line($0) }
         (options.host, options.port) = (address.host, address.port)
+        options.mlflow = mlflowListen.map { ($0.host, $0.port) }
         options.config = config
         try await House(options, logger: try flags.logger(config)).run()
     }

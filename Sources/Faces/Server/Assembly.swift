@@ -23,6 +23,8 @@ package struct ServerOptions: Sendable {
     package var hasAuth = true
     /// `vagus dev`: where the proxy in the same process listens; nil: no runner and no proxy in this process.
     package var proxy: (host: String, port: Int)?
+    /// Where MLflow's API has a port of its own; nil: it is below /mlflow only.
+    package var mlflow: (host: String, port: Int)?
     package var config = ServerConfig()
     /// This program, for the processes that it starts.
     package var executable: String
@@ -148,6 +150,7 @@ package struct House: Sendable {
         var services: [any Service] = [Closing(store: store, outbound: outbound)]
         services += loops.map { LoopService(loop: $0) as any Service }
         services.append(application)
+        if let mlflow = try ownPort(face, quiet) { services.append(mlflow) }
         if let proxy = options.proxy { services += try agents(proxy) }
         services.append(Hush(bells: store.bells))
         var all = services.map { ServiceGroupConfiguration.ServiceConfiguration(service: $0) }
@@ -170,6 +173,21 @@ package struct House: Sendable {
                 "port.in-use", status: 500, "something else listens on \(options.host):\(options.port)",
                 hint: "Stop it, or choose another port with --listen \(options.host):0, which takes any free one.")
         }
+    }
+
+    /// MLflow's API at the root of a port of its own.
+    private func ownPort(_ face: HTTPFace, _ logger: Logger) throws -> (any Service)? {
+        guard let place = options.mlflow, let mount = mounts.first(where: { $0.prefix == "/mlflow" }) else {
+            return nil
+        }
+        let tell = options.tell
+        return Application(
+            responder: MountFace(routes: face.mounts, mount: mount, ids: ids),
+            configuration: .init(address: .hostname(place.host, port: place.port), serverName: nil),
+            onServerRunning: { channel in
+                tell("MLflow's API is at http://\(place.host):\(channel.localAddress?.port ?? place.port)")
+            },
+            logger: logger)
     }
 
     private func firstToken() async throws {

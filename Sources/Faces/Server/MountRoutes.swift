@@ -26,13 +26,17 @@ struct MountRoutes: Sendable {
         mounts.filter { $0.holds(path) }.max { $0.prefix.utf8.count < $1.prefix.utf8.count }
     }
 
-    func respond(to request: Request, at mount: Mount, correlation: String) async -> Response {
+    /// - Parameter base: What stands before the paths of the mount: its prefix, unless it has a port of its own.
+    func respond(
+        to request: Request, at mount: Mount, base: String? = nil, correlation: String
+    ) async -> Response {
+        let base = base ?? mount.prefix
         var foreign = ForeignRequest(
-            method: request.method.rawValue, path: String(request.uri.path.dropFirst(mount.prefix.count)))
+            method: request.method.rawValue, path: String(request.uri.path.dropFirst(base.count)))
         let answer: ForeignAnswer
         do {
             for field in request.headers { foreign.headers[field.name.canonicalName] = field.value }
-            foreign.base = mount.prefix
+            foreign.base = base
             foreign.headers["host"] = request.head.authority
             foreign.query = FormText.pairs(request.uri.query ?? "")
             let call =
@@ -170,5 +174,18 @@ final class HeldBytes: Sendable {
             if fits { own.withLock { $0 += count } }
             return fits
         }
+    }
+}
+
+/// One mount at the root of a port of its own.
+struct MountFace: HTTPResponder {
+    typealias Context = BasicRequestContext
+
+    let routes: MountRoutes
+    let mount: Mount
+    let ids: IdentifierSource
+
+    func respond(to request: Request, context: Context) async throws -> Response {
+        await routes.respond(to: request, at: mount, base: "", correlation: ids.next("req"))
     }
 }

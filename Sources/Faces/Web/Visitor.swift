@@ -104,6 +104,7 @@ struct Visitor: Sendable {
         if section == .pipelines, rest.count == 2, rest.last == "tests" { return try await tests(of: name) }
         if section == .dashboards, rest.count == 2, rest.last == "panel" { return try await panel(of: name) }
         if section == .models, rest.count == 2 { return try await modelVersion(name, rest.last ?? "") }
+        if section == .experiments { return try await experiment(Array(rest)) }
         if section == .resources {
             return rest.count == 2 ? try await resource(rest[1], rest[2]) : try await resources(of: name)
         }
@@ -118,6 +119,7 @@ struct Visitor: Sendable {
         case .queue: try await queue()
         case .pipelines: try await pipelines()
         case .services: try await services()
+        case .experiments: try await experiments()
         case .models: try await models()
         case .datasets: try await datasets()
         case .monitors: try await monitors()

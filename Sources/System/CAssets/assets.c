@@ -17,6 +17,8 @@ static const unsigned char app_css[] = {
 #embed "assets/css/run.css"
     ,
 #embed "assets/css/telemetry.css"
+    ,
+#embed "assets/css/experiments.css"
 };
 static const unsigned char app_js[] = {
 #embed "assets/js/base.js"
@@ -30,6 +32,8 @@ static const unsigned char app_js[] = {
 #embed "assets/js/explore.js"
     ,
 #embed "assets/js/promql.js"
+    ,
+#embed "assets/js/experiments.js"
 };
 static const unsigned char icons_svg[] = {
 #embed "assets/icons.svg"
@@ -66,6 +70,21 @@ static const unsigned char template_empty[] = {
 };
 static const unsigned char template_events[] = {
 #embed "assets/templates/events.mustache"
+};
+static const unsigned char template_experiments[] = {
+#embed "assets/templates/experiments.mustache"
+};
+static const unsigned char template_experiment[] = {
+#embed "assets/templates/experiment.mustache"
+};
+static const unsigned char template_trackedrun[] = {
+#embed "assets/templates/trackedrun.mustache"
+};
+static const unsigned char template_compareruns[] = {
+#embed "assets/templates/compareruns.mustache"
+};
+static const unsigned char template_curvefields[] = {
+#embed "assets/templates/curvefields.mustache"
 };
 static const unsigned char template_facts[] = {
 #embed "assets/templates/facts.mustache"
@@ -233,6 +252,11 @@ static const struct vagus_asset table[] = {
     {"elapsed.mustache", template_elapsed, sizeof template_elapsed},
     {"empty.mustache", template_empty, sizeof template_empty},
     {"events.mustache", template_events, sizeof template_events},
+    {"experiments.mustache", template_experiments, sizeof template_experiments},
+    {"experiment.mustache", template_experiment, sizeof template_experiment},
+    {"trackedrun.mustache", template_trackedrun, sizeof template_trackedrun},
+    {"compareruns.mustache", template_compareruns, sizeof template_compareruns},
+    {"curvefields.mustache", template_curvefields, sizeof template_curvefields},
     {"facts.mustache", template_facts, sizeof template_facts},
     {"figure.mustache", template_figure, sizeof template_figure},
     {"gate.mustache", template_gate, sizeof template_gate},

@@ -301,7 +301,8 @@ struct ByteRange {
                 isSatisfiable = false
                 return
             }
-            bytes = first..<min(size, max(first, last ?? size - 1) + 1)
+            guard last.map({ $0 >= first }) ?? true else { return }
+            bytes = first..<(last.map { $0 < size ? $0 + 1 : size } ?? size)
             isPart = true
         case (nil, let count?) where ends[0].isEmpty && count > 0:
             bytes = max(0, size - count)..<size

@@ -31,7 +31,10 @@ struct MLflowMount: Sendable {
             .foreign(ForeignAnswer(type: "text/html; charset=utf-8", .bytes(Array(version.utf8))))
         },
         MLflowRoute("GET", "/api/3.0/mlflow/server-info") { _, _ in
-            .json(["store_type": "SqlStore", "workspaces_enabled": false])
+            .json([
+                "store_type": "SqlStore", "workspaces_enabled": false, "trace_archival_enabled": false,
+                "multipart_uploads_enabled": true, "multipart_downloads_enabled": false,
+            ])
         },
     ]
 

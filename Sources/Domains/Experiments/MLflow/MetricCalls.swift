@@ -58,7 +58,7 @@ struct MetricCalls: Sendable {
             points.removeLast(points.count - count)
             if let last = points.last { next = store.tokens.make(Self.place(last), for: question) }
         }
-        return .bytes(Self.answer(points, key, run: uuid, next: next))
+        return .bytes(Self.answer(points, key, next: next))
     }
 
     private static func place(_ point: MetricPoint) -> [SQLValue] {
@@ -72,19 +72,15 @@ struct MetricCalls: Sendable {
         return MetricPoint(timestamp: time, step: step, value: value)
     }
 
-    private static func answer(_ points: [MetricPoint], _ key: String, run: String, next: String?) -> [UInt8] {
+    private static func answer(_ points: [MetricPoint], _ key: String, next: String?) -> [UInt8] {
         guard !points.isEmpty else { return Array("{}".utf8) }
         // All but the numbers is the same in every point.
         var head = JSONPieces()
         head.raw("{\"key\":")
         head.text(key)
         head.raw(",\"value\":")
-        var tail = JSONPieces()
-        tail.raw(",\"run_id\":")
-        tail.text(run)
-        tail.raw("}")
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(points.count * (head.bytes.count + tail.bytes.count + 64))
+        bytes.reserveCapacity(points.count * (head.bytes.count + 64))
         bytes.append(contentsOf: "{\"metrics\":[".utf8)
         for (index, point) in points.enumerated() {
             if index > 0 { bytes.append(UInt8(ascii: ",")) }
@@ -94,7 +90,7 @@ struct MetricCalls: Sendable {
             JSONPieces.append(point.timestamp, to: &bytes)
             bytes.append(contentsOf: stepMember)
             JSONPieces.append(point.step, to: &bytes)
-            bytes.append(contentsOf: tail.bytes)
+            bytes.append(UInt8(ascii: "}"))
         }
         bytes.append(UInt8(ascii: "]"))
         if let next { bytes.append(contentsOf: ",\"next_page_token\":\"\(next)\"".utf8) }

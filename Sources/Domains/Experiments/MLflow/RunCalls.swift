@@ -230,9 +230,17 @@ struct RunCalls: Sendable {
             let list = missing.map { "'\($0)'" }.joined(separator: ", ")
             throw MLflowError.invalid("Model json is missing mandatory fields: {\(list)}")
         }
-        // What the tag holds of a model: enough to find it, not all of its signature's examples.
-        var kept = members
-        for key in ["signature", "metadata", "saved_input_example_info"] { kept[key] = nil }
+        // What the tag holds of a model: enough to find it and to know what can load it.
+        var kept: Ordered<JSONValue> = [:]
+        for key in ["run_id", "artifact_path", "utc_time_created", "model_uuid"] { kept[key] = members[key] }
+        kept["flavors"] = members["flavors"]?.object.map { flavors in
+            .object(
+                flavors.map { flavor in
+                    guard case .object(var settings) = flavor else { return flavor }
+                    settings["config"] = nil
+                    return .object(settings)
+                })
+        }
         try await tracking.store.recordModel(.object(kept), in: uuid, project: input.project)
         return .empty
     }

@@ -14,9 +14,9 @@ struct ArtifactEntry: Sendable, Equatable {
     /// - Parameter folder: What stands before the name; empty in lists of the proxy.
     func json(in folder: String) -> JSONValue {
         let path = folder.isEmpty ? name : "\(folder)/\(name)"
-        return isFolder
-            ? ["path": .string(path), "is_dir": true]
-            : ["path": .string(path), "is_dir": false, "file_size": .integer(bytes)]
+        var json: Ordered<JSONValue> = ["path": .string(path), "is_dir": .bool(isFolder)]
+        if bytes > 0 { json["file_size"] = .integer(bytes) }
+        return .object(json)
     }
 }
 

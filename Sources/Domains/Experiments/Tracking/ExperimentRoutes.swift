@@ -1,12 +1,17 @@
 import API
+import Blobs
 import Kernel
 import Manifests
+import Points
 import SQL
 
 /// What our own API, command line and pages ask of the tracking store.
 struct ExperimentRoutes: Sendable {
     let tracking: TrackingHouse
+    let blobs: BlobStore
 
+    /// Bytes of a file that are shown as text.
+    private static let textBytes = 256 << 10
     /// Runs of one comparison.
     private static let comparedLimit = 100
 
@@ -14,18 +19,17 @@ struct ExperimentRoutes: Sendable {
         routes.on(Experiments.list) { input, _ in try await told { try await list(input) } }
         routes.on(Experiments.get) { input, _ in
             try await told {
-                try await tracking.store.read { sql in
-                    try sql.info(of: Self.experiment(input.experiment, in: input.project, sql))
-                }
+                try await tracking.store.read { try Self.experiment(input.experiment, in: input.project, $0).manifest }
             }
         }
         routes.on(Experiments.runs) { input, _ in try await told { try await runs(input) } }
         routes.on(Experiments.run) { input, _ in
-            try await told {
-                try await tracking.store.read { try $0.experimentRun(like: input.run, in: input.project) }
-            }
+            try await told { try await tracking.store.read { try $0.trackedRun(like: input.run, in: input.project) } }
         }
         routes.on(Experiments.compare) { input, _ in try await told { try await compare(input) } }
+        routes.on(Experiments.curve) { input, _ in try await told { try await curve(input) } }
+        routes.on(Experiments.files) { input, _ in try await told { try await files(input) } }
+        routes.on(Experiments.text) { input, _ in try await told { try await text(input) } }
     }
 
     /// What the store refuses in MLflow's words, in ours.
@@ -36,7 +40,7 @@ struct ExperimentRoutes: Sendable {
             let first = error.message.prefix(1).lowercased() + error.message.dropFirst()
             throw Problem(
                 error.code == .doesNotExist ? "experiment.not-found" : "experiment.invalid",
-                status: error.status == 400 ? 422 : error.status, first,
+                status: error.status, first,
                 hint: "See docs: experiments have the filters and orders of MLflow, and OR, NOT, IN and BETWEEN.")
         }
     }
@@ -52,54 +56,107 @@ struct ExperimentRoutes: Sendable {
         return found
     }
 
-    private func list(_ input: ExperimentQuery) async throws -> ItemList<ExperimentInfo> {
-        let search = try ExperimentSearch(
-            project: input.project, stages: input.deleted ? [false, true] : [false], filter: input.filter ?? "",
-            order: [], limit: input.limit)
+    private func list(_ input: ExperimentQuery) async throws -> ItemList<Experiment> {
         let store = try tracking.store
+        var search = try ExperimentSearch(
+            project: input.project, stages: [false], filter: "", order: [], limit: input.limit)
+        search.part = input.search
+        let wanted = search
         return try await store.read { sql in
-            let page = try search.run(in: sql, tokens: store.tokens, token: input.after)
-            return ItemList(try page.experiments.map(sql.info), next: page.next)
+            let page = try wanted.run(in: sql, tokens: store.tokens, token: input.after)
+            return ItemList(page.experiments.map(\.manifest), next: page.next)
         }
     }
 
-    private func runs(_ input: ExperimentRunQuery) async throws -> ItemList<ExperimentRun> {
+    private func runs(_ input: TrackedRunQuery) async throws -> ItemList<TrackedRun> {
         let filter = try FilterParser.parse(input.filter ?? "", .runs)
-        let order = try OrderClause.parse(input.order_by, .runs)
-        let stages = input.deleted ? [false, true] : [false]
+        let clauses = (input.order_by ?? "").split(separator: ",").map(String.init)
+        let order = try OrderClause.parse(clauses, .runs)
         let question =
-            ["own runs", input.project, "\(input.experiments)", "\(stages)", input.filter ?? ""] + input.order_by
+            ["own runs", input.project, input.experiment, "\(input.deleted)", input.filter ?? "", input.order_by ?? ""]
         let store = try tracking.store
         let place = try input.after.map { try store.tokens.read($0, for: question) }
         return try await store.read { sql in
-            let ids =
-                input.experiments.isEmpty
-                ? try sql.experiments(of: input.project)
-                : try input.experiments.map { try Self.experiment($0, in: input.project, sql).id }
+            let experiment = try Self.experiment(input.experiment, in: input.project, sql)
             let search = RunSearch(
-                experiments: ids, stages: stages, filter: filter, order: order, limit: input.limit, place: place)
+                experiments: [experiment.id], stages: [input.deleted], filter: filter, order: order,
+                limit: input.limit, place: place)
             let page = try search.run(in: sql)
             return ItemList(
-                try sql.experimentRuns(page.items.map(\.id)),
+                try sql.trackedRuns(page.items.map(\.id)),
                 next: page.next.map { store.tokens.make($0, for: question) })
         }
     }
 
-    private func compare(_ input: ExperimentComparison) async throws -> ExperimentDifference {
+    private func run(_ word: String, in project: String) async throws -> TrackedRun {
+        try await tracking.store.read { try $0.trackedRun(like: word, in: project) }
+    }
+
+    private func curve(_ input: CurveQuery) async throws -> MetricCurve {
+        let run = try await run(input.run, in: input.project)
+        var curve = MetricCurve()
+        (curve.run, curve.key) = (run.id, input.key)
+        guard let id = RunID(run.id) else { return curve }
+        let sampled = try await tracking.store.points.sampled(
+            id, input.key, axis: input.axis == .step ? .step : .time, from: input.from, to: input.to,
+            buckets: input.buckets)
+        curve.total = sampled.total
+        curve.steps = sampled.points.map(\.step)
+        curve.times = sampled.points.map(\.timestamp)
+        curve.values = sampled.points.map(\.value)
+        return curve
+    }
+
+    // MARK: Files
+
+    private func place(_ input: TrackedFileName) async throws -> (root: String, path: String) {
+        let run = try await run(input.run, in: input.project)
+        guard let root = ArtifactPlaces.path(of: run.artifact_uri) else {
+            throw MLflowError(
+                .notImplemented, "The artifacts lie at '\(run.artifact_uri)', which this server does not read.")
+        }
+        return (root, try ArtifactPlaces.checked(input.path))
+    }
+
+    private func files(_ input: TrackedFileName) async throws -> ItemList<TrackedFile> {
+        let (root, path) = try await place(input)
+        let entries = try await tracking.store.read { try $0.artifacts(in: path.isEmpty ? root : "\(root)/\(path)") }
+        return ItemList(
+            entries.map { entry in
+                var file = TrackedFile()
+                file.path = path.isEmpty ? entry.name : "\(path)/\(entry.name)"
+                (file.is_folder, file.size_bytes) = (entry.isFolder, entry.bytes)
+                return file
+            })
+    }
+
+    private func text(_ input: TrackedFileName) async throws -> TrackedText {
+        let (root, path) = try await place(input)
+        guard let digest = try await tracking.store.read({ try $0.artifact("\(root)/\(path)") }) else {
+            throw MLflowError.missing("No such artifact: '\(path)'")
+        }
+        let reader = try await blobs.open(digest)
+        var text = TrackedText()
+        (text.path, text.size_bytes) = (path, reader.size)
+        text.text = String(decoding: try await reader.read(at: 0, count: Self.textBytes), as: UTF8.self)
+        return text
+    }
+
+    private func compare(_ input: RunComparison) async throws -> RunDifference {
         guard (1...Self.comparedLimit).contains(input.runs.count) else {
             throw MLflowError.invalid("Between 1 and \(Self.comparedLimit) runs can be compared")
         }
         return try await tracking.store.read { sql in
-            var difference = ExperimentDifference()
-            difference.runs = try input.runs.map { try sql.experimentRun(like: $0, in: input.project) }
+            var difference = RunDifference()
+            difference.runs = try input.runs.map { try sql.trackedRun(like: $0, in: input.project) }
             difference.values = Self.values(difference.runs)
             return difference
         }
     }
 
     /// Everything that was logged to any of the runs, side by side: params, then metrics, then tags, by key.
-    static func values(_ runs: [ExperimentRun]) -> [ComparedValue] {
-        let kinds: [(String, (ExperimentRun) -> Ordered<JSONValue>)] = [
+    static func values(_ runs: [TrackedRun]) -> [ComparedValue] {
+        let kinds: [(String, (TrackedRun) -> Ordered<JSONValue>)] = [
             ("param", { $0.params.map { JSONValue.string($0) } }),
             ("metric", { $0.metrics.map { JSONValue.number($0) } }),
             ("tag", { $0.tags.map { JSONValue.string($0) } }),
@@ -118,24 +175,8 @@ struct ExperimentRoutes: Sendable {
 }
 
 extension Connection {
-    func experiments(of project: String) throws -> [Int64] {
-        try rows("SELECT id FROM experiment WHERE project = \(project) ORDER BY id").map { try $0.get(0) }
-    }
-
-    func info(of experiment: StoredExperiment) throws -> ExperimentInfo {
-        var info = ExperimentInfo()
-        (info.id, info.name, info.project) = (String(experiment.id), experiment.name, experiment.project)
-        info.created_at = Timestamp(microseconds: experiment.created * 1000)
-        info.updated_at = Timestamp(microseconds: experiment.updated * 1000)
-        (info.is_deleted, info.artifact_location) = (experiment.isDeleted, experiment.artifactLocation)
-        for tag in experiment.tags { info.tags[tag.key] = tag.value }
-        info.runs =
-            try value("SELECT count(*) FROM run WHERE experiment = \(experiment.id) AND is_deleted = 0") ?? 0
-        return info
-    }
-
     /// A run by its id or enough of its first digits.
-    func experimentRun(like text: String, in project: String) throws -> ExperimentRun {
+    func trackedRun(like text: String, in project: String) throws -> TrackedRun {
         guard !text.isEmpty, text.utf8.allSatisfy({ $0 > 0x2F && $0 < 0x7B }) else {
             throw MLflowError.missing("Run with id=\(text) not found")
         }
@@ -147,19 +188,20 @@ extension Connection {
             """
         ).map { try $0.get(0, as: Int64.self) }
         guard ids.count < 2 else { throw MLflowError.invalid("More than one run begins with \(text)") }
-        guard let id = ids.first, let run = try experimentRuns([id]).first else {
+        guard let id = ids.first, let run = try trackedRuns([id]).first else {
             throw MLflowError.missing("Run with id=\(text) not found")
         }
         return run
     }
 
     /// Runs with the latest of what was logged to them, in the order of the ids.
-    func experimentRuns(_ ids: [Int64]) throws -> [ExperimentRun] {
-        var found: [Int64: ExperimentRun] = [:]
+    func trackedRuns(_ ids: [Int64]) throws -> [TrackedRun] {
+        var found: [Int64: TrackedRun] = [:]
         for stored in try storedRuns(ids) {
-            var run = ExperimentRun()
+            var run = TrackedRun()
             (run.id, run.experiment, run.name) = (stored.uuid, String(stored.experiment), stored.name)
-            (run.user, run.status, run.is_deleted) = (stored.user, stored.status, stored.isDeleted)
+            (run.user, run.status, run.is_deleted) = (stored.user, stored.status.lowercased(), stored.isDeleted)
+            run.artifact_uri = stored.artifactURI
             run.started_at = Timestamp(microseconds: stored.start * 1000)
             run.ended_at = stored.end.map { Timestamp(microseconds: $0 * 1000) }
             found[stored.id] = run
@@ -194,5 +236,17 @@ extension Connection {
             found[id]?.tags[key] = value
         }
         return ids.compactMap { found[$0] }
+    }
+}
+
+extension StoredExperiment {
+    var manifest: Experiment {
+        var manifest = Experiment()
+        (manifest.project, manifest.id, manifest.name) = (project, String(id), name)
+        manifest.created_at = Timestamp(microseconds: created * 1000)
+        manifest.updated_at = Timestamp(microseconds: updated * 1000)
+        manifest.artifact_location = artifactLocation
+        for tag in tags { manifest.tags[tag.key] = tag.value }
+        return manifest
     }
 }

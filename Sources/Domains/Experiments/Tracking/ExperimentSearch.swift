@@ -5,6 +5,8 @@ struct ExperimentSearch: Sendable {
     var project: String
     var stages: [Bool]
     var limit: Int
+    /// A part of the name, in any case.
+    var part: String?
     private var filter: Filter?
     private var order: [OrderClause]
     private var question: [String]
@@ -35,6 +37,7 @@ struct ExperimentSearch: Sendable {
     func run(
         in sql: Connection, tokens: PageTokens, token: String?
     ) throws -> (experiments: [StoredExperiment], next: String?) {
+        let question = question + [part ?? ""]
         let place = try token.flatMap { $0.isEmpty ? nil : $0 }.map { try tokens.read($0, for: question) }
         var terms = try order.map { clause in
             guard clause.column.entity == .attribute else {
@@ -50,6 +53,7 @@ struct ExperimentSearch: Sendable {
         }
         let sorted = SearchOrder(terms: terms)
         var conditions: [Statement] = ["e.project = \(project)", "e.is_deleted IN \(list: stages)"]
+        if let part, !part.isEmpty { conditions.append("instr(lower(e.name), \(part.lowercased())) > 0") }
         if let filter { conditions.append(try Self.source.condition(filter)) }
         if let place { conditions.append(sorted.after(place)) }
         let rows = try sql.rows(

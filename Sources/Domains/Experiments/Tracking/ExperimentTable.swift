@@ -19,7 +19,7 @@ struct StoredExperiment: Sendable {
             "experiment_id": .string(String(id)), "name": .string(name),
             "artifact_location": .string(artifactLocation),
             "lifecycle_stage": .string(Self.stage(isDeleted)), "last_update_time": .integer(updated),
-            "creation_time": .integer(created),
+            "creation_time": .integer(created), "workspace": .string(project),
         ]
         if !tags.isEmpty {
             json["tags"] = .array(tags.map { ["key": .string($0.key), "value": .string($0.value)] })
@@ -119,7 +119,7 @@ extension Connection {
         try run("UPDATE experiment SET is_deleted = \(deleted), updated = \(now) WHERE id = \(id)")
         try run(
             """
-            UPDATE run SET is_deleted = \(deleted), deleted = \(deleted ? now : nil), revision = revision + 1
+            UPDATE run SET is_deleted = \(deleted), deleted = \((deleted ? now : nil).sqlValue), revision = revision + 1
             WHERE experiment = \(id)
             """)
     }

@@ -41,7 +41,7 @@ extension Connection {
             """
             INSERT INTO dataset (experiment, name, digest, source_type, source, schema, profile)
             VALUES (\(run.experiment), \(dataset.name), \(dataset.digest), \(dataset.sourceType), \(dataset.source),
-                    \(dataset.schema), \(dataset.profile))
+                    \(dataset.schema.sqlValue), \(dataset.profile.sqlValue))
             ON CONFLICT (experiment, name, digest) DO NOTHING
             """)
         let id: Int64 =
@@ -53,7 +53,7 @@ extension Connection {
         let tags = JSONValue.array(dataset.tags.map { ["key": .string($0.key), "value": .string($0.value)] }).text
         try self.run(
             """
-            INSERT INTO input (run, dataset, context, tags) VALUES (\(run.id), \(id), \(dataset.context), \(tags))
+            INSERT INTO input (run, dataset, context, tags) VALUES (\(run.id), \(id), \(dataset.context.sqlValue), \(tags))
             ON CONFLICT (run, dataset) DO NOTHING
             """)
     }

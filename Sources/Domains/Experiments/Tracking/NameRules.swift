@@ -1,4 +1,5 @@
 import Manifests
+import Points
 
 /// What MLflow lets keys and values be, with its own messages. Lengths count characters as Python does: Unicode scalars.
 enum NameRules {

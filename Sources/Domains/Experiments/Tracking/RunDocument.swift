@@ -119,13 +119,9 @@ private struct RunLists {
         out.raw(Self.members([("metrics", metrics), ("params", params), ("tags", tags)]))
         out.raw("},\"inputs\":{")
         out.raw(Self.members([("dataset_inputs", datasets), ("model_inputs", modelInputs)]))
-        out.raw("}")
-        if !modelOutputs.bytes.isEmpty {
-            out.raw(",\"outputs\":{")
-            out.raw(Self.members([("model_outputs", modelOutputs)]))
-            out.raw("}")
-        }
-        out.raw("}")
+        out.raw("},\"outputs\":{")
+        out.raw(Self.members([("model_outputs", modelOutputs)]))
+        out.raw("}}")
         return out.bytes
     }
 

@@ -28,8 +28,7 @@ struct RunSearch: Sendable {
 
     func run(in sql: Connection) throws -> SearchPage<Hit> {
         guard !experiments.isEmpty else { return SearchPage(items: []) }
-        let names = try KeyNumbers(sql)
-        let condition = try filter.map { try Self.source(names).condition($0) }
+        let names = KeyNumbers(sql)
         var hits: [Hit] = []
         for var pass in try passes(names, in: sql) {
             guard hits.count <= limit else { break }
@@ -37,12 +36,25 @@ struct RunSearch: Sendable {
                 if let fixed = pass.rank, fixed < rank { continue }
                 if pass.rank == nil || pass.rank == rank { pass.conditions.append(pass.order.after(place)) }
             }
-            if let condition { pass.conditions.append(condition) }
+            pass.conditions += try conjuncts.map { try pass.source.condition($0) }
             hits += try read(pass, limit: limit + 1 - hits.count, in: sql)
         }
         guard hits.count > limit else { return SearchPage(items: hits) }
         hits.removeLast(hits.count - limit)
         return SearchPage(items: hits, next: hits.last?.place)
+    }
+
+    /// What must hold, the tests first that are cheap and that few pass: a param or tag that is equal to something.
+    private var conjuncts: [Filter] {
+        func rank(_ filter: Filter) -> Int {
+            switch filter {
+            case .compare(let column, .equal, _): column.entity == .metric ? 1 : 0
+            case .compare: 1
+            default: 2
+            }
+        }
+        let parts = (filter?.conjuncts ?? []).map { (rank($0), $0) }
+        return (0...2).flatMap { level in parts.filter { $0.0 == level }.map(\.1) }
     }
 
     private func read(_ pass: Pass, limit: Int, in sql: Connection) throws -> [Hit] {
@@ -65,6 +77,8 @@ private struct Pass {
     var from: Statement
     var conditions: [Statement]
     var order: SearchOrder
+    /// Where filters find what they test.
+    var source: FilterSource
     /// The rank of the first clause that all runs of this part have; nil: they have any.
     var rank: Int64?
 }
@@ -72,29 +86,44 @@ private struct Pass {
 /// Numbers of keys, looked up once.
 struct KeyNumbers {
     private let sql: Connection
-    init(_ sql: Connection) throws { self.sql = sql }
+    init(_ sql: Connection) { self.sql = sql }
     func callAsFunction(_ key: String) throws -> Int64 { try sql.number(of: key) }
 }
 
 extension RunSearch {
     /// Where the columns of filters of runs lie.
-    static func source(_ names: KeyNumbers) -> FilterSource {
-        FilterSource(
+    ///
+    /// - Parameter run: The number of the tested run; from the index that is walked, where one is, so that a run that does not pass is not
+    ///   even looked up.
+    private static func source(_ names: KeyNumbers, run: Statement = "r.id", experiment: Statement = "r.experiment")
+        -> FilterSource
+    {
+        func rows(_ table: Statement, _ column: FilterColumn) throws -> Statement {
+            "FROM \(table) x WHERE x.run = \(run) AND x.key = \(try names(column.key))"
+        }
+        return FilterSource(
             attribute: attribute, isNullable: { $0 == "end_time" },
             rows: { column in
                 switch column.entity {
-                case .metric:
-                    ("FROM metric x WHERE x.run = r.id AND x.key = \(try names(column.key))", "x.value", "x.is_nan")
-                case .parameter:
-                    ("FROM param x WHERE x.run = r.id AND x.key = \(try names(column.key))", "x.value", nil)
-                case .tag, .attribute:
-                    ("FROM tag x WHERE x.run = r.id AND x.key = \(try names(column.key))", "x.value", nil)
+                case .metric: return (try rows("metric", column), "x.value", "x.is_nan")
+                case .parameter: return (try rows("param", column), "x.value", nil)
+                case .tag, .attribute: return (try rows("tag", column), "x.value", nil)
                 case .dataset:
-                    (
-                        "FROM input i JOIN dataset d ON d.id = i.dataset WHERE i.run = r.id",
-                        column.key == "name" ? "d.name" : column.key == "digest" ? "d.digest" : "i.context", nil
-                    )
+                    let cell: Statement =
+                        column.key == "name" ? "d.name" : column.key == "digest" ? "d.digest" : "i.context"
+                    return ("FROM input i JOIN dataset d ON d.id = i.dataset WHERE i.run = \(run)", cell, nil)
                 }
+            },
+            exact: { column, value in
+                // Among the rows of one value the next run is near, among all rows of runs it is far.
+                let table: Statement
+                switch column.entity {
+                case .parameter: table = "param x INDEXED BY param_by_value"
+                case .tag: table = "tag x INDEXED BY tag_by_value"
+                default: return nil
+                }
+                return
+                    "FROM \(table) WHERE x.experiment = \(experiment) AND x.key = \(try names(column.key)) AND x.value = \(value.sql) AND x.run = \(run)"
             })
     }
 
@@ -127,14 +156,14 @@ extension RunSearch {
             return [
                 Pass(
                     from: "run r", conditions: ["r.id IN (\(few))", experiment("+r.experiment"), stage],
-                    order: SearchOrder(terms: rest + ties))
+                    order: SearchOrder(terms: rest + ties), source: Self.source(names))
             ]
         }
         guard let first = order.first, first.column.entity != .attribute, first.column.entity != .dataset else {
             return [
                 Pass(
                     from: "run r", conditions: [experiment("r.experiment"), stage],
-                    order: SearchOrder(terms: rest + ties))
+                    order: SearchOrder(terms: rest + ties), source: Self.source(names))
             ]
         }
         return try indexed(first, names, rest: rest.dropFirst() + ties)
@@ -158,22 +187,30 @@ extension RunSearch {
         let tests = bounds.map { FilterSQL.compare("f.value", $0.0, $0.1) }
         let terms = { (term: OrderTerm) in SearchOrder(terms: [term] + rest) }
         let sorted = OrderTerm(fixedRank: 0, value: "f.value", isAscending: first.isAscending)
+        let source = Self.source(names, run: "f.run", experiment: "f.experiment")
         var passes: [Pass] = []
         if first.column.entity == .metric {
-            passes.append(Pass(from: present, conditions: base + ["f.is_nan = 0"] + tests, order: terms(sorted), rank: 0))
+            passes.append(
+                Pass(
+                    from: present, conditions: base + ["f.is_nan = 0"] + tests, order: terms(sorted), source: source,
+                    rank: 0))
             if bounds.isEmpty {
                 let equal = OrderTerm(fixedRank: 1, value: nil, isAscending: true)
-                passes.append(Pass(from: present, conditions: base + ["f.is_nan = 1"], order: terms(equal), rank: 1))
+                passes.append(
+                    Pass(
+                        from: present, conditions: base + ["f.is_nan = 1"], order: terms(equal), source: source, rank: 1
+                    ))
             }
         } else {
-            passes.append(Pass(from: present, conditions: base + tests, order: terms(sorted), rank: 0))
+            passes.append(Pass(from: present, conditions: base + tests, order: terms(sorted), source: source, rank: 0))
         }
         if own.isEmpty {
             let absent: Statement = "NOT EXISTS (SELECT 1 FROM \(table) f WHERE f.run = r.id AND f.key = \(key))"
             passes.append(
                 Pass(
                     from: "run r", conditions: [experiment("r.experiment"), stage, absent],
-                    order: terms(OrderTerm(fixedRank: 2, value: nil, isAscending: true)), rank: 2))
+                    order: terms(OrderTerm(fixedRank: 2, value: nil, isAscending: true)), source: Self.source(names),
+                    rank: 2))
         }
         return passes
     }

@@ -106,7 +106,7 @@ extension Connection {
         try self.run(
             """
             INSERT INTO run (uuid, experiment, name, user, status, start, ended, artifact_uri)
-            VALUES (\(run.uuid), \(run.experiment), \(run.name), \(run.user), \(run.status), \(run.start), \(run.end),
+            VALUES (\(run.uuid), \(run.experiment), \(run.name), \(run.user), \(run.status), \(run.start), \(run.end.sqlValue),
                     \(run.artifactURI))
             """)
         return try value("SELECT last_insert_rowid()") ?? 0
@@ -116,7 +116,7 @@ extension Connection {
     func update(_ run: StoredRun) throws {
         try self.run(
             """
-            UPDATE run SET name = \(run.name), status = \(run.status), ended = \(run.end), revision = revision + 1
+            UPDATE run SET name = \(run.name), status = \(run.status), ended = \(run.end.sqlValue), revision = revision + 1
             WHERE id = \(run.id)
             """)
     }
@@ -124,7 +124,7 @@ extension Connection {
     func mark(run id: Int64, deleted: Bool, at now: Int64) throws {
         try run(
             """
-            UPDATE run SET is_deleted = \(deleted), deleted = \(deleted ? now : nil), revision = revision + 1
+            UPDATE run SET is_deleted = \(deleted), deleted = \((deleted ? now : nil).sqlValue), revision = revision + 1
             WHERE id = \(id)
             """)
     }
@@ -156,7 +156,7 @@ extension Connection {
             """
             INSERT INTO model_metric (model, key, time, step, run, is_nan, value, dataset_name, dataset_digest)
             VALUES (\(model), \(metric.key), \(metric.point.timestamp), \(metric.point.step), \(run),
-                    \(metric.point.value.isNaN), \(value), \(metric.datasetName), \(metric.datasetDigest))
+                    \(metric.point.value.isNaN), \(value), \(metric.datasetName.sqlValue), \(metric.datasetDigest.sqlValue))
             ON CONFLICT (model, key, time, step, run) DO UPDATE SET is_nan = excluded.is_nan, value = excluded.value
             """)
     }

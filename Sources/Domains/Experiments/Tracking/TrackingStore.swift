@@ -27,7 +27,7 @@ final class TrackingStore: Sendable {
             try Disk.makeFolders(folder)
             let database = try Database.sqlite(
                 path: "\(folder)/tracking.db", readers: readers, cacheBytes: cacheBytes)
-            try await database.migrate(TrackingTables.migrations)
+            try await database.migrate(TrackingTables.migrations + TraceTables.migrations)
             let points = try PointStore("\(folder)/points")
             let key = try await database.write { try $0.secret(orMake: Self.randomKey()) }
             let store = TrackingStore(database, points, key: key, time: time)
@@ -36,7 +36,8 @@ final class TrackingStore: Sendable {
         } catch let error as SQLError {
             throw Problem(
                 "data.\(error.code.rawValue)", status: 500, "could not open the store of experiments in \"\(folder)\"",
-                detail: "\(error.message).", hint: "Put a backup of it in its place, or move it away, then start again.")
+                detail: "\(error.message).", hint: "Put a backup of it in its place, or move it away, then start again."
+            )
         }
     }
 

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Lines over time or over numbered steps, with gaps where nothing was measured, limits and intervals.
 struct LineChart: Sendable {
     struct Point: Sendable {
@@ -42,6 +44,8 @@ struct LineChart: Sendable {
     var thresholds: [Threshold] = []
     var marks: [Mark] = []
     var startsAtZero = false
+    /// Whether the upright axis is logarithmic; what is not above zero is a gap then.
+    var isLogarithmic = false
     var height = 240.0
 
     /// A chart draws no more points of a series than it has room for; the rest is thinned evenly.
@@ -93,7 +97,8 @@ struct LineChart: Sendable {
         let frame = ChartFrame(width: size.width, height: size == .phone ? min(height, 210) : height)
         var svg = SVG()
         frame.open(&svg, label: label)
-        let values = series.flatMap { $0.points.flatMap { [$0.y, $0.low, $0.high] } }.compactMap { $0 }.filter(
+        let lines = isLogarithmic ? series.map(Self.logarithmic) : series
+        let values = lines.flatMap { $0.points.flatMap { [$0.y, $0.low, $0.high] } }.compactMap { $0 }.filter(
             \.isFinite)
         guard let low = values.min(), let high = values.max(), let first = columns.first, let last = columns.last else {
             svg.add(
@@ -112,16 +117,20 @@ struct LineChart: Sendable {
             around: bottom...max(high, limits.max() ?? high, bottom), count: 4, pixels: (frame.bottom, frame.top),
             unit: unit)
         let x = horizontal(first...last, frame: frame, narrow: size == .phone)
-        frame.drawY(&svg, y, unit: unit)
+        frame.drawY(&svg, y, unit: unit, label: isLogarithmic ? { Format.number(pow(10, $0)) } : nil)
         drawBands(&svg, frame, y)
         frame.drawX(&svg, x) { axis == .time ? Moment($0).axisLabel(span: last - first) : Format.number($0) }
         drawMarks(&svg, frame, x)
-        for (index, one) in series.enumerated() { draw(one, index, &svg, x, y) }
+        for (index, one) in lines.enumerated() { draw(one, index, &svg, x, y) }
         drawThresholds(&svg, frame, y)
         frame.drawCursor(&svg)
         drawHits(&svg, frame, x)
         svg.close("svg")
         return Markup(svg.text)
+    }
+
+    private static func logarithmic(_ series: Series) -> Series {
+        Series(series.name, series.points.map { Point($0.x, $0.y.flatMap { $0 > 0 ? log10($0) : nil }) })
     }
 
     private var label: String {

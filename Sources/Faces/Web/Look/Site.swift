@@ -15,8 +15,8 @@ extension PageBody {
 
 /// The entries of the navigation.
 enum Section: String, CaseIterable, Sendable {
-    case overview, runs, approvals, queue, pipelines, services, models, datasets, monitors, explore, dashboards,
-        telemetry, dora, runners, events, resources
+    case overview, runs, approvals, queue, pipelines, services, experiments, models, datasets, monitors, explore,
+        dashboards, telemetry, dora, runners, events, resources
 
     var label: String {
         switch self {

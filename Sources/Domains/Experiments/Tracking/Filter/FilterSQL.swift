@@ -10,11 +10,17 @@ struct FilterSource {
     /// one that marks NaN: `FROM tag x WHERE x.run = r.id AND x.key = 7`, `x.value`.
     var rows: (FilterColumn) throws -> (rows: Statement, value: Statement, isNaN: Statement?)
 
+    /// An index in which a row of this very value is found, for a test of equality; nil where there is none.
+    var exact: (FilterColumn, FilterValue) throws -> Statement? = { _, _ in nil }
+
     func condition(_ filter: Filter) throws -> Statement {
         switch filter {
         case .all(let parts): "(\(try parts.map(condition).joined(separator: " AND ")))"
         case .any(let parts): "(\(try parts.map(condition).joined(separator: " OR ")))"
         case .not(let part): "NOT (\(try condition(part)))"
+        case .compare(let column, .equal, let value) where column.entity != .attribute:
+            try exact(column, value).map { "EXISTS (SELECT 1 \($0))" }
+                ?? holds(column, negative: false) { Self.compare($0, .equal, value) }
         case .compare(let column, let comparator, let value):
             try holds(column, negative: comparator == .unequal) { Self.compare($0, comparator, value) }
         case .among(let column, let values, let isNegated):
