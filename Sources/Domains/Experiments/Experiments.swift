@@ -46,7 +46,7 @@ package struct ExperimentsDomain: Domain {
     package func prepare() async throws { try await tracking.open() }
 
     package func routes(_ routes: inout Routes) {
-        ExperimentRoutes(tracking: tracking).add(to: &routes)
+        ExperimentRoutes(tracking: tracking, blobs: blobs).add(to: &routes)
         registry.add(to: &routes)
     }
 
