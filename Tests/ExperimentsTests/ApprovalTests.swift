@@ -18,7 +18,7 @@ import Testing
             approvals: { min: 1, from: [user:ben, user:eva, user:ana], expires: 72h }
         """
 
-    private func house(_ manifest: String = Self.manifest) async throws -> RegistryHouse {
+    private func house(_ manifest: String = ApprovalTests.manifest) async throws -> RegistryHouse {
         let room = try await RegistryHouse()
         try await room.house.apply(manifest)
         try await room.register()

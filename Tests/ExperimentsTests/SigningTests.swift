@@ -85,9 +85,8 @@ import Testing
         let evidence = try await room.call(
             Models.evidence, ModelVersionName(project: "default", name: "churn", version: "1"))
         #expect(evidence.files.map(\.path) == ["model.json", "signature.json"])
-        #expect(
-            ModelSigning.problems(try #require(evidence.signature), publicKey: evidence.public_key, evidence.files)
-                .isEmpty)
+        let bundle = try #require(evidence.signature)
+        #expect(ModelSigning.problems(bundle, publicKey: evidence.public_key, evidence.files).isEmpty)
         let bom = try #require(evidence.bom)
         #expect(bom["specVersion"] == "1.6")
         #expect(bom["metadata"]?["component"]?["type"] == "machine-learning-model")
