@@ -101,7 +101,7 @@ import Testing
         let room = try await house()
         _ = try await room.ask()
         _ = try await room.say(Models.approve, by: "ben")
-        try await room.register(["model.json": "[]"], run: "b")
+        try await room.register("churn", ["model.json": "[]"], run: "b")
         _ = try await room.ask("2")
         _ = try await room.say(Models.approve, "2", by: "ben")
         _ = try await room.alias("champion", 1)
@@ -128,7 +128,7 @@ import Testing
     @Test func `a file changed after it was signed voids what was said, and is told by name`() async throws {
         let room = try await RegistryHouse()
         try await room.house.apply(Self.manifest)
-        let version = try await room.register(["model.json": "{}", "weights.bin": "1234"])
+        let version = try await room.register("churn", ["model.json": "{}", "weights.bin": "1234"])
         #expect(version.signed_with != nil)
         let name = ModelVersionName(project: "default", name: "churn", version: "1")
         #expect(try await room.call(Models.verify, name).outcome == .sound)

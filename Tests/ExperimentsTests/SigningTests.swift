@@ -77,7 +77,7 @@ import Testing
 
     @Test func `evidence is whole: signature, key, bill of materials, card`() async throws {
         let room = try await RegistryHouse()
-        try await room.register(["model.json": "{}", "signature.json": "{}"]) { version in
+        try await room.register("churn", ["model.json": "{}", "signature.json": "{}"]) { version in
             version.signature = ["inputs": [["name": "x", "type": "double"]]]
             version.data_digest = Digest(of: [7]).text
             version.commit = "abc"

@@ -14,7 +14,7 @@ struct TestSigner: ContentSigner {
     private let key = P256.Signing.PrivateKey()
 
     private var pem: String { key.publicKey.pemRepresentation + "\n" }
-    private var id: String { Digest(of: Array(pem.utf8)).hex }
+    private var id: String { Blobs.Digest(of: Array(pem.utf8)).hex }
 
     func sign(_ bytes: [UInt8]) async throws -> ContentSignature {
         ContentSignature(key: id, publicKey: pem, bytes: Array(try key.signature(for: bytes).derRepresentation))
@@ -39,7 +39,7 @@ struct RegistryHouse {
 
     /// Stores a folder of these files.
     func tree(_ files: [String: String]) async throws -> String {
-        var stored: [(path: String, digest: Digest, size: Int64)] = []
+        var stored: [(path: String, digest: Blobs.Digest, size: Int64)] = []
         for (path, text) in files {
             let (digest, size) = try await blobs.put(bytes: Array(text.utf8))
             stored.append((path, digest, size))
