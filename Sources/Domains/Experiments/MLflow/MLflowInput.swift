@@ -24,7 +24,7 @@ struct MLflowInput: Sendable {
         (self.request, self.path) = (request, path)
         if !request.body.isEmpty, request.method != "GET" {
             // A body that is no JSON object has no parameters: what is required is told to be missing, as MLflow does.
-            let parsed = try? JSONParser.parse(request.body)
+            let parsed = try? JSONParser.parse(request.body)  // no parameters, see above
             if let parsed, parsed.object != nil { json = parsed } else { json = [:] }
         } else {
             json = Self.fromQuery(request.query)
