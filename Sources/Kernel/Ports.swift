@@ -282,3 +282,26 @@ package protocol TokenSigner: Sendable {
     /// - Parameter life: How long it is good for; at most 10 minutes.
     func sign(_ claims: Ordered<JSONValue>, life: Duration) async throws -> String
 }
+
+/// Signs content with a key of the house that never leaves the vault (ECDSA over P-256 with SHA-256, FIPS 186-5).
+///
+/// Unlike the keys of tokens these are kept for good: what was signed years ago can still be checked.
+package protocol ContentSigner: Sendable {
+    /// Signs with the newest key; makes the first when there is none.
+    func sign(_ bytes: [UInt8]) async throws -> ContentSignature
+    /// The public key of an id, in PEM; nil when this house has never had it.
+    func publicKey(_ id: String) async throws -> String?
+}
+
+/// A signature, and what it is checked with.
+package struct ContentSignature: Sendable, Equatable {
+    /// SHA-256, in hexadecimal, of `publicKey` as it stands.
+    package var key: String
+    /// SubjectPublicKeyInfo, in PEM with a line feed at its end.
+    package var publicKey: String
+    /// ECDSA-Sig-Value, in DER.
+    package var bytes: [UInt8]
+    package init(key: String, publicKey: String, bytes: [UInt8]) {
+        (self.key, self.publicKey, self.bytes) = (key, publicKey, bytes)
+    }
+}

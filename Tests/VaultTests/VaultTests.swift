@@ -300,3 +300,32 @@ extension VaultDomain {
         #expect(try await house.events().map(\.name).filter { $0 == "signing-key.made" }.count == 3)
     }
 }
+
+@Suite struct ContentKeyTests {
+    @Test func `content is signed with one key that outlives the server, and anyone can check it`() async throws {
+        let (house, domain) = try await opened()
+        let bytes = Array("a model".utf8)
+        let first = try await domain.content.sign(bytes)
+        let key = try P256.Signing.PublicKey(pemRepresentation: first.publicKey)
+        #expect(key.isValidSignature(try P256.Signing.ECDSASignature(derRepresentation: first.bytes), for: bytes))
+        #expect(first.publicKey.hasSuffix("-----END PUBLIC KEY-----\n"))
+        // The name that others compute: the hash of the text as it stands.
+        let hash = SHA256.hash(data: Array(first.publicKey.utf8)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+        #expect(first.key == hash.joined())
+        let again = try await vault(house).content.sign(bytes)
+        #expect(again.key == first.key)
+        #expect(try await domain.content.publicKey(first.key) == first.publicKey)
+        #expect(try await domain.content.publicKey("other") == nil)
+        #expect(try await house.events(named: "content-key.made").count == 1)
+    }
+
+    @Test func `many who sign at first make one key`() async throws {
+        let (house, domain) = try await opened()
+        let keys = try await withThrowingTaskGroup(of: String.self) { group in
+            for index in 0..<8 { group.addTask { try await domain.content.sign([UInt8(index)]).key } }
+            return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+        }
+        #expect(keys.count == 1)
+        #expect(try await house.events(named: "content-key.made").count == 1)
+    }
+}

@@ -107,6 +107,26 @@ struct PageTests {
         #expect(html.contains("Where version 3 comes from"))
     }
 
+    @Test func `a version tells what differs, and asks whoever may approve it`() async throws {
+        let html = try await page("/models/employment/4")
+        #expect(html.contains("Not compatible"))
+        #expect(html.contains("input &quot;region&quot; is new and required"))
+        #expect(html.contains("It is the last approval that was missing"))
+        #expect(html.contains("action=\"/ui/models/employment/approve\""))
+        #expect(html.contains("&lt;b&gt;better&lt;/b&gt;"))
+    }
+
+    @Test func `a word about a version is bound to what was looked at`() async throws {
+        let house = SampleHouse()
+        let form = ["version": "4", "stage": "production", "digest": SampleModels.digest, "comment": "good"]
+        let answer = try #require(
+            try await house.face().handle(SampleHouse.post("/ui/models/employment/approve", form)))
+        #expect(answer.target == "/models/employment/4?done=approve")
+        let asked = house.asked.withLock { $0 }
+        #expect(asked.map(\.operation) == ["models.approve"])
+        #expect(asked.first?.input["digest"]?.string == SampleModels.digest)
+    }
+
     @Test func `a chosen version is shown`() async throws {
         #expect(try await page("/models/employment", ["version": "1"]).contains("Where version 1 comes from"))
         #expect(try await page("/models/employment", ["version": "candidate"]).contains("Where version 4 comes from"))

@@ -48,6 +48,20 @@ final class SampleHouse: Sendable {
         routes.on(Triggers.list) { _, _ in ItemList(isEmpty ? [] : SampleWaiting.triggers) }
         routes.on(Pulls.list) { _, _ in ItemList(isEmpty ? [] : SampleWaiting.pulls) }
         routes.on(Models.versions) { _, _ in ItemList(isEmpty ? [] : SampleWorld.versions) }
+        routes.on(Models.requests) { _, _ in ItemList(isEmpty ? [] : [SampleModels.request]) }
+        routes.on(Models.compare) { input, _ in
+            let found = [input.from, input.to].compactMap { word in
+                SampleWorld.versions.first { "\($0.version)" == word }
+            }
+            guard found.count == 2 else { throw Problem("model.no-version", status: 404, "no such version") }
+            return SampleModels.difference(found[0], found[1])
+        }
+        routes.on(Models.evidence) { input, _ in
+            guard let version = SampleWorld.versions.first(where: { "\($0.version)" == input.version }) else {
+                throw Problem("model.no-version", status: 404, "no such version")
+            }
+            return SampleModels.evidence(version)
+        }
         routes.on(Tests.list) { query, _ in ItemList(isEmpty || query.failing ? [] : SampleTests.all) }
         routes.on(Tests.history) { _, _ in
             if isEmpty { throw Problem("test.not-found", status: 404, "no such test") }
@@ -128,6 +142,10 @@ final class SampleHouse: Sendable {
         routes.on(Approvals.reject) { [self] input, _ in
             note("approvals.reject", input.json)
             return ItemList([SampleWaiting.gate])
+        }
+        routes.on(Models.approve) { [self] input, _ in
+            note("models.approve", input.json)
+            return SampleModels.request
         }
         routes.on(Tests.quarantine) { [self] input, _ in
             note("tests.quarantine", input.json)

@@ -108,6 +108,35 @@ package struct Tree: Sendable, Codable, Equatable {
             entries[index] = Entry(
                 path: entry.path, kind: .file, mode: entry.mode, digest: digest, size: size, target: nil)
         }
+        return try await keep(entries, in: store)
+    }
+
+    /// Makes a folder of blobs that are stored already: path → content. The folders between come by themselves.
+    ///
+    /// - Throws: `.invalid` for paths that lead outside, or that are a file and a folder at once; `.tooLarge`.
+    package static func pack(
+        files: [(path: String, digest: Digest, size: Int64)], into store: BlobStore
+    ) async throws -> (digest: Digest, tree: Tree) {
+        var entries: [Entry] = []
+        var folders = Set<String>()
+        for file in files {
+            var parts = file.path.split(separator: "/", omittingEmptySubsequences: false)
+            while parts.count > 1 {
+                parts.removeLast()
+                let folder = parts.joined(separator: "/")
+                guard folders.insert(folder).inserted else { break }
+                entries.append(Entry(path: folder, kind: .folder, mode: 0o755, digest: nil, size: nil, target: nil))
+            }
+            entries.append(
+                Entry(path: file.path, kind: .file, mode: 0o644, digest: file.digest, size: file.size, target: nil))
+            guard entries.count <= entryLimit else {
+                throw BlobError(.tooLarge, "more than \(entryLimit) paths", hint: "Pack fewer files.")
+            }
+        }
+        return try await keep(entries, in: store)
+    }
+
+    private static func keep(_ entries: [Entry], in store: BlobStore) async throws -> (digest: Digest, tree: Tree) {
         let tree = Tree(entries: entries.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) })
         try TreeCheck(tree).run()
         let encoder = JSONEncoder()

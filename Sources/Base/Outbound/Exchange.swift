@@ -56,7 +56,7 @@ struct Exchange: Sendable {
 
     /// Sends one request; returns the next one when the answer points elsewhere.
     private func hop(_ request: HTTPRequest, redirectsLeft: Int, into mailbox: Mailbox) async throws -> HTTPRequest? {
-        let url = try checkedURL(request.url)
+        let url = try Self.checkedURL(request.url, configuration)
         guard configuration.addressGuard == .publicOnly, let host = url.hostWithoutBrackets else {
             return try await hop(request, redirectsLeft: redirectsLeft, on: client, into: mailbox)
         }
@@ -90,7 +90,7 @@ struct Exchange: Sendable {
         return nil
     }
 
-    private func checkedURL(_ text: String) throws(OutboundError) -> URL {
+    static func checkedURL(_ text: String, _ configuration: OutboundConfiguration) throws(OutboundError) -> URL {
         guard let url = URL(string: text), let scheme = url.scheme?.lowercased() else {
             throw OutboundError(.badURL, "\"\(text)\" is not a URL")
         }
@@ -111,7 +111,7 @@ struct Exchange: Sendable {
 
 extension URL {
     /// The host as the connection takes it: IPv6 addresses without brackets.
-    fileprivate var hostWithoutBrackets: String? {
+    var hostWithoutBrackets: String? {
         guard let host else { return nil }
         return host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
     }

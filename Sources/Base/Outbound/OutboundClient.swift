@@ -118,6 +118,14 @@ package final class OutboundClient: Sendable {
         }
     }
 
+    /// Looks whether a URL could be sent to: what it is made of, and, where only public addresses are allowed, its host.
+    ///
+    /// Sending looks again: a name may point elsewhere by then.
+    package func check(_ url: String) async throws(OutboundError) {
+        let host = try Exchange.checkedURL(url, configuration).hostWithoutBrackets
+        if configuration.addressGuard == .publicOnly, let host { _ = try await AddressGuard.publicAddress(of: host) }
+    }
+
     private func exchange<Result>(
         _ request: HTTPRequest, _ patience: Patience, _ consume: (Mailbox) async throws -> Result
     ) async throws(OutboundError) -> Result {

@@ -90,11 +90,32 @@ struct WorkloadFreezer: Sendable {
         guard let version else { return nil }
         let found = try await caller.call(
             Models.version, ModelVersionName(project: project, name: wanted.name, version: version), as: call)
+        try await check(found, as: call)
         frozen.model = wanted.name
         frozen.model_version = found.version
         frozen.digest = found.digest
         frozen.format = found.format
         return frozen
+    }
+
+    /// Refuses a version whose files are not what was registered and signed.
+    private func check(_ version: ModelVersion, as call: Call) async throws {
+        let name = "\(version.model)@\(version.version)"
+        guard !version.digest.isEmpty else {
+            throw Problem(
+                "model.no-content", status: 422, "the files of model \"\(name)\" are not kept by this server",
+                hint: "Register it with its files in the artifact proxy, or by a pipeline.")
+        }
+        let result = try await caller.call(
+            Models.verify,
+            ModelVersionName(project: version.project, name: version.model, version: "\(version.version)"),
+            as: call)
+        guard result.isGood else {
+            throw Problem(
+                "model.changed", status: 409,
+                "model \"\(name)\" may not be deployed: \(result.problems.first ?? result.outcome.rawValue)",
+                hint: "See what is wrong with: vagus models verify \(name)")
+        }
     }
 }
 

@@ -35,7 +35,8 @@ extension Connection {
     func sealingKey() throws -> String? {
         try value(
             """
-            SELECT key_id FROM vault_secret UNION SELECT key_id FROM vault_signing_key LIMIT 1
+            SELECT key_id FROM vault_secret UNION SELECT key_id FROM vault_signing_key
+            UNION SELECT key_id FROM vault_content_key LIMIT 1
             """)
     }
 

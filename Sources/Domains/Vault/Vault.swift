@@ -11,14 +11,15 @@ package import SQL
 // version), so that a row moved elsewhere does not open. The file is made when there is nothing sealed yet; when it is
 // missing or another, nothing opens, everything says so, and nothing is overwritten: putting the file back mends it.
 //
-// Tables owned: vault_secret (every version), vault_name (what a secret is limited to), vault_signing_key.
-// Events told: secret.set, secret.deleted, signing-key.made, signing-key.retired. (secret.released is told by pipelines, where
+// Tables owned: vault_secret (every version), vault_name (what a secret is limited to), vault_signing_key,
+// vault_content_key.
+// Events told: secret.set, secret.deleted, signing-key.made, signing-key.retired, content-key.made. (secret.released is told by pipelines, where
 // it is known which job has got it.)
 // Loops run: vault-signing-keys.
 //
 //   KeyFile        the one key: made once, seals and opens     Routes    handlers
 //   Tables         the only SQL                                SecretBook   set, list, delete; limits; lending
-//   SigningKeys    keys of identity tokens: plan, sign, tell
+//   SigningKeys    keys of identity tokens: plan, sign, tell   ContentKeys   keys that sign models, kept for good
 
 /// The bounds of this room.
 package enum VaultLimits {
@@ -38,6 +39,7 @@ package struct VaultDomain: Domain {
     let context: DomainContext
     let book: SecretBook
     let keys: SigningKeys
+    let contentKeys: ContentKeys
 
     /// - Parameters:
     ///   - keyFile: Path of the key file, made at first need.
@@ -48,6 +50,7 @@ package struct VaultDomain: Domain {
         self.context = context
         let file = KeyFile(keyFile)
         book = SecretBook(store: context.store, file: file)
+        contentKeys = ContentKeys(store: context.store, file: file)
         keys = SigningKeys(store: context.store, file: file, ids: context.ids, issuer: issuer)
     }
 
@@ -55,8 +58,10 @@ package struct VaultDomain: Domain {
     package var secrets: any SecretSource { book }
     /// Signs for other rooms.
     package var tokens: any TokenSigner { keys }
+    /// Signs content for other rooms.
+    package var content: any ContentSigner { contentKeys }
 
-    package var migrations: [Migration] { Tables.migrations }
+    package var migrations: [Migration] { Tables.migrations + [ContentKeys.migration] }
 
     package func routes(_ routes: inout Routes) {
         let (book, keys) = (book, keys)

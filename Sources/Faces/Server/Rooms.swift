@@ -41,7 +41,9 @@ enum Rooms {
             telemetry,
             DatasetsDomain(context: context),
             TrainingDomain(context: context),
-            ExperimentsDomain(context: context, blobs: blobs, folder: folder.file("experiments")),
+            ExperimentsDomain(
+                context: context, blobs: blobs, folder: folder.file("experiments"),
+                outside: RegistryOutside(signer: vault.content, secrets: vault.secrets, outbound: forges(options))),
             ServingDomain(context: context),
             MonitorsDomain(
                 context: context, blobs: blobs, settings: MonitorsSettings(predictions: folder.file("predictions"))),

@@ -55,6 +55,7 @@ extension Visitor {
         case ("runs", "approve"), ("runs", "reject"): return try await say(verb, of: target)
         case ("pipelines", "quarantine"), ("pipelines", "release"): return try await quarantine(verb, in: target)
         case ("dashboards", "check"), ("dashboards", "save"): return try await importDashboard(save: verb == "save")
+        case ("models", _): return try await act(onModel: target, verb: verb)
         case ("experiments", _): return try await actOnExperiment(target, verb: verb)
         case ("pipelines", "run"):
             var input = RunInput()

@@ -85,6 +85,8 @@ struct Visitor: Sendable {
             "abort": "Aborted: all traffic goes to the stable revision",
             "undo": "Going back to the earlier revision", "again": "A new run was started",
             "run": "The run was started", "approve": "Approved", "reject": "Rejected: the job fails",
+            "reject-version": "Rejected", "ask": "Asked for approval",
+            "verify": "Verified: every file is what was registered",
             "quarantine": "In quarantine: its failures do not fail the job",
             "import": "The dashboard was saved",
             "release": "Out of quarantine: its failures count again",
@@ -101,6 +103,7 @@ struct Visitor: Sendable {
         if section == .runs, rest.count == 2 { return try await runPart(name, rest.last ?? "") }
         if section == .pipelines, rest.count == 2, rest.last == "tests" { return try await tests(of: name) }
         if section == .dashboards, rest.count == 2, rest.last == "panel" { return try await panel(of: name) }
+        if section == .models, rest.count == 2 { return try await modelVersion(name, rest.last ?? "") }
         if section == .experiments { return try await experiment(Array(rest)) }
         if section == .resources {
             return rest.count == 2 ? try await resource(rest[1], rest[2]) : try await resources(of: name)

@@ -110,6 +110,9 @@ static const unsigned char template_loglines[] = {
 static const unsigned char template_model[] = {
 #embed "assets/templates/model.mustache"
 };
+static const unsigned char template_modelversion[] = {
+#embed "assets/templates/modelversion.mustache"
+};
 static const unsigned char template_models[] = {
 #embed "assets/templates/models.mustache"
 };
@@ -263,6 +266,7 @@ static const struct vagus_asset table[] = {
     {"loglines.mustache", template_loglines, sizeof template_loglines},
     {"model.mustache", template_model, sizeof template_model},
     {"models.mustache", template_models, sizeof template_models},
+    {"modelversion.mustache", template_modelversion, sizeof template_modelversion},
     {"monitor.mustache", template_monitor, sizeof template_monitor},
     {"monitors.mustache", template_monitors, sizeof template_monitors},
     {"nav.mustache", template_nav, sizeof template_nav},

@@ -8,6 +8,8 @@ import SQL
 struct ArtifactCalls: Sendable {
     let tracking: TrackingHouse
     let blobs: BlobStore
+    /// Versions of the registry, as they were registered: a part of the proxy that only reads.
+    let frozen: FrozenFiles
 
     static let proxy = "/api/2.0/mlflow-artifacts/artifacts"
     /// Addresses of parts carry a signature, since clients send none of their tokens there.
@@ -46,12 +48,19 @@ struct ArtifactCalls: Sendable {
     private func path(_ input: MLflowInput, _ call: Call) async throws -> String {
         let path = try ArtifactPlaces.checked(input.path["path"] ?? "")
         guard !path.isEmpty else { throw MLflowError.invalid("Invalid path") }
+        guard input.request.method == "GET" || input.request.method == "HEAD" || !FrozenFiles.holds(path) else {
+            throw MLflowError(.permissionDenied, "What was registered does not change; register another version.")
+        }
         try await allow(path, input.project, call)
         return path
     }
 
     private func allow(_ path: String, _ project: String, _ call: Call) async throws {
-        guard call.project != nil else { return }
+        guard let own = call.project else { return }
+        if FrozenFiles.holds(path) {
+            guard FrozenFiles.project(of: path) == own else { throw MLflowError(.permissionDenied, "Permission denied") }
+            return
+        }
         guard let first = path.split(separator: "/").first, let id = Int64(first) else {
             throw MLflowError(.permissionDenied, "Permission denied")
         }
@@ -61,7 +70,9 @@ struct ArtifactCalls: Sendable {
     private func list(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
         let path = try ArtifactPlaces.checked(input.text("path") ?? "")
         if call.project != nil { try await allow(path, input.project, call) }
-        let entries = try await tracking.store.read { try $0.artifacts(in: path) }
+        let entries =
+            FrozenFiles.holds(path)
+            ? try await frozen.entries(in: path) : try await tracking.store.read { try $0.artifacts(in: path) }
         return .json(entries.isEmpty ? [:] : ["files": .array(entries.map { $0.json(in: "") })])
     }
 
@@ -120,7 +131,10 @@ struct ArtifactCalls: Sendable {
     }
 
     private func send(_ path: String, _ request: ForeignRequest) async throws -> MLflowAnswer {
-        guard let digest = try await tracking.store.read({ try $0.artifact(path) }) else {
+        let found =
+            FrozenFiles.holds(path)
+            ? try await frozen.digest(of: path) : try await tracking.store.read { try $0.artifact(path) }
+        guard let digest = found else {
             throw MLflowError.missing("No such artifact: '\(path)'")
         }
         let reader = try await blobs.open(digest)

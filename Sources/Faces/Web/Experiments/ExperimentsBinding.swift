@@ -11,7 +11,10 @@ extension Visitor {
             for model in all.prefix(Self.modelLimit) {
                 versions[model.name] = try await find(Models.versions, name(model.name))?.items
             }
-            return ModelsPage(all, versions: versions, now: now)
+            var query = ModelRequestQuery()
+            (query.project, query.status) = (project, .waiting)
+            let waiting = try await find(Models.requests, query)?.items ?? []
+            return ModelsPage(all, versions: versions, waiting: waiting, now: now)
         }
     }
 
@@ -20,9 +23,13 @@ extension Visitor {
             async let declared = resource(ModelKind.self, wanted)
             async let versions = find(Models.versions, name(wanted))
             async let services = ask(Services.list, ProjectQuery(project: project))
+            var query = ModelRequestQuery()
+            (query.project, query.model, query.status) = (project, wanted, .waiting)
+            let waiting = try await find(Models.requests, query)?.items ?? []
             return ModelPage(
                 try await declared, versions: try await versions?.items ?? [], chosen: typed("version"),
-                services: try await services.items, now: now)
+                services: try await services.items, requests: waiting, viewer: GateCard.Viewer(call), csrf: csrf,
+                now: now)
         }
     }
 }

@@ -10,6 +10,8 @@ struct ModelsPage: PageBody {
     struct Row: Sendable {
         let href: String
         let name: String
+        /// How many of its versions wait for people.
+        let waits: String?
         let format: String
         let champion: String?
         let latest: String
@@ -22,10 +24,16 @@ struct ModelsPage: PageBody {
     let empty: EmptyState?
 
     /// Shows each model with its versions by the model's name, newest first.
-    init(_ models: [Resource], versions: [String: [ModelVersion]], now: Double) {
+    init(
+        _ models: [Resource], versions: [String: [ModelVersion]], waiting: [ModelRequest] = [], now: Double
+    ) {
         let main = Metric.main(among: versions.values.flatMap { $0.first?.metrics.keys ?? [] }.sorted())
         metricHead = main.map(Metric.title) ?? "Metric"
-        table = Rows(models.map { Self.row($0, versions[$0.name] ?? [], main: main, now: now) })
+        table = Rows(
+            models.map { model in
+                let waits = waiting.count { $0.model == model.name }
+                return Self.row(model, versions[model.name] ?? [], waits: waits, main: main, now: now)
+            })
         empty =
             !models.isEmpty
             ? nil
@@ -36,12 +44,15 @@ struct ModelsPage: PageBody {
                 commands: ["vagus explain Model", "vagus apply -f model.yaml"])
     }
 
-    private static func row(_ resource: Resource, _ versions: [ModelVersion], main: String?, now: Double) -> Row {
+    private static func row(
+        _ resource: Resource, _ versions: [ModelVersion], waits: Int, main: String?, now: Double
+    ) -> Row {
         let aliases = resource.status?["aliases"]?.object ?? [:]
         let latest = resource.status?["latest_version"]?.int ?? versions.first?.version ?? 0
         let values = main.map { name in versions.reversed().map { $0.metrics[name] } } ?? []
         return Row(
-            href: Links.model(resource.name), name: resource.name,
+            href: Links.model(resource.name), name: resource.status?["title"]?.string ?? resource.name,
+            waits: waits == 0 ? nil : "\(waits) to approve",
             format: resource.spec["description"]?.string ?? resource.spec["format"]?.string ?? "any format",
             champion: aliases["champion"]?.int.map { "v\($0)" }, latest: latest == 0 ? "–" : "v\(latest)",
             metric: main.flatMap { versions.first?.metrics[$0] }.map(Format.number) ?? "–",
@@ -68,6 +79,8 @@ struct ModelPage: PageBody {
         let direction: String
     }
     struct Chosen: Sendable {
+        /// The page of the version itself.
+        let href: String
         let title: String
         let lineage: [Origin]
         let signature: [Port]
@@ -104,6 +117,8 @@ struct ModelPage: PageBody {
     }
 
     let head: PageHead
+    /// What people are asked of its versions now.
+    let requests: [RequestCard]
     let chosen: Chosen?
     let compare: Compare?
     let charts: Listing<ChartCard>?
@@ -117,7 +132,7 @@ struct ModelPage: PageBody {
 
     init(
         _ resource: Resource, versions all: [ModelVersion], chosen asked: String?, services: [ServiceStatus],
-        now: Double
+        requests waiting: [ModelRequest] = [], viewer: GateCard.Viewer? = nil, csrf: String = "", now: Double
     ) {
         let picked =
             all.first { "\($0.version)" == asked || $0.aliases.contains(asked ?? "") }
@@ -126,6 +141,7 @@ struct ModelPage: PageBody {
             resource.name, in: [Link("Models", "/models")], status: nil,
             lead: resource.spec["description"]?.string
                 ?? picked.map { "Version \($0.version) is shown; choose another below." })
+        requests = viewer.map { viewer in waiting.map { RequestCard($0, for: viewer, csrf: csrf, now: now) } } ?? []
         chosen = picked.map { Self.chosen($0, services: services) }
         compare = Self.compare(Array(all.prefix(Self.compareLimit)))
         charts = Listing(Self.charts(all))
@@ -163,7 +179,8 @@ struct ModelPage: PageBody {
             }
         }
         return Chosen(
-            title: "version \(one.version)", lineage: lineage(one, services), signature: signature(one.signature),
+            href: Links.version(one.model, "\(one.version)"), title: "version \(one.version)",
+            lineage: lineage(one, services), signature: signature(one.signature),
             facts: facts,
             parameters: Listing(parameters))
     }
@@ -185,7 +202,10 @@ struct ModelPage: PageBody {
         }
         if let run = one.run {
             chain.append(
-                Origin(icon: "runs", kind: "Run", what: one.pipeline ?? "run", note: run, href: Links.run(run)))
+                Origin(
+                    icon: "runs", kind: "Run", what: one.pipeline ?? "run", note: run,
+                    // A run of MLflow's is none of a pipeline's.
+                    href: one.pipeline == nil ? nil : Links.run(run)))
         }
         chain.append(
             Origin(
@@ -265,7 +285,7 @@ struct ModelPage: PageBody {
                 VersionRow(
                     href: Links.model(one.model, version: "\(one.version)"), name: "v\(one.version)",
                     aliases: one.aliases,
-                    run: one.run.map { Link(one.pipeline ?? Format.clipped($0, 14), Links.run($0)) },
+                    run: one.pipeline.flatMap { pipeline in one.run.map { Link(pipeline, Links.run($0)) } },
                     commit: one.commit.map { Format.short($0) } ?? "–",
                     data: one.data_digest.map { Format.short($0) } ?? "–",
                     metric: main.flatMap { one.metrics[$0] }.map(Format.number) ?? "–",

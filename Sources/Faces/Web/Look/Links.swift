@@ -8,6 +8,9 @@ enum Links {
     static func model(_ name: String, version: String? = nil) -> String {
         path(["models", name], ["version": version])
     }
+    static func version(_ model: String, _ version: String, against: String? = nil) -> String {
+        path(["models", model, version], ["against": against])
+    }
     static func dataset(_ name: String) -> String { path(["datasets", name]) }
     static func dashboard(_ name: String) -> String { path(["dashboards", name]) }
     static func monitor(_ name: String) -> String { path(["monitors", name]) }
