@@ -40,7 +40,13 @@ class Server:
             began = time.monotonic()
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
-        bench.until(self.is_ready, seconds, f"{self.name} to be ready", every=0.002)
+        try:
+            bench.until(self.is_ready, seconds, f"{self.name} to be ready", every=0.002)
+        except SystemExit:
+            # Its own log says why; nobody else would end it.
+            bench.say((self.folder / "log").read_text()[-3000:])
+            bench.stop(self.process)
+            raise
         return time.monotonic() - began
 
     def is_ready(self):

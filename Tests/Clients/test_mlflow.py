@@ -395,7 +395,11 @@ def good_calls(both):
 
 
 def bad_calls(both):
-    """A table of what must be refused: the same status and code as MLflow's."""
+    """A table of what must be refused: the same status and code as MLflow's.
+
+    Left out is what MLflow itself gets wrong: a body that is a list (500 there), a step of 1.5 (logged as 0 there), a batch whose
+    metric has a text for a value (half of it is logged there).
+    """
     runs, experiments = f"{API}/runs", f"{API}/experiments"
     metric = {"run_id": "$run", "key": "k", "value": 1.0, "timestamp": 1, "step": 0}
     table = [
@@ -427,7 +431,7 @@ def bad_calls(both):
         ("POST", f"{runs}/log-metric", {}), ("POST", f"{runs}/log-metric", {**metric, "key": ""}),
         ("POST", f"{runs}/log-metric", {**metric, "value": "abc"}), ("POST", f"{runs}/log-metric", {**metric, "value": None}),
         ("POST", f"{runs}/log-metric", {**metric, "timestamp": "soon"}),
-        ("POST", f"{runs}/log-metric", {**metric, "timestamp": -5}), ("POST", f"{runs}/log-metric", {**metric, "step": 1.5}),
+        ("POST", f"{runs}/log-metric", {**metric, "timestamp": -5}),
         ("POST", f"{runs}/log-metric", {**metric, "key": "../x"}), ("POST", f"{runs}/log-metric", {**metric, "key": "a//b"}),
         ("POST", f"{runs}/log-metric", {**metric, "key": "/abs"}), ("POST", f"{runs}/log-metric", {**metric, "key": "a?b"}),
         ("POST", f"{runs}/log-metric", {**metric, "key": "."}), ("POST", f"{runs}/log-metric", {**metric, "key": "k" * 251}),
@@ -486,7 +490,7 @@ def bad_calls(both):
     for path in (f"{files}/a/%2e%2e/%2e%2e/b", f"{files}/%252e%252e/b"):
         both("GET", path, shapes=False)
         both("PUT", path, raw=b"x", shapes=False)
-    for raw in (b"{", b"[]", b"null", b"\xff\xfe"):
+    for raw in (b"{", b"null", b"\xff\xfe"):
         both("POST", f"{runs}/log-metric", raw=raw, shapes=False)
     both("POST", f"{runs}/delete", {"run_id": "$run"})
     for path, body in (("log-metric", metric), ("set-tag", {"run_id": "$run", "key": "a", "value": "b"}),

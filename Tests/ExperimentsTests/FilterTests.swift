@@ -46,8 +46,8 @@ import Testing
 
     @Test(arguments: [
         "metrics.a > 'x'", "params.a = 5", "params.a > '5'", "nope.a = '1'", "attributes.nope = 'x'", "metrics.a",
-        "metrics.a >", "AND", "metrics.a LIKE 'x'", "tags.a = 'open", "= 5", "metrics.a > 1 AND", "(metrics.a > 1",
-        "metrics.a > 1)", "metrics.a > 1 metrics.b > 2", "params.a IN ()", "metrics.a BETWEEN 1", "tags.a IS 5", "NOT",
+        "metrics.a >", "OR", "metrics.a LIKE 'x'", "tags.a = 'open", "= 5", "metrics.a > 1 OR", "(metrics.a > 1",
+        "metrics.a > 1)", "()", "metrics.a > 1 AND ()", "params.a IN ()", "metrics.a BETWEEN 1", "tags.a IS 5", "NOT",
         "dataset.nope = 'x'", "a; DROP TABLE run", "metrics.a > 1; metrics.b > 2",
     ])
     func `what cannot be read is refused as an invalid parameter`(text: String) {
@@ -62,6 +62,13 @@ import Testing
         for text in [deep, many, list, nots, String(repeating: "x", count: 70_000)] {
             #expect(throws: MLflowError.self) { _ = try parse(text) }
         }
+    }
+
+    @Test func `an AND too few or too many is forgiven, as MLflow forgives it`() throws {
+        let both = try parse("tags.a = '1' AND tags.b = '2'")
+        #expect(try parse("tags.a = '1' tags.b = '2'") == both)
+        #expect(try parse("AND tags.a = '1' AND AND tags.b = '2' AND") == both)
+        #expect(try parse("AND") == nil)
     }
 
     @Test func `an empty filter is none`() throws {

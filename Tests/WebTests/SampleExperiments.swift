@@ -18,16 +18,21 @@ enum SampleExperiments {
 
     static let ids = [1, 2, 3].map { String(repeating: "0", count: 31) + "\($0)" }
 
-    static let runs: [TrackedRun] = ids.enumerated().map { place, id in
+    static let runs: [TrackedRun] = ids.indices.map { run(at: $0) }
+
+    private static func run(at place: Int) -> TrackedRun {
         var run = TrackedRun()
-        (run.id, run.name, run.experiment, run.user) = (id, "able-ant-\(place)", "7", "ana")
+        (run.id, run.name, run.experiment, run.user) = (ids[place], "able-ant-\(place)", "7", "ana")
         run.status = ["finished", "running", "failed"][place]
-        run.started_at = Timestamp(microseconds: 1_760_000_000_000_000 + Int64(place) * 60_000_000)
-        if place != 1 { run.ended_at = Timestamp(microseconds: run.started_at.microseconds + 31_000_000) }
-        run.metrics = ["auc": 0.8 + Double(place) / 100, "loss": 0.5 - Double(place) / 10]
-        run.params = [
-            "depth": "4", "lr": ["0.1", "0.01", "0.001"][place], "solver": ["lbfgs", "sag", hostile][place],
-        ]
+        let start: Int64 = 1_760_000_000_000_000 + Int64(place) * 60_000_000
+        run.started_at = Timestamp(microseconds: start)
+        if place != 1 { run.ended_at = Timestamp(microseconds: start + 31_000_000) }
+        let auc: [Double] = [0.8, 0.81, 0.82]
+        let loss: [Double] = [0.5, 0.4, 0.3]
+        run.metrics = ["auc": auc[place], "loss": loss[place]]
+        run.params["depth"] = "4"
+        run.params["lr"] = ["0.1", "0.01", "0.001"][place]
+        run.params["solver"] = ["lbfgs", "sag", hostile][place]
         run.tags = ["team": "blue", "mlflow.user": "ana"]
         return run
     }
@@ -35,10 +40,11 @@ enum SampleExperiments {
     static func curve(_ query: CurveQuery) -> MetricCurve {
         var curve = MetricCurve()
         (curve.run, curve.key, curve.total) = (query.run, query.key, 100_000)
-        curve.steps = (0..<200).map { Int64($0) * 500 }
-        curve.times = (0..<200).map { 1_760_000_000_000 + Int64($0) * 1000 }
-        curve.values = (0..<200).map { (place: Int) -> Double in 1 / Double(place + 1) }
-        (curve.values[77], curve.values[80]) = (9, .nan)
+        for place in 0..<200 as Range<Int64> {
+            curve.steps.append(place * 500)
+            curve.times.append(1_760_000_000_000 + place * 1000)
+            curve.values.append(place == 77 ? 9 : place == 80 ? Double.nan : 1 / Double(place + 1))
+        }
         return curve
     }
 

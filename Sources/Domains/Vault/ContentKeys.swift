@@ -10,7 +10,7 @@ struct ContentKeys: ContentSigner {
     let file: KeyFile
 
     static let migration = Migration(
-        id: "vault-2",
+        id: "vault-3",
         statements: [
             """
             CREATE TABLE vault_content_key (

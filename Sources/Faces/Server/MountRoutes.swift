@@ -103,6 +103,7 @@ struct MountRoutes: Sendable {
         case .bytes(let bytes):
             let body: ResponseBody = bytes.isEmpty || isHead ? .init() : .init(byteBuffer: ByteBuffer(bytes: bytes))
             response = Response(status: .init(code: answer.status), body: body)
+        case .stream where isHead: response = Response(status: .init(code: answer.status))
         case .stream(let body):
             response = Response(
                 status: .init(code: answer.status),

@@ -24,7 +24,7 @@ struct MLflowInput: Sendable {
         (self.request, self.path) = (request, path)
         if !request.body.isEmpty, request.method != "GET" {
             // A body that is no JSON object has no parameters: what is required is told to be missing, as MLflow does.
-            let parsed = try? JSONParser.parse(request.body)
+            let parsed = try? JSONParser.parse(request.body)  // no parameters, see above
             if let parsed, parsed.object != nil { json = parsed } else { json = [:] }
         } else {
             json = Self.fromQuery(request.query)
@@ -72,10 +72,10 @@ struct MLflowInput: Sendable {
         throw .required(name)
     }
 
-    /// A list of texts; one text alone is a list of one, as in a query.
+    /// A list of texts; in a query one text alone is a list of one.
     func strings(_ name: String) throws(MLflowError) -> [String] {
         guard let value = value(name) else { return [] }
-        if let text = value.string { return [text] }
+        if let text = value.string, request.method == "GET" { return [text] }
         guard let items = value.array else { throw .wrong(name, value) }
         var texts: [String] = []
         for item in items {

@@ -292,10 +292,15 @@ struct MLflowRegistry: Sendable {
 }
 
 extension Change {
+    /// Bytes of a tag's value that the log still tells.
+    private static let toldTagBytes = 256
+
     func setModelTag(_ key: String, _ value: String, of model: Reference<ModelKind>, _ version: Int) throws {
         try sql.setTag(key, value, of: model, version)
-        // The value stays out of the log: it may be a whole prompt.
-        try tell("model.tagged", about: model.subject, ["version": .integer(Int64(version)), "key": .string(key)])
+        var data: Ordered<JSONValue> = ["version": .integer(Int64(version)), "key": .string(key)]
+        // A long value stays out of the log: it may be a whole prompt.
+        if value.utf8.count <= Self.toldTagBytes { data["value"] = .string(value) }
+        try tell("model.tagged", about: model.subject, data)
     }
 
     func removeModelTag(_ key: String, of model: Reference<ModelKind>, _ version: Int) throws {

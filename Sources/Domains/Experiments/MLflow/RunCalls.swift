@@ -226,7 +226,8 @@ struct RunCalls: Sendable {
     private func logModel(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
         let uuid = try input.string("run_id")
         let text = try input.string("model_json")
-        guard let model = try? JSONParser.parse(text), let members = model.object else {
+        let model = try? JSONParser.parse(text)  // what cannot be read is told below
+        guard let members = model?.object else {
             throw MLflowError.invalid("Malformed model info. \n \(text.prefix(500)) \n is not a valid JSON.")
         }
         let needed = ["artifact_path", "flavors", "utc_time_created", "run_id"]

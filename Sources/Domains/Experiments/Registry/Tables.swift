@@ -156,6 +156,16 @@ extension Connection {
         ).map { try complete([$0], of: model)[0] }
     }
 
+    /// A version as it was registered, whatever was written of it since.
+    func registered(_ number: Int, of model: Reference<ModelKind>) throws -> ModelVersion? {
+        try value(
+            """
+            SELECT body FROM experiments_model_version
+            WHERE project = \(model.project) AND model = \(model.name) AND version = \(number)
+            """, as: String.self
+        ).map { try ModelVersion(json: JSONParser.parse($0), at: []) }
+    }
+
     /// Newest first.
     func versions(of model: Reference<ModelKind>, limit: Int = Registry.pageLimit) throws -> [ModelVersion] {
         try complete(
@@ -221,10 +231,10 @@ extension Connection {
         }
     }
 
-    /// Without what stands in columns and other tables.
+    /// Without what stands in columns. Tags and description stay as they were at first: webhooks tell those.
     private static func body(_ version: ModelVersion) -> String {
         var body = version
-        (body.tags, body.aliases, body.stage, body.description, body.updated_at) = ([:], [], nil, nil, nil)
+        (body.aliases, body.stage, body.updated_at) = ([], nil, nil)
         body.signed_with = nil
         return body.json.text
     }

@@ -74,7 +74,7 @@ struct WebhookMessage: Sendable {
                 entity: isPrompt ? "prompt" : "registered_model", action: "created",
                 data: ["name": title, "tags": shown(tags), "description": description.json])
         case "model.registered":
-            guard let version = try sql.version(number, of: model) else { return nil }
+            guard let version = try sql.registered(number, of: model) else { return nil }
             var data: Ordered<JSONValue> = ["name": title, "version": .string("\(number)")]
             if isPrompt {
                 data["template"] = version.tags[Self.promptText].json
@@ -99,7 +99,9 @@ struct WebhookMessage: Sendable {
             if number > 0 { data["version"] = .string("\(number)") }
             data["key"] = .string(key)
             if isSet {
-                guard let value = try sql.tags(of: model, version: number)[key] else { return nil }
+                guard let value = try event.data["value"]?.string ?? sql.tags(of: model, version: number)[key] else {
+                    return nil
+                }
                 data["value"] = .string(value)
             }
             self.init(entity: entity, action: isSet ? "set" : "deleted", data: .object(data))

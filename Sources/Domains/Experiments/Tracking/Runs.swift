@@ -190,7 +190,9 @@ extension TrackingStore {
         let key = try await names.numbers(of: [tag], in: database)[tag] ?? 0
         try await write { sql in
             let run = try sql.activeRun(uuid, in: project)
-            let old = try sql.tag(tag, of: run).flatMap { try? JSONParser.parse($0).array } ?? []
+            let told = try sql.tag(tag, of: run)
+            // A tag that a client wrote over with something else begins anew.
+            let old = told.flatMap { try? JSONParser.parse($0).array } ?? []  // see above
             let text = JSONValue.array(old + [model]).text
             try sql.keepTag(key, NameRules.cut(text, NameRules.tagLength), of: run)
             try sql.touch(run: run.id)

@@ -23,7 +23,8 @@ struct OrderClause: Equatable, Sendable {
 
     private static func parse(_ text: String, _ schema: FilterSchema) throws(MLflowError) -> OrderClause {
         let unreadable = MLflowError.invalid("Invalid order_by clause '\(text)'. Could not be parsed.")
-        guard let tokens = try? FilterLexer.tokens(text), (1...2).contains(tokens.count) else { throw unreadable }
+        let tokens = (try? FilterLexer.tokens(text)) ?? []  // told as unreadable
+        guard (1...2).contains(tokens.count) else { throw unreadable }
         let identifier: String
         switch tokens[0] {
         case .word(let word): identifier = word
@@ -100,7 +101,9 @@ struct SearchOrder {
                 condition = within
             }
         }
-        guard let first = terms.first, first.rank == nil, let cell = first.value, place.count > 1 else { return condition }
+        guard let first = terms.first, first.rank == nil, let cell = first.value, place.count > 1 else {
+            return condition
+        }
         // Said once more for the index of the first term.
         let bound: Statement = first.isAscending ? "\(cell) >= \(place[1])" : "\(cell) <= \(place[1])"
         return "\(bound) AND \(condition)"

@@ -8,6 +8,12 @@ struct FilterLexer {
         case number(String)
         case symbol(String)
 
+        /// Whether it is this word, in any case.
+        func isKeyword(_ keyword: String) -> Bool {
+            guard case .word(let word) = self else { return false }
+            return word.uppercased() == keyword
+        }
+
         /// As it stands in messages.
         var shown: String {
             switch self {

@@ -1,7 +1,7 @@
 /// Reads filters.
 ///
 ///     filter  := all ( OR all )*
-///     all     := one ( AND one )*
+///     all     := one ( [AND] one )*
 ///     one     := NOT one | "(" filter ")" | column test
 ///     test    := comparator value | [NOT] (LIKE | ILIKE) text | [NOT] IN "(" value, … ")"
 ///              | [NOT] BETWEEN value AND value | IS [NOT] NULL
@@ -21,7 +21,7 @@ struct FilterParser {
     /// Nil for an empty filter, which everything passes.
     static func parse(_ text: String, _ schema: FilterSchema) throws(MLflowError) -> Filter? {
         let tokens = try FilterLexer.tokens(text)
-        guard !tokens.isEmpty else { return nil }
+        guard !tokens.allSatisfy({ $0.isKeyword("AND") }) else { return nil }
         var parser = FilterParser(tokens: tokens, schema: schema)
         let filter = try parser.filter(depth: 0)
         guard parser.position == tokens.count else { throw parser.wrong() }
@@ -39,7 +39,7 @@ struct FilterParser {
     }
 
     private mutating func take(_ keyword: String) -> Bool {
-        guard case .word(let word) = token, word.uppercased() == keyword else { return false }
+        guard let token, token.isKeyword(keyword) else { return false }
         position += 1
         return true
     }
@@ -59,9 +59,15 @@ struct FilterParser {
         return parts.count == 1 ? parts[0] : .any(parts)
     }
 
+    /// As in MLflow, an AND may be missing between two tests, or stand once too often.
     private mutating func all(depth: Int) throws(MLflowError) -> Filter {
-        var parts = [try one(depth: depth)]
-        while take("AND") { parts.append(try one(depth: depth)) }
+        var parts: [Filter] = []
+        while true {
+            while take("AND") {}
+            guard let token, token != .symbol(")"), !token.isKeyword("OR") else { break }
+            parts.append(try one(depth: depth))
+        }
+        guard !parts.isEmpty else { throw wrong() }
         return parts.count == 1 ? parts[0] : .all(parts)
     }
 
