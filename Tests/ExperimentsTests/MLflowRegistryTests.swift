@@ -152,7 +152,7 @@ import Testing
 
     @Test(arguments: [
         ("filter", "name"), ("filter", "name = "), ("filter", "nope = 'x'"), ("filter", "name > 'x'"),
-        ("filter", "name = 5"), ("filter", "(name = 'x'"), ("filter", "name = 'x' name = 'y'"),
+        ("filter", "name = 5"), ("filter", "(name = 'x'"),
         ("filter", "metrics.a = 'x'"),
         ("max_results", "0"), ("max_results", "1001"), ("order_by", "nope"), ("page_token", "xyz"),
     ])

@@ -250,7 +250,9 @@ struct ArtifactCalls: Sendable {
         let folder = try await path(input, call)
         let upload = try input.string("upload_id")
         let wanted = try input.list("parts")
-        let name = try ArtifactPlaces.checked(input.string("path")).split(separator: "/").last.map(String.init) ?? ""
+        // The path of a file where the client runs: only its last word means something here.
+        let name = try ArtifactPlaces.checked(String(input.string("path").split(separator: "/").last ?? ""))
+        guard !name.isEmpty else { throw MLflowError.invalid("Invalid path") }
         let store = try tracking.store
         let parts = try await store.read { try $0.parts(of: upload) }
         guard !wanted.isEmpty, parts.map(\.number) == Array(1...max(1, wanted.count)) else {

@@ -57,8 +57,9 @@ struct FilePreview: Sendable {
         if let whole {
             switch kind {
             case .table(let separator): table = Self.table(whole.text, separator)
-            // What is no whole JSON is shown as it is.
-            case .json: text = (try? JSONParser.parse(whole.text).prettyText) ?? whole.text
+            case .json:
+                let pretty = try? JSONParser.parse(whole.text).prettyText  // not whole: shown as it is
+                text = pretty ?? whole.text
             case .html: html = whole.text
             default: text = whole.text
             }
