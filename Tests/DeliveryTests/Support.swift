@@ -94,6 +94,25 @@ final class Rig: Sendable {
     }
 
     @discardableResult
+    func pause(_ reason: String? = nil) async throws -> ServiceStatus {
+        var input = HoldInput()
+        (input.name, input.reason) = ("web", reason)
+        return try await house.call(Services.pause, input)
+    }
+
+    @discardableResult
+    func resume() async throws -> ServiceStatus {
+        var input = HoldInput()
+        input.name = "web"
+        return try await house.call(Services.resume, input)
+    }
+
+    @discardableResult
+    func retry() async throws -> ServiceStatus {
+        try await house.call(Services.retry, Name(project: "default", name: "web"))
+    }
+
+    @discardableResult
     func undo(to revision: Int? = nil) async throws -> ServiceStatus {
         var input = UndoInput()
         (input.name, input.revision) = ("web", revision)

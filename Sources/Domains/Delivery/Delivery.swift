@@ -33,9 +33,14 @@ package struct DeliverySettings: Sendable {
     package var predictions: String
     /// The proxy whose address people are shown.
     package var proxy: String
+    /// Who is asked about metrics; nil: analyses of queries and webhooks say that there is nobody.
+    package var outside: (any MeasureOutside)?
 
-    package init(serveCommand: [String], predictions: String, proxy: String = "proxy") {
+    package init(
+        serveCommand: [String], predictions: String, proxy: String = "proxy", outside: (any MeasureOutside)? = nil
+    ) {
         (self.serveCommand, self.predictions, self.proxy) = (serveCommand, predictions, proxy)
+        self.outside = outside
     }
 }
 
@@ -67,6 +72,7 @@ package struct DeliveryDomain: Domain {
             ReconcileLoop(stopLoop, store: store, width: 32, logger: logger),
             ReconcileLoop(probeLoop, store: store, width: 32, logger: logger),
             ReconcileLoop(lookout, store: store, logger: logger),
+            ReconcileLoop(measureLoop, store: store, width: 8, logger: logger),
         ]
     }
 
@@ -77,14 +83,21 @@ package struct DeliveryDomain: Domain {
     var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platform: platform, book: probes) }
     var lookout: Lookout { Lookout(store: context.store, platform: platform) }
 
+    var measureLoop: MeasureLoop { MeasureLoop(store: context.store, outside: settings.outside) }
+
     private var freezer: WorkloadFreezer { WorkloadFreezer(caller: context.caller) }
     private var url: ProxyURL { ProxyURL(proxy: settings.proxy) }
 
-    /// Refuses a service whose judgements cannot be read, before anything is rolled out.
+    /// Refuses a service whose judgements cannot be read, or that was gone back from, before anything is rolled out.
     package func admit(_ candidate: Candidate, in change: Change) throws {
         guard let spec = candidate.spec(of: ServiceKind.self) else { return }
+        let service = ServiceReference(project: candidate.project, name: candidate.name)
+        let environment = try Verbs.environment(spec, service, in: change.sql)
+        try Condemned.refuse(
+            signature: WorkloadFreezer.signature(spec, environment), of: service, in: change.sql)
         for (name, analysis) in spec.rollout.analysis where analysis.judge.method == .threshold {
             let (success, failure) = (analysis.judge.success, analysis.judge.failure)
+            if analysis.webhook != nil, success == nil, failure == nil { continue }
             guard success != nil || failure != nil else {
                 throw Problem(
                     "service.judge", status: 422, "the threshold judge of analysis \"\(name)\" has no bound",

@@ -106,7 +106,7 @@ enum RouteShape {
             revision(pair.0, weight: pair.1 + (index == heir ? lost : 0))
         }
         var routes = [route(name, spec, path: path(name, spec), revisions)]
-        if let trial = view.trial, trial.plan.strategy == .blue_green, !trial.isDirect,
+        if let trial = view.trial, trial.plan.hasPreview,
             let preview = view.revision(trial.revision), preview.ready > 0
         {
             routes.append(route(name, spec, path: path(name, spec) + "-preview", [revision(preview, weight: 100)]))

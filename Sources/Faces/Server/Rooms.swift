@@ -50,7 +50,8 @@ enum Rooms {
                 settings: DeliverySettings(
                     serveCommand: [options.executable, "serve"]
                         + (xgboost(options.config).map { ["--xgboost-library", $0] } ?? []),
-                    predictions: folder.file("predictions"))),
+                    predictions: folder.file("predictions"),
+                    outside: Measuring(own: telemetry.metrics, outbound: outbound))),
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(

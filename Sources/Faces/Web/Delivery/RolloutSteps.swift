@@ -11,9 +11,10 @@ enum RolloutSteps {
     }
 
     static func words(_ step: RolloutStepSpec) -> String {
-        if let weight = step.weight { return "\(weight) % of the traffic" }
         if let pause = step.pause { return pause.for.map { "Pause for \($0)" } ?? "Pause until somebody promotes" }
-        return "Judge \((step.analyze ?? []).joined(separator: ", "))"
+        if let names = step.analyze { return "Judge \(names.joined(separator: ", "))" }
+        let words = step.words
+        return words.prefix(1).uppercased() + words.dropFirst()
     }
 
     private static func row(_ index: Int, _ what: String, _ service: ServiceStatus) -> ServicePage.StepRow {
