@@ -79,7 +79,13 @@ targets += base("Frames", [crypto], exclude: ["Formats.md"])
 targets += base("Learners", ["Frames", "Stats", "Manifests"])
 targets += base("Expressions", ["Manifests"])
 targets += base("Conversion", ["Manifests"])
-targets += base("Proxy", nio + [logging])
+targets += base(
+    "Proxy",
+    nio + [
+        .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+        .product(name: "NIOHPACK", package: "swift-nio-http2"), .product(name: "NIOTLS", package: "swift-nio"),
+        "Series", logging,
+    ])
 targets += base("Masking")
 targets += base("Series")
 targets += base("PromQL", ["Series"])
@@ -170,6 +176,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
     ],
     targets: targets
 )
