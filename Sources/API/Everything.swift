@@ -40,7 +40,7 @@ public enum Operations {
         Services.abort.erased, Services.undo.erased, Services.traffic.erased, Services.pause.erased,
         Services.resume.erased, Services.retry.erased, Services.scale.erased, Services.restart.erased,
         Services.analysis.erased, Services.outcomes.erased,
-        Proxies.table.erased, Proxies.report.erased, Dora.get.erased,
+        Proxies.table.erased, Proxies.report.erased, Dora.get.erased, Dora.incident.erased,
         Triggers.list.erased, Repositories.statuses.erased,
         Pulls.list.erased, Pulls.get.erased, Pulls.merge.erased, Pulls.close.erased,
         Models.versions.erased, Models.version.erased, Models.register.erased, Models.setAlias.erased,

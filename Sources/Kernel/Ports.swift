@@ -32,6 +32,9 @@ package struct InstanceOrder: Sendable {
     package var environment: [String: String]
     /// Tree blob to unpack as the working folder, if any.
     package var artifact: String?
+    /// Processors' worth of time and bytes of memory; nil is unbounded.
+    package var cpus: Double?
+    package var memory: Int64?
 
     package init(
         id: InstanceID, service: Reference<ServiceKind>, revision: Int, command: [String],

@@ -248,18 +248,20 @@ public struct BaselineSpec: Manifest {
 
 /// What keeps a client on one side: a cookie that the proxy sets, or a header or cookie that the program knows.
 public struct StickySpec: Manifest {
-    public enum Arms: String, WireEnum { case both, canary }
+    public enum Arms: String, WireEnum { case both }
     public var cookie: String?
     public var header: String?
+    public var own_cookie: String?
     public var ttl = TimeSpan.hours(1)
     public var arms = Arms.both
     public init() {}
-    public static let choices = ["cookie", "header"]
+    public static let choices = ["cookie", "header", "own_cookie"]
     public static let fields: [Field<Self>] = [
         .optional("cookie", \.cookie, "A cookie of this name, set by the proxy."),
+        .optional("own_cookie", \.own_cookie, "A cookie of the program's own that names the client."),
         .optional("header", \.header, "A header that names the client, such as X-User: the same value, the same side."),
         .optional("ttl", \.ttl, "How long the cookie is good for."),
-        .optional("arms", \.arms, "Whether clients of the stable revision are held too; so the share is held."),
+        .optional("arms", \.arms, "Clients of both sides are held, so that the share is held too; there is no other way."),
     ]
 }
 

@@ -34,6 +34,8 @@ public struct WorkloadSpec: Manifest {
     public var model: String?
     public var replicas = 1
     public var variables: Ordered<String> = [:]
+    public var port: Int?
+    public var resources = ResourcesSpec()
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("command", \.command, "Program and its arguments; it listens on $PORT of 127.0.0.1."),
@@ -43,6 +45,11 @@ public struct WorkloadSpec: Manifest {
         ),
         .optional("replicas", \.replicas, "Copies to keep up.", in: 0...100),
         .optional("variables", \.variables, "Environment variables."),
+        .optional(
+            "port", \.port,
+            "Port that the program listens on elsewhere. Here several copies share a machine, so each is given a free one, in $PORT.",
+            in: 1...65_535),
+        .optional("resources", \.resources, "What each copy may take, where this machine has cgroups."),
     ]
     public static func check(_ value: Self) -> [ManifestError] {
         if value.command.isEmpty == (value.model == nil) {
@@ -56,8 +63,20 @@ public struct WorkloadSpec: Manifest {
     }
 }
 
+public struct ResourcesSpec: Manifest {
+    public var cpu: CPUAmount?
+    public var memory: ByteSize?
+    public init() {}
+    public static var noun: String { "resource bound" }
+    public static let fields: [Field<Self>] = [
+        .optional("cpu", \.cpu, "Processors' worth of time: 2, 0.5 or 500m."),
+        .optional("memory", \.memory, "Memory: 512Mi; beyond it the copy is killed, and replaced."),
+    ]
+}
+
 public struct HealthSpec: Manifest {
     public var http: String?
+    public var grace = TimeSpan.seconds(0)
     public var interval = TimeSpan.seconds(2)
     public var timeout = TimeSpan.seconds(2)
     public var healthy_after = 1
@@ -73,6 +92,7 @@ public struct HealthSpec: Manifest {
         .optional("timeout", \.timeout, "How long it may take to answer."),
         .optional("healthy_after", \.healthy_after, "Good answers in a row before a copy gets traffic.", in: 1...100),
         .optional("unhealthy_after", \.unhealthy_after, "Bad answers in a row before it gets no more.", in: 1...100),
+        .optional("grace", \.grace, "Time after its start in which a copy's bad answers do not count."),
         .optional("deadline", \.deadline, "A rollout whose copies are not well after this long is aborted."),
         .optional("stop_grace", \.stop_grace, "Time between SIGTERM and SIGKILL."),
     ]
@@ -82,6 +102,12 @@ public struct RouteSpec: Manifest {
     public var hosts: [String] = []
     public var path: String?
     public var timeout = TimeSpan.seconds(30)
+    public var total_timeout: TimeSpan?
+    public var idle_timeout: TimeSpan?
+    public var retries = RetrySpec()
+    public var outliers: OutlierSpec?
+    public var limits: LimitSpec?
+    public var rate_limits: [RateLimitSpec] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("hosts", \.hosts, "Host names that lead to it."),
@@ -90,6 +116,12 @@ public struct RouteSpec: Manifest {
             "Path prefix that leads to it, taken off before it is passed on; absent: /serving/NAME for a model, /services/NAME for a program."
         ),
         .optional("timeout", \.timeout, "How long the head of an answer may take."),
+        .optional("total_timeout", \.total_timeout, "How long a request may take in all, retries included."),
+        .optional("idle_timeout", \.idle_timeout, "How long an answer may be silent once it has begun."),
+        .optional("retries", \.retries, "When a request is sent once more."),
+        .optional("outliers", \.outliers, "When a copy that fails is left out for a while."),
+        .optional("limits", \.limits, "What its copies can bear at once."),
+        .optional("rate_limits", \.rate_limits, "How many requests may come; all must let one pass."),
     ]
 }
 

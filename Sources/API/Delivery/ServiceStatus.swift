@@ -211,6 +211,7 @@ public struct DeployInput: Manifest {
     public var commit: String?
     public var committed_at: Timestamp?
     public var override = false
+    public var hotfix = false
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
@@ -222,6 +223,7 @@ public struct DeployInput: Manifest {
         .optional("pipeline", \.pipeline, "Pipeline that deploys it."),
         .optional("commit", \.commit, "Commit it comes from."),
         .optional("committed_at", \.committed_at, "When the commit was made."),
+        .optional("hotfix", \.hotfix, "It mends the revision that is stable now, which counts as failed then."),
         .optional("override", \.override, "Rolls out even what was aborted or gone back from before."),
     ]
 }

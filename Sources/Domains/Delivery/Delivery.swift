@@ -64,6 +64,8 @@ package struct DeliveryDomain: Domain {
         addRoutes(&routes, verbs, ProxyDesk(store: context.store, watch: watch))
     }
 
+    package var mounts: [Mount] { [DoraBadge(desk: doraDesk).mount] }
+
     package var loops: [any RunnableLoop] {
         let (store, logger) = (context.store, context.logger(for: Self.name))
         return [
@@ -73,6 +75,7 @@ package struct DeliveryDomain: Domain {
             ReconcileLoop(probeLoop, store: store, width: 32, logger: logger),
             ReconcileLoop(lookout, store: store, logger: logger),
             ReconcileLoop(measureLoop, store: store, width: 8, logger: logger),
+            ReconcileLoop(DoraGauges(desk: doraDesk, instruments: context.instruments), store: store, logger: logger),
         ]
     }
 
@@ -84,6 +87,8 @@ package struct DeliveryDomain: Domain {
     var lookout: Lookout { Lookout(store: context.store, platform: platform) }
 
     var measureLoop: MeasureLoop { MeasureLoop(store: context.store, outside: settings.outside) }
+
+    private var doraDesk: DoraDesk { DoraDesk(store: context.store, caller: context.caller) }
 
     private var freezer: WorkloadFreezer { WorkloadFreezer(caller: context.caller) }
     private var url: ProxyURL { ProxyURL(proxy: settings.proxy) }

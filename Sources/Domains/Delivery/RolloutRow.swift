@@ -50,6 +50,8 @@ struct RolloutRow: Sendable {
     /// Requests that its own revision had had when it began: not all of an attempt is a revision's first.
     var ownBefore: Int64 = 0
     var exposure: Double?
+    /// It mends the revision that was stable when it began.
+    var isHotfix = false
 
     enum PauseKind: String { case held, inconclusive, failed }
 
@@ -107,6 +109,7 @@ struct RolloutRow: Sendable {
         requestsBefore = try row.get("requests_before")
         ownBefore = try row.get("own_before")
         exposure = try row.get("exposure")
+        isHotfix = try row.get("is_hotfix")
     }
 
     static func newest(of service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
@@ -148,15 +151,15 @@ struct RolloutRow: Sendable {
         ).map(RolloutRow.init(row:))
     }
 
-    /// Attempts of a project that began after a moment, oldest first; ways back left out.
+    /// Attempts of a project that began or ended after a moment, oldest first; ways back left out.
     static func deployments(
         project: String, service: String?, since: Timestamp, in sql: Connection
     ) throws -> [RolloutRow] {
         let only: Statement = service.map { "AND service = \($0)" } ?? ""
         return try sql.rows(
             """
-            SELECT * FROM delivery_rollout WHERE project = \(project) AND is_rollback = 0 AND started_at >= \(since)
-                \(only) ORDER BY started_at, service, number LIMIT \(Dora.deploymentLimit)
+            SELECT * FROM delivery_rollout WHERE project = \(project) AND is_rollback = 0
+                AND (started_at >= \(since) OR finished_at >= \(since)) \(only) ORDER BY started_at, service, number LIMIT \(Dora.deploymentLimit)
             """
         ).map(RolloutRow.init(row:))
     }
@@ -167,14 +170,14 @@ struct RolloutRow: Sendable {
             INSERT INTO delivery_rollout (project, service, number, revision, origin, is_rollback, tier, plan, step,
                 weight, step_at, short_at, pause, is_full, completion, outcome, reason, commit_id, run, committed_at,
                 started_at, finished_at, first_bad_at, recovered_at, is_fast, pause_kind, paused_at, paused,
-                switched_at, requests_before, own_before, exposure)
+                switched_at, requests_before, own_before, exposure, is_hotfix)
             VALUES (\(service.project), \(service.name), \(number), \(revision), \(origin.sqlValue), \(isRollback),
                     \(tier), \(settings.json.text), \(step), \(weight), \(stepAt), \(shortAt.sqlValue),
                     \(pause.sqlValue), \(isFull), \((completion?.rawValue).sqlValue), \(outcome.rawValue),
                     \(reason.sqlValue), \(commit.sqlValue), \(run.sqlValue), \(committedAt.sqlValue), \(startedAt),
                     \(finishedAt.sqlValue), \(firstBadAt.sqlValue), \(recoveredAt.sqlValue), \(isFast),
                     \((pauseKind?.rawValue).sqlValue), \(pausedAt.sqlValue), \(paused), \(switchedAt.sqlValue),
-                    \(requestsBefore), \(ownBefore), \(exposure.sqlValue))
+                    \(requestsBefore), \(ownBefore), \(exposure.sqlValue), \(isHotfix))
             ON CONFLICT (project, service, number) DO UPDATE SET step = excluded.step, weight = excluded.weight,
                 step_at = excluded.step_at, short_at = excluded.short_at, pause = excluded.pause,
                 is_full = excluded.is_full, completion = excluded.completion, outcome = excluded.outcome,

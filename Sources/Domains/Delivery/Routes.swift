@@ -35,9 +35,11 @@ extension DeliveryDomain {
             try await desk.report(input)
             return Nothing()
         }
-        routes.on(Dora.get) { input, _ in
-            let now = store.time.now
-            return try await store.read { try DoraMath.report(input, now: now, in: $0) }
+        let dora = DoraDesk(store: store, caller: verbs.freezer.caller)
+        routes.on(Dora.get) { input, _ in try await dora.report(input) }
+        routes.on(Dora.incident) { input, call in
+            try await dora.note(input, call)
+            return Nothing()
         }
     }
 }

@@ -94,6 +94,12 @@ enum Tables {
                 "ALTER TABLE delivery_rollout ADD COLUMN requests_before BIGINT NOT NULL DEFAULT 0",
                 "ALTER TABLE delivery_rollout ADD COLUMN own_before BIGINT NOT NULL DEFAULT 0",
                 "ALTER TABLE delivery_rollout ADD COLUMN exposure DOUBLE PRECISION",
+                "ALTER TABLE delivery_rollout ADD COLUMN is_hotfix BIGINT NOT NULL DEFAULT 0",
+                """
+                CREATE TABLE delivery_incident (
+                    project TEXT NOT NULL, service TEXT NOT NULL, id TEXT NOT NULL, began_at BIGINT NOT NULL,
+                    ended_at BIGINT, revision BIGINT, by_change BIGINT NOT NULL, PRIMARY KEY (project, service, id))
+                """,
                 """
                 CREATE TABLE delivery_outcome (
                     project TEXT NOT NULL, service TEXT NOT NULL, rollout BIGINT NOT NULL, entity TEXT NOT NULL,

@@ -94,7 +94,7 @@ struct Verbs: Sendable {
             revision.signature = signature
             (revision.commit, revision.run, revision.pipeline) = (input.commit, input.run, input.pipeline)
             try writer.begin(
-                revision, committedAt: input.committed_at, tier: environment?.tier, &service)
+                revision, committedAt: input.committed_at, tier: environment?.tier, isHotfix: input.hotfix, &service)
             _ = try writer.settle()
         }
         return try await status(name)
@@ -367,7 +367,8 @@ extension AnalysisRun {
 extension RolloutWriter {
     /// Makes a revision and begins to roll it out; one under way is superseded.
     func begin(
-        _ revision: RevisionRow, committedAt: Timestamp?, tier: EnvironmentSpec.Tier?, _ service: inout ServiceRow
+        _ revision: RevisionRow, committedAt: Timestamp?, tier: EnvironmentSpec.Tier?, isHotfix: Bool = false,
+        _ service: inout ServiceRow
     ) throws {
         let sql = change.sql
         if let old = try RolloutRow.newest(of: name, in: sql), old.isUnderWay {
@@ -384,6 +385,14 @@ extension RolloutWriter {
             name, number: service.nextRollout, revision: revision.revision, settings: spec.rollout, at: change.now)
         (rollout.commit, rollout.run, rollout.committedAt) = (revision.commit, revision.run, committedAt)
         rollout.tier = tier?.rawValue ?? ""
+        rollout.isHotfix = isHotfix
+        if isHotfix, let stable = service.stable, var mended = try RolloutRow.promoted(stable, of: name, in: sql) {
+            // What needs a fix at once has failed, though it came to all traffic; it is over when the fix has it.
+            (mended.outcome, mended.exposure) = (.failed, 1)
+            mended.reason = "revision \(revision.revision) was deployed to mend it"
+            mended.firstBadAt = mended.firstBadAt ?? change.now
+            try mended.write(in: sql)
+        }
         try start(rollout, &service)
     }
 
@@ -445,6 +454,8 @@ extension RolloutWriter {
                 bad.reason = reason
                 bad.firstBadAt = bad.firstBadAt ?? change.now
                 bad.recoveredAt = nil
+                // It had come to all traffic by then.
+                bad.exposure = 1
                 try bad.write(in: sql)
             }
             try condemn(stable, reason)

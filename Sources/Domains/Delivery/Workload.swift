@@ -12,6 +12,7 @@ struct FrozenWorkload: Manifest {
     var artifact: String?
     var variables: Ordered<String> = [:]
     var sample = Share(1)
+    var resources = ResourcesSpec()
 
     init() {}
     static let fields: [Field<Self>] = [
@@ -23,6 +24,7 @@ struct FrozenWorkload: Manifest {
         .optional("artifact", \.artifact, "Tree of the working folder."),
         .optional("variables", \.variables, "Environment variables, those of the environment included."),
         .optional("sample", \.sample, "Share of the predictions that is kept."),
+        .optional("resources", \.resources, "What each copy may take."),
     ]
 
     /// `name@3`, for people.
@@ -31,7 +33,7 @@ struct FrozenWorkload: Manifest {
     /// The same digest and the same variables: a new revision of it is only another commit.
     func runsTheSame(as other: FrozenWorkload) -> Bool {
         command == other.command && digest == other.digest && model == other.model && artifact == other.artifact
-            && variables == other.variables
+            && variables == other.variables && resources == other.resources
     }
 }
 
@@ -55,11 +57,13 @@ struct WorkloadFreezer: Sendable {
     /// What a spec with its environment asks for; a change of it makes a revision.
     static func signature(_ spec: ServiceSpec, _ environment: EnvironmentSpec?) -> String {
         let workload = spec.workload
-        let parts: JSONValue = [
+        var parts: Ordered<JSONValue> = [
             "command": workload.command.json, "model": workload.model.json, "variables": workload.variables.json,
             "environment": (environment?.variables ?? [:]).json,
         ]
-        return parts.canonicalText
+        // Left out where there are none, so that what was applied before they were known is no news.
+        if workload.resources != ResourcesSpec() { parts["resources"] = workload.resources.json }
+        return JSONValue.object(parts).canonicalText
     }
 
     /// Fixes a workload; nil when the spec waits for a deploy to choose a version.
@@ -74,6 +78,7 @@ struct WorkloadFreezer: Sendable {
         frozen.variables = environment?.variables ?? [:]
         for (name, value) in spec.workload.variables { frozen.variables[name] = value }
         frozen.sample = spec.predictions.sample
+        frozen.resources = spec.workload.resources
         guard let declared = spec.workload.model else {
             frozen.command = spec.workload.command
             frozen.artifact = artifact ?? newest?.artifact
@@ -108,9 +113,10 @@ extension DeliverySettings {
         environment["VAGUS_SERVICE"] = name
         environment["VAGUS_REVISION"] = String(copy.revision)
         guard let model = workload.model else {
-            return InstanceOrder(
-                id: copy.id, service: copy.service, revision: copy.revision, command: workload.command,
-                environment: environment, artifact: workload.artifact)
+            return bounded(
+                InstanceOrder(
+                    id: copy.id, service: copy.service, revision: copy.revision, command: workload.command,
+                    environment: environment, artifact: workload.artifact), workload)
         }
         let log = "\(predictions)/\(project)/\(name)/\(copy.revision).\(copy.number)"
         let command =
@@ -119,9 +125,16 @@ extension DeliverySettings {
                 "--service", name, "--revision", String(copy.revision), "--instance", copy.id.text,
                 "--predictions", log, "--sample", String(workload.sample.fraction), "--port", "$PORT",
             ]
-        return InstanceOrder(
-            id: copy.id, service: copy.service, revision: copy.revision, command: command, environment: environment,
-            artifact: workload.digest)
+        return bounded(
+            InstanceOrder(
+                id: copy.id, service: copy.service, revision: copy.revision, command: command,
+                environment: environment, artifact: workload.digest), workload)
+    }
+
+    private func bounded(_ order: InstanceOrder, _ workload: FrozenWorkload) -> InstanceOrder {
+        var order = order
+        (order.cpus, order.memory) = (workload.resources.cpu?.cpus, workload.resources.memory?.bytes)
+        return order
     }
 
     /// The path that tells whether a copy is well; nil: an open port is enough.
