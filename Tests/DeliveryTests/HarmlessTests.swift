@@ -41,6 +41,11 @@ import Testing
             let status = try await rig.status()
             if status.aborted || status.completion == .promoted { return status }
         }
+        // What is left is all traffic, which the proxy has to take up.
+        for _ in 0..<3 {
+            try await rig.report([1: old, 2: new])
+            try await rig.settle(turns: 2)
+        }
         return try await rig.status()
     }
 

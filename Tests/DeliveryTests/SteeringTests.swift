@@ -23,7 +23,7 @@ import Testing
     // MARK: - Hold, go on, retry
 
     @Test func `what is held stays where it is, and promote then only lets it go on`() async throws {
-        let rig = try await established("{ strategy: canary, steps: [{ weight: 20 }, { pause: { for: 60s } }, { weight: 50 }, { pause: {} }] }")
+        let rig = try await established("{ strategy: canary, steps: [{ weight: 20 }, { pause: { for: 90s } }, { weight: 50 }, { pause: {} }] }")
         try await rig.deploy("k1")
         try await rig.settle()
         var status = try await rig.pause("wait")
@@ -33,7 +33,7 @@ import Testing
         #expect(try await rig.status().step == 1)
         status = try await rig.promote()
         #expect((status.held, status.step) == (false, 1))
-        try await rig.settle()
+        try await rig.pass(25)
         #expect(try await rig.status().step == 3)
         #expect(await problem { try await rig.resume() }?.code == "rollout.not-held")
         #expect(try await rig.events("rollout.resumed").count == 1)
@@ -148,8 +148,8 @@ import Testing
 
     // MARK: - The way back
 
-    @Test(arguments: [(1, [1: 80, 3: 20]), (2, [1: 100])])
-    func `a way back beyond the window takes the steps`(window: Int, weights: [Int: Int]) async throws {
+    @Test(arguments: [1, 2])
+    func `a way back beyond the window takes the steps`(window: Int) async throws {
         // Argo Rollouts' code: window 1 reaches only the revision just before, window 2 also over one in between.
         let rig = try await established(more: "rollback: { window: \(window), scale_down_delay: 1h }")
         for key in ["k1", "k2"] {

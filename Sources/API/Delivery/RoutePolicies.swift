@@ -1,7 +1,7 @@
 public import Manifests
 
 /// When a request is sent once more.
-public struct RetrySpec: Manifest {
+public struct RouteRetrySpec: Manifest {
     public var attempts = 1
     public var statuses: [Int] = []
     public var budget = Share(0.2)

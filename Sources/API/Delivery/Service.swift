@@ -104,7 +104,7 @@ public struct RouteSpec: Manifest {
     public var timeout = TimeSpan.seconds(30)
     public var total_timeout: TimeSpan?
     public var idle_timeout: TimeSpan?
-    public var retries = RetrySpec()
+    public var retries = RouteRetrySpec()
     public var outliers: OutlierSpec?
     public var limits: LimitSpec?
     public var rate_limits: [RateLimitSpec] = []

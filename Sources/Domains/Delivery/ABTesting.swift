@@ -17,6 +17,7 @@ extension AnalysisRecord {
         name = RolloutPlan.outcome
         self.step = step
         test = settings.test
+        spec.built_in = .error_rate
         spec.max_duration = settings.test?.for ?? spec.max_duration
         spec.interval = .seconds(5)
         alpha = settings.test?.alpha ?? 0.05

@@ -128,3 +128,30 @@ extension AnalysisRecord {
             """)
     }
 }
+
+extension AnalysisRun {
+    /// Metrics of one step, or of the background, are one run.
+    static func runs(_ records: [AnalysisRecord]) -> [AnalysisRun] {
+        var order: [Int] = []
+        for record in records where !order.contains(record.step) { order.append(record.step) }
+        return order.map { step in
+            let metrics = records.filter { $0.step == step }
+            var run = AnalysisRun()
+            run.name = step == AnalysisRecord.background ? "background" : "step \(step)"
+            run.step = step == AnalysisRecord.background ? nil : step
+            run.started_at = metrics.map(\.started_at).min() ?? .zero
+            run.metrics = metrics.map(\.result)
+            let gates = run.metrics.filter { !$0.dry_run }
+            run.phase = MetricAlgebra.worst(gates.map(\.phase))
+            run.message = gates.first { $0.phase == run.phase }?.message ?? ""
+            for metric in gates {
+                run.count += metric.count
+                run.successful += metric.successful
+                run.failed += metric.failed
+                run.inconclusive += metric.inconclusive
+                run.error += metric.error
+            }
+            return run
+        }
+    }
+}

@@ -307,7 +307,7 @@ extension AnalysisRecord {
 
     private func lack(_ text: String, _ now: Timestamp) -> Reading {
         switch spec.no_data {
-        case .pass: .measured(.successful, text)
+        case .pass: spec.count == nil && !isBackground ? .settled(.passed, text) : .measured(.successful, text)
         case .fail: .measured(.failed, text)
         case .hold: isOver(now) && !isBackground ? .settled(.inconclusive, text) : .wait(text)
         }

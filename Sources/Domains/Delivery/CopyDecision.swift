@@ -52,13 +52,15 @@ extension RolloutDecision {
         return view.replicas
     }
 
-    /// Old copies go as new ones are well, and only once the proxies have moved the traffic; one stays to the end.
+    /// Old copies go as new ones are well, and only once the proxies have moved the traffic; one stays to the end if it can.
     private static func rollingStable(
         _ stable: RolloutView.Revision, _ trial: RolloutRow, _ view: RolloutView
     ) -> Int {
         let new = view.revision(trial.revision)?.ready ?? 0
         let missing = trial.settings.unavailable.copies(of: view.replicas, roundedUp: false)
-        let left = max(1, view.replicas - missing - new)
+        // Without a copy more than wanted, the last old one has to make room for the last new one.
+        let last = trial.surge(of: view.replicas) > 0 ? 1 : 0
+        let left = max(last, view.replicas - missing - new)
         let isInForce = trial.weight == proportion(trial, view) && view.acknowledgement == .yes
         return isInForce || stable.live.count < left ? left : stable.live.count
     }

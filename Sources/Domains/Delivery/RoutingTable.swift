@@ -169,7 +169,7 @@ enum RouteShape {
     /// What was set beyond the defaults, which are the proxy's own.
     private static func policies(_ spec: RouteSpec) -> Ordered<JSONValue> {
         var policies: Ordered<JSONValue> = [:]
-        if spec.retries != RetrySpec() {
+        if spec.retries != RouteRetrySpec() {
             policies["retries"] = [
                 "attempts": spec.retries.attempts.json, "statuses": spec.retries.statuses.json,
                 "budget_percent": .number(spec.retries.budget.fraction * 100),
