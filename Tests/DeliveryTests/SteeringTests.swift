@@ -178,6 +178,36 @@ import Testing
         #expect(try await rig.status().weights == [2: 80, 1: 20])
     }
 
+    @Test func `a way back across a migration is refused until it is asked for on purpose`() async throws {
+        let rig = try await established("{ strategy: recreate }")
+        try await rig.house.apply(
+            "kind: Service\nname: web\nworkload: { command: [./web], migration: \"7-names\" }\nrollout: { strategy: recreate }")
+        try await rig.settle()
+        try #require(try await rig.status().stable_revision == 2)
+        let refused = await problem { try await rig.undo() }
+        #expect(refused?.code == "revision.migrated")
+        #expect(refused?.hint == "If it can live with them: vagus undo web --to 1 --across-migration")
+        var input = UndoInput()
+        (input.name, input.across_migration) = ("web", true)
+        _ = try await rig.house.call(Services.undo, input)
+        try await rig.pass(2)
+        #expect(try await rig.status().stable_revision == 1)
+    }
+
+    @Test func `blue and green take turns, each with its own variables`() async throws {
+        let rollout = "{ strategy: blue_green, blue_env: { SIDE: left }, green_env: { SIDE: right } }"
+        let rig = try await established(rollout)
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.deploy("k2")
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect(status.stable_revision == 3)
+        let sides = (1...3).map { rig.platform.order(of: InstanceID("default/web/\($0)/1"))?.environment["SIDE"] }
+        #expect(sides == ["left", "right", "left"])
+        #expect(status.revision(3)?.colour == "blue")
+    }
+
     // MARK: - Checks around the switch
 
     @Test func `checks after the switch that fail switch back, and the old copies are all there`() async throws {

@@ -17,6 +17,8 @@ public struct RolloutSpec: Manifest {
     public var auto_promote = true
     public var auto_promote_after: TimeSpan?
     public var preview = PreviewSpec()
+    public var blue_env: Ordered<String> = [:]
+    public var green_env: Ordered<String> = [:]
     public var before_promotion: [String] = []
     public var after_promotion: [String] = []
     public var switch_strategy = SwitchStrategy.instant
@@ -50,6 +52,9 @@ public struct RolloutSpec: Manifest {
             "auto_promote_after", \.auto_promote_after,
             "blue_green switches by itself this long after the checks before the promotion."),
         .optional("preview", \.preview, "Preview of blue_green."),
+        .optional(
+            "blue_env", \.blue_env, "Environment variables of the blue side's copies; revisions take turns, blue first."),
+        .optional("green_env", \.green_env, "Environment variables of the green side's copies."),
         .optional("before_promotion", \.before_promotion, "Analyses of the preview, before blue_green switches."),
         .optional(
             "after_promotion", \.after_promotion,

@@ -36,6 +36,7 @@ public struct WorkloadSpec: Manifest {
     public var variables: Ordered<String> = [:]
     public var port: Int?
     public var resources = ResourcesSpec()
+    public var migration: String?
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("command", \.command, "Program and its arguments; it listens on $PORT of 127.0.0.1."),
@@ -50,6 +51,10 @@ public struct WorkloadSpec: Manifest {
             "Port that the program listens on elsewhere. Here several copies share a machine, so each is given a free one, in $PORT.",
             in: 1...65_535),
         .optional("resources", \.resources, "What each copy may take, where this machine has cgroups."),
+        .optional(
+            "migration", \.migration,
+            "Name of the newest migration of its data that it needs: a way back to a revision with another is refused until it is asked for on purpose."
+        ),
     ]
     public static func check(_ value: Self) -> [ManifestError] {
         if value.command.isEmpty == (value.model == nil) {

@@ -82,6 +82,8 @@ public struct RevisionStatus: Manifest {
     public var requests: Int64 = 0
     public var errors: Int64 = 0
     public var p99_ms: Double?
+    public var colour: String?
+    public var migration: String?
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("revision", \.revision, "Its number, from 1."),
@@ -95,6 +97,8 @@ public struct RevisionStatus: Manifest {
         .told("requests", \.requests, "Requests it has had."),
         .told("errors", \.errors, "Those it answered with 5xx or not at all."),
         .optional("p99_ms", \.p99_ms, "99 in 100 answers took less than this."),
+        .optional("colour", \.colour, "Its side in blue_green: blue or green."),
+        .optional("migration", \.migration, "The newest migration that it needs."),
     ]
 }
 
@@ -257,12 +261,15 @@ public struct UndoInput: Manifest {
     public var name = ""
     public var revision: Int?
     public var gradual = false
+    public var across_migration = false
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
         .required("name", \.name, "The service."),
         .optional("revision", \.revision, "Revision to go back to; absent: the one before the stable one."),
         .optional("gradual", \.gradual, "Goes back by the steps of the rollout, even inside the window."),
+        .optional(
+            "across_migration", \.across_migration, "Goes back even to a revision that knows an older form of the data."),
     ]
 }
 

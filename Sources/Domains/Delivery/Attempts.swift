@@ -6,10 +6,16 @@ import SQL
 extension RolloutWriter {
     /// Makes a revision and begins to roll it out; one under way is superseded.
     func begin(
-        _ revision: RevisionRow, committedAt: Timestamp?, tier: EnvironmentSpec.Tier?, isHotfix: Bool = false,
+        _ fresh: RevisionRow, committedAt: Timestamp?, tier: EnvironmentSpec.Tier?, isHotfix: Bool = false,
         _ service: inout ServiceRow
     ) throws {
         let sql = change.sql
+        var revision = fresh
+        if spec.rollout.strategy == .blue_green {
+            let stable = try service.stable.flatMap { try RevisionRow.find($0, of: name, in: sql) }
+            let isBlue = stable?.workload.colour == FrozenWorkload.blue
+            revision.workload.colour = isBlue ? FrozenWorkload.green : FrozenWorkload.blue
+        }
         if let old = try RolloutRow.newest(of: name, in: sql), old.isUnderWay {
             try end(old, .superseded, reason: "revision \(revision.revision) came after it")
         }
@@ -53,7 +59,7 @@ extension RolloutWriter {
     /// While something is rolled out, the way back is to end that, and the stable revision is where it leads.
     ///
     /// Straight to all traffic when fewer than the window's revisions lie between, else by the steps.
-    func undo(to wanted: Int?, isGradual: Bool, by actor: String) throws {
+    func undo(to wanted: Int?, isGradual: Bool, isAcross: Bool = false, by actor: String) throws {
         let sql = change.sql
         var service = try ServiceRow.read(name, in: sql)
         let trial = try RolloutRow.newest(of: name, in: sql).flatMap { $0.isUnderWay ? $0 : nil }
@@ -75,6 +81,16 @@ extension RolloutWriter {
             throw Problem(
                 "revision.stable", status: 409, "revision \(target) has all traffic already",
                 hint: "Name another: vagus undo \(name.name) --to N")
+        }
+        let present = rows.first { $0.revision == service.stable }
+        if !isAcross, let present, target != service.stable,
+            present.workload.migration != revision.workload.migration
+        {
+            throw Problem(
+                "revision.migrated", status: 409,
+                "revision \(target) knows the data as of \(revision.workload.migration ?? "no migration"), and they are as of "
+                    + "\(present.workload.migration ?? "no migration")",
+                hint: "If it can live with them: vagus undo \(name.name) --to \(target) --across-migration")
         }
         let reason = "\(actor) went back to revision \(target)"
         if let trial { try end(trial, .aborted, reason: reason) }

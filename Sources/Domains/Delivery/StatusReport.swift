@@ -81,6 +81,7 @@ enum StatusReport {
             status.ready = seen?.ready ?? 0
             status.weight = view.weight(of: row.revision)
             status.model = row.workload.modelText
+            (status.colour, status.migration) = (row.workload.colour, row.workload.migration)
             (status.commit, status.run, status.created_at) = (row.commit, row.run, row.createdAt)
             guard withTraffic else { return status }
             let total = try TrafficRow.total(row.revision, of: name, in: sql)

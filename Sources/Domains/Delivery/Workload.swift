@@ -13,6 +13,11 @@ struct FrozenWorkload: Manifest {
     var variables: Ordered<String> = [:]
     var sample = Share(1)
     var resources = ResourcesSpec()
+    var migration: String?
+    /// Variables of both sides in blue_green, and the side that it has.
+    var blue: Ordered<String> = [:]
+    var green: Ordered<String> = [:]
+    var colour: String?
 
     init() {}
     static let fields: [Field<Self>] = [
@@ -25,7 +30,12 @@ struct FrozenWorkload: Manifest {
         .optional("variables", \.variables, "Environment variables, those of the environment included."),
         .optional("sample", \.sample, "Share of the predictions that is kept."),
         .optional("resources", \.resources, "What each copy may take."),
+        .optional("migration", \.migration, "Migration that it needs."), .optional("blue", \.blue, "Variables."),
+        .optional("green", \.green, "Variables."), .optional("colour", \.colour, "Its side."),
     ]
+
+    static let blue = "blue"
+    static let green = "green"
 
     /// `name@3`, for people.
     var modelText: String? { model.map { name in model_version.map { "\(name)@\($0)" } ?? name } }
@@ -34,6 +44,7 @@ struct FrozenWorkload: Manifest {
     func runsTheSame(as other: FrozenWorkload) -> Bool {
         command == other.command && digest == other.digest && model == other.model && artifact == other.artifact
             && variables == other.variables && resources == other.resources
+            && migration == other.migration && blue == other.blue && green == other.green
     }
 }
 
@@ -63,6 +74,9 @@ struct WorkloadFreezer: Sendable {
         ]
         // Left out where there are none, so that what was applied before they were known is no news.
         if workload.resources != ResourcesSpec() { parts["resources"] = workload.resources.json }
+        if let migration = workload.migration { parts["migration"] = .string(migration) }
+        if !spec.rollout.blue_env.isEmpty { parts["blue"] = spec.rollout.blue_env.json }
+        if !spec.rollout.green_env.isEmpty { parts["green"] = spec.rollout.green_env.json }
         return JSONValue.object(parts).canonicalText
     }
 
@@ -78,7 +92,10 @@ struct WorkloadFreezer: Sendable {
         frozen.variables = environment?.variables ?? [:]
         for (name, value) in spec.workload.variables { frozen.variables[name] = value }
         frozen.sample = spec.predictions.sample
-        frozen.resources = spec.workload.resources
+        (frozen.resources, frozen.migration) = (spec.workload.resources, spec.workload.migration)
+        if spec.rollout.strategy == .blue_green {
+            (frozen.blue, frozen.green) = (spec.rollout.blue_env, spec.rollout.green_env)
+        }
         guard let declared = spec.workload.model else {
             frozen.command = spec.workload.command
             frozen.artifact = artifact ?? newest?.artifact
@@ -109,6 +126,12 @@ extension DeliverySettings {
         let (project, name) = (copy.service.project, copy.service.name)
         var environment: [String: String] = [:]
         for (key, value) in workload.variables { environment[key] = value }
+        if let colour = workload.colour {
+            for (key, value) in colour == FrozenWorkload.blue ? workload.blue : workload.green {
+                environment[key] = value
+            }
+            environment["VAGUS_COLOUR"] = colour
+        }
         environment["VAGUS_PROJECT"] = project
         environment["VAGUS_SERVICE"] = name
         environment["VAGUS_REVISION"] = String(copy.revision)

@@ -118,11 +118,12 @@ struct UndoCommand: AsyncParsableCommand {
     @Argument var service: String
     @Option(help: "Revision; absent: the one before the stable one.") var to: Int?
     @Flag(help: "Goes back by the steps of the rollout.") var gradual = false
+    @Flag(help: "Goes back even to a revision that knows an older form of the data.") var acrossMigration = false
 
     func run() async throws {
         var input = UndoInput()
         (input.project, input.name, input.revision) = (connection.projectName, service, to)
-        input.gradual = gradual
+        (input.gradual, input.across_migration) = (gradual, acrossMigration)
         let sent = input
         let status = try await connection.connected { try await $0.call(Services.undo, sent) }
         connection.show(status) { ServiceText.text(status) }
