@@ -54,7 +54,9 @@ import Testing
         ("sfs", "success_limit: 2, failure_limit: 1", 3, .inconclusive),
     ])
     func `limits and counts`(seen: String, settings: String, count: Int?, phase: AnalysisRun.Phase?) throws {
-        #expect(try assess(seen, "{ built_in: error_rate\(settings.isEmpty ? "" : ", ")\(settings) }", count: count) == phase)
+        #expect(
+            try assess(seen, "{ built_in: error_rate\(settings.isEmpty ? "" : ", ")\(settings) }", count: count)
+                == phase)
     }
 
     @Test func `an error is told before what is inconclusive, and that before a failure`() throws {

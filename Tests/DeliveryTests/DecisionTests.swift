@@ -97,10 +97,14 @@ func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisRecord {
         check(try ruleView(yaml, new: well), [.weight(20)])
         check(try ruleView(yaml, weight: 20, new: well), [.measure(["errors"], step: -1)])
         check(
-            try ruleView(yaml, step: 1, weight: 20, new: well) { view, _ in view.analyses = [analysis(.running, step: -1)] },
+            try ruleView(yaml, step: 1, weight: 20, new: well) { view, _ in
+                view.analyses = [analysis(.running, step: -1)]
+            },
             [])
         check(
-            try ruleView(yaml, step: 1, weight: 20, new: well) { view, _ in view.analyses = [analysis(.failed, step: -1)] },
+            try ruleView(yaml, step: 1, weight: 20, new: well) { view, _ in
+                view.analyses = [analysis(.failed, step: -1)]
+            },
             [.abort(reason: "errors failed: it is so")])
         check(
             try ruleView(yaml, step: 1, weight: 20, new: well) { view, _ in
@@ -118,7 +122,8 @@ func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisRecord {
     }
 
     @Test func `what waits for a person does nothing else`() throws {
-        let paused = try ruleView(step: 2, weight: 20, new: revision(2, ready: 1)) { _, rollout in rollout.pause = "why" }
+        let paused = try ruleView(step: 2, weight: 20, new: revision(2, ready: 1)) { _, rollout in rollout.pause = "why"
+        }
         check(paused, at: 100, [])
         #expect(
             RolloutWords.tell(paused, now: ruleZero) == (
@@ -128,12 +133,15 @@ func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisRecord {
 
     @Test func `after the last step come all copies, all traffic, and the promotion`() throws {
         check(try ruleView(step: 3, weight: 20, new: revision(2, ready: 1)), [.note(isShort: true)])
-        let short = try ruleView(step: 3, weight: 20, new: revision(2, ready: 1)) { _, rollout in rollout.shortAt = ruleZero }
+        let short = try ruleView(step: 3, weight: 20, new: revision(2, ready: 1)) { _, rollout in
+            rollout.shortAt = ruleZero
+        }
         check(short, [.start(revision: 2, count: 1)])
         check(try ruleView(step: 3, weight: 20, new: revision(2, ready: 2)), [.weight(100)])
         check(try ruleView(step: 3, weight: 100, new: revision(2, ready: 2)), [.promote])
         check(
-            try ruleView(step: 3, weight: 100, new: revision(2, ready: 2)) { view, _ in view.acknowledgement = .waiting },
+            try ruleView(step: 3, weight: 100, new: revision(2, ready: 2)) { view, _ in view.acknowledgement = .waiting
+            },
             [])
     }
 
@@ -153,7 +161,8 @@ func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisRecord {
     @Test func `rolling adds one, shifts, takes one away`() throws {
         let yaml = "{ strategy: rolling }"
         func at(_ old: Int, _ new: Int, weight: Int, _ ack: Acknowledgement = .yes) throws -> RolloutView {
-            try ruleView(yaml, replicas: 3, weight: weight, new: revision(2, ready: new), old: revision(1, ready: old)) {
+            try ruleView(yaml, replicas: 3, weight: weight, new: revision(2, ready: new), old: revision(1, ready: old))
+            {
                 view, rollout in
                 rollout.shortAt = ruleZero
                 view.acknowledgement = ack

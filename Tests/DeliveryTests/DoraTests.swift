@@ -89,7 +89,9 @@ private func deployment(
     }
 
     @Test func `a deployment fails once, however many incidents it caused, and a failed disk is none of them`() {
-        var deployments = [deployment(.succeeded, day: 1), deployment(.succeeded, day: 2), deployment(.succeeded, day: 5)]
+        var deployments = [
+            deployment(.succeeded, day: 1), deployment(.succeeded, day: 2), deployment(.succeeded, day: 5),
+        ]
         for index in deployments.indices { deployments[index].id = "web/\(index + 1)" }
         let incidents = [
             Incident(service: "web", id: "a", beganAt: day(2.5), endedAt: day(2.6)),
@@ -127,7 +129,10 @@ private func deployment(
         #expect([parts.wait, parts.review, parts.queue, parts.build] == [100, 200, 50, 450])
         #expect([parts.approval, parts.rollout] == [300, 400])
         let plain = try #require(LeadTimeParts(row, nil, nil))
-        #expect([plain.wait, plain.review, plain.queue, plain.build, plain.approval, plain.rollout] == [1000, 0, 0, 0, 100, 400])
+        #expect(
+            [plain.wait, plain.review, plain.queue, plain.build, plain.approval, plain.rollout] == [
+                1000, 0, 0, 0, 100, 400,
+            ])
     }
 
     @Test func `a badge tells the number and whether it is on target`() {

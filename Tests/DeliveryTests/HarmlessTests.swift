@@ -10,13 +10,16 @@ import Testing
 /// Harmless versions of a service that is ill already, and bad ones, through the whole room with time made short.
 @Suite(.timeLimit(.minutes(3))) struct HarmlessTests {
     private func count(_ requests: Double, _ rate: Double, _ random: inout Seeded) -> (Int64, Int64) {
-        let whole = Int(requests) + (Double.random(in: 0..<1, using: &random) < requests - requests.rounded(.down) ? 1 : 0)
+        let whole =
+            Int(requests) + (Double.random(in: 0..<1, using: &random) < requests - requests.rounded(.down) ? 1 : 0)
         let bad = (0..<whole).count { _ in Double.random(in: 0..<1, using: &random) < rate }
         return (Int64(whole), Int64(bad))
     }
 
     /// Twenty minutes with 10 % on the new version; what became of it.
-    private func run(_ requestsPerSecond: Double, base: Double, canary: Double, seed: UInt64) async throws -> ServiceStatus {
+    private func run(_ requestsPerSecond: Double, base: Double, canary: Double, seed: UInt64) async throws
+        -> ServiceStatus
+    {
         var random = Seeded(seed)
         let rig = try await Rig.open()
         try await rig.house.apply(

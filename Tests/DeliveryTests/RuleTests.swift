@@ -37,7 +37,10 @@ import Testing
                 canary(
                     "{ route: { name: staff, header: { X-Staff: \"1\" } } }, { route: { name: beta, cookie: { beta: \"yes\" } } }, { weight: 5 }, { route: { name: staff } }"
                 )), isDirect: false)
-        #expect((0...4).map { plan.routes(at: $0).map(\.name) } == [["staff"], ["beta", "staff"], ["beta", "staff"], ["beta"], []])
+        #expect(
+            (0...4).map { plan.routes(at: $0).map(\.name) } == [
+                ["staff"], ["beta", "staff"], ["beta", "staff"], ["beta"], [],
+            ])
     }
 
     @Test func `a mirror with a time ends with its step, one without stays until another step`() throws {
@@ -71,15 +74,18 @@ import Testing
     @Test func `the deadline does not run while it is paused`() throws {
         let ill = revision(2, ready: 0, ill: 1)
         let step = try ruleView(canary("{ pause: {} }"), new: ill)
-        #expect(!RolloutDecision.decide(step, now: second(9999)).contains { if case .abort = $0 { true } else { false } })
+        #expect(
+            !RolloutDecision.decide(step, now: second(9999)).contains { if case .abort = $0 { true } else { false } })
         let held = try ruleView(canary("{ weight: 50 }"), new: ill) { _, rollout in
             (rollout.pause, rollout.pauseKind) = ("why", .held)
         }
-        #expect(!RolloutDecision.decide(held, now: second(9999)).contains { if case .abort = $0 { true } else { false } })
+        #expect(
+            !RolloutDecision.decide(held, now: second(9999)).contains { if case .abort = $0 { true } else { false } })
     }
 
     @Test func `a failed judgement aborts even what a person holds`() throws {
-        let held = try ruleView(canary("{ analyze: [errors] }"), weight: 20, new: revision(2, ready: 1)) { view, rollout in
+        let held = try ruleView(canary("{ analyze: [errors] }"), weight: 20, new: revision(2, ready: 1)) {
+            view, rollout in
             (rollout.pause, rollout.pauseKind) = ("why", .held)
             view.analyses = [analysis(.failed, step: 0)]
         }
@@ -150,8 +156,11 @@ import Testing
 
     // MARK: - Rolling
 
-    @Test(arguments: [("1", "0", 5, 4), ("25%", "25%", 5, 3), ("0", "1", 4, 3), ("100%", "0", 8, 4), ("0", "25%", 4, 3)])
-    func `rolling keeps within surge and unavailable`(surge: String, unavailable: String, most: Int, least: Int) throws {
+    @Test(arguments: [
+        ("1", "0", 5, 4), ("25%", "25%", 5, 3), ("0", "1", 4, 3), ("100%", "0", 8, 4), ("0", "25%", 4, 3),
+    ])
+    func `rolling keeps within surge and unavailable`(surge: String, unavailable: String, most: Int, least: Int) throws
+    {
         let yaml = "{ strategy: rolling, surge: \(surge), unavailable: \(unavailable) }"
         var (old, new, weight) = (4, 0, 0)
         var seen: [Int] = []
@@ -199,7 +208,8 @@ import Testing
     @Test func `stable copies follow the weight only when that was asked for, and once it is in force`() throws {
         let yaml = canary("{ weight: 50 }, { pause: {} }", more: ", dynamic_stable_scale: true")
         func at(_ acknowledgement: Acknowledgement) throws -> RolloutView {
-            try ruleView(yaml, replicas: 4, step: 1, weight: 50, new: revision(2, ready: 2), old: revision(1, ready: 4)) {
+            try ruleView(yaml, replicas: 4, step: 1, weight: 50, new: revision(2, ready: 2), old: revision(1, ready: 4))
+            {
                 view, _ in view.acknowledgement = acknowledgement
             }
         }
@@ -241,7 +251,9 @@ import Testing
     // MARK: - Arms
 
     @Test(arguments: [(10, 10, 80), (30, 30, 40), (50, 25, 25), (90, 5, 5)])
-    func `the baseline has as much as the canary, or half of what is left`(canary: Int, baseline: Int, stable: Int) throws {
+    func `the baseline has as much as the canary, or half of what is left`(canary: Int, baseline: Int, stable: Int)
+        throws
+    {
         let yaml = self.canary("{ weight: \(canary) }, { pause: {} }", more: ", baseline: { replicas: 1 }")
         let view = try ruleView(yaml, step: 1, weight: canary, new: revision(2, ready: 2))
         let number = ArmPlan.number(2, 1)

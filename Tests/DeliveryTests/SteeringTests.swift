@@ -8,7 +8,8 @@ import Testing
 
 /// Verbs and rules through the whole room: tables, loops, routing table.
 @Suite(.timeLimit(.minutes(2))) struct SteeringTests {
-    private static let canary = "{ strategy: canary, steps: [{ weight: 20 }, { pause: {} }, { weight: 50 }, { pause: {} }] }"
+    private static let canary =
+        "{ strategy: canary, steps: [{ weight: 20 }, { pause: {} }, { weight: 50 }, { pause: {} }] }"
 
     private func established(
         _ rollout: String = SteeringTests.canary, replicas: Int = 1, more: String = ""
@@ -23,7 +24,8 @@ import Testing
     // MARK: - Hold, go on, retry
 
     @Test func `what is held stays where it is, and promote then only lets it go on`() async throws {
-        let rig = try await established("{ strategy: canary, steps: [{ weight: 20 }, { pause: { for: 90s } }, { weight: 50 }, { pause: {} }] }")
+        let rig = try await established(
+            "{ strategy: canary, steps: [{ weight: 20 }, { pause: { for: 90s } }, { weight: 50 }, { pause: {} }] }")
         try await rig.deploy("k1")
         try await rig.settle()
         var status = try await rig.pause("wait")
@@ -106,7 +108,9 @@ import Testing
         try await rig.pass(2)
         let refused = await problem { try await rig.house.apply(bad) }
         #expect(refused?.status == 409)
-        #expect(refused?.message == "service \"web\" went back from just this, its revision 2: system:test went back to revision 1")
+        #expect(
+            refused?.message
+                == "service \"web\" went back from just this, its revision 2: system:test went back to revision 1")
         try await rig.settle()
         #expect(try await rig.status().stable_revision == 1)
         // Something else may come, and a person may want it all the same.
@@ -181,7 +185,8 @@ import Testing
     @Test func `a way back across a migration is refused until it is asked for on purpose`() async throws {
         let rig = try await established("{ strategy: recreate }")
         try await rig.house.apply(
-            "kind: Service\nname: web\nworkload: { command: [./web], migration: \"7-names\" }\nrollout: { strategy: recreate }")
+            "kind: Service\nname: web\nworkload: { command: [./web], migration: \"7-names\" }\nrollout: { strategy: recreate }"
+        )
         try await rig.settle()
         try #require(try await rig.status().stable_revision == 2)
         let refused = await problem { try await rig.undo() }
@@ -261,7 +266,9 @@ import Testing
         _ = try await rig.house.call(Services.scale, input)
         try await rig.settle()
         #expect(rig.platform.running(1).count == 3)
-        let spec = try await rig.house.store.read { try $0.resource(ServiceKind.self, .init(project: "default", name: "web")) }
+        let spec = try await rig.house.store.read {
+            try $0.resource(ServiceKind.self, .init(project: "default", name: "web"))
+        }
         #expect(spec?.spec.workload.replicas == 3)
     }
 
@@ -314,7 +321,8 @@ import Testing
 
     @Test func `a_b_testing holds the split until one side is better`() async throws {
         let rig = try await established(
-            "{ strategy: a_b_testing, sticky: { header: X-User }, test: { share: 50, outcome: signup, min_entities: 100 } }")
+            "{ strategy: a_b_testing, sticky: { header: X-User }, test: { share: 50, outcome: signup, min_entities: 100 } }"
+        )
         try await rig.deploy("k1")
         try await rig.settle()
         #expect(try await rig.status().weights == [1: 50, 2: 50])
@@ -338,12 +346,15 @@ import Testing
         query.name = "web"
         let report = try await rig.house.call(Services.analysis, query)
         #expect(report.runs.first?.phase == .successful)
-        #expect(report.runs.first?.message.hasPrefix("signup is 30.0 % of 200 clients of revision 2 and 10.0 % of 200 of revision 1") == true)
+        #expect(
+            report.runs.first?.message.hasPrefix(
+                "signup is 30.0 % of 200 clients of revision 2 and 10.0 % of 200 of revision 1") == true)
     }
 
     @Test func `a split that is not the one that was meant is told and decides nothing`() async throws {
         let rig = try await established(
-            "{ strategy: a_b_testing, sticky: { header: X-User }, test: { share: 50, outcome: signup, min_entities: 10 } }")
+            "{ strategy: a_b_testing, sticky: { header: X-User }, test: { share: 50, outcome: signup, min_entities: 10 } }"
+        )
         try await rig.deploy("k1")
         try await rig.settle()
         var input = OutcomesInput()

@@ -42,7 +42,8 @@ public struct AnalysisSpec: Manifest {
         .optional("judge", \.judge, "How a look is judged."),
         .optional("no_data", \.no_data, "What too few requests, or a query without an answer, mean."),
         .optional("failure_limit", \.failure_limit, "Bad looks that are forgiven; -1: all.", in: -1...1000),
-        .optional("inconclusive_limit", \.inconclusive_limit, "Looks neither good nor bad that are forgiven.", in: -1...1000),
+        .optional(
+            "inconclusive_limit", \.inconclusive_limit, "Looks neither good nor bad that are forgiven.", in: -1...1000),
         .optional(
             "consecutive_error_limit", \.consecutive_error_limit,
             "Looks in a row that may fail because the source does not answer.", in: 0...1000),
@@ -69,7 +70,8 @@ public struct AnalysisSpec: Manifest {
         if value.webhook != nil, value.judge.method != .threshold {
             refuse("judge", "a webhook is judged by a threshold only", "Write `judge: { method: threshold }`.")
         }
-        for (name, url) in [("webhook", value.webhook), ("query", value.query?.source), ("total", value.total?.source)] {
+        for (name, url) in [("webhook", value.webhook), ("query", value.query?.source), ("total", value.total?.source)]
+        {
             guard let url, !url.hasPrefix("http://"), !url.hasPrefix("https://") else { continue }
             refuse(name, "\"\(url)\" is not a URL that can be asked", "Begin it with https:// or http://.")
         }
@@ -155,7 +157,8 @@ public struct AnalysisRun: Manifest {
         .told("message", \.message, "Why, in words."),
         .told("count", \.count, "Measurements of all its metrics, dry runs left out."),
         .told("successful", \.successful, "Of them good."), .told("failed", \.failed, "Of them bad."),
-        .told("inconclusive", \.inconclusive, "Of them neither."), .told("error", \.error, "Of them without an answer."),
+        .told("inconclusive", \.inconclusive, "Of them neither."),
+        .told("error", \.error, "Of them without an answer."),
         .told("started_at", \.started_at, "When it began."), .told("metrics", \.metrics, "Its metrics."),
     ]
 }

@@ -25,7 +25,8 @@ public struct IncidentInput: Manifest {
         .optional("project", \.project, "Its project."), .required("service", \.service, "The service."),
         .required("id", \.id, "Its name: the same again corrects it."),
         .required("began_at", \.began_at, "When it began."), .optional("ended_at", \.ended_at, "When it was over."),
-        .optional("revision", \.revision, "Revision that caused it; absent: the one that had all traffic when it began."),
+        .optional(
+            "revision", \.revision, "Revision that caused it; absent: the one that had all traffic when it began."),
         .optional("by_change", \.by_change, "Whether a change was its cause; a failed disk is none."),
     ]
 }
@@ -60,7 +61,8 @@ public struct DoraReport: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("project", \.project, "Project."),
-        .optional("service", \.service, "Service it is of, if one."), .optional("team", \.team, "Team it is of, if one."),
+        .optional("service", \.service, "Service it is of, if one."),
+        .optional("team", \.team, "Team it is of, if one."),
         .told("from", \.from, "Beginning of the time looked at."),
         .told("to", \.to, "End of it."),
         .told("deployment_frequency", \.deployment_frequency, "Successful deployments a day; target 10 or more."),
@@ -116,7 +118,8 @@ public struct DoraDistribution: Manifest {
     public var max = 0.0
     public init() {}
     public static let fields: [Field<Self>] = [
-        .told("min", \.min, "The least."), .told("p50", \.p50, "The middle."), .told("p75", \.p75, "75 in 100 are below."),
+        .told("min", \.min, "The least."), .told("p50", \.p50, "The middle."),
+        .told("p75", \.p75, "75 in 100 are below."),
         .told("p90", \.p90, "90 in 100 are below."), .told("p95", \.p95, "95 in 100 are below."),
         .told("max", \.max, "The most."),
     ]

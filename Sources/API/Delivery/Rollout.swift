@@ -53,7 +53,8 @@ public struct RolloutSpec: Manifest {
             "blue_green switches by itself this long after the checks before the promotion."),
         .optional("preview", \.preview, "Preview of blue_green."),
         .optional(
-            "blue_env", \.blue_env, "Environment variables of the blue side's copies; revisions take turns, blue first."),
+            "blue_env", \.blue_env, "Environment variables of the blue side's copies; revisions take turns, blue first."
+        ),
         .optional("green_env", \.green_env, "Environment variables of the green side's copies."),
         .optional("before_promotion", \.before_promotion, "Analyses of the preview, before blue_green switches."),
         .optional(
@@ -266,7 +267,8 @@ public struct StickySpec: Manifest {
         .optional("own_cookie", \.own_cookie, "A cookie of the program's own that names the client."),
         .optional("header", \.header, "A header that names the client, such as X-User: the same value, the same side."),
         .optional("ttl", \.ttl, "How long the cookie is good for."),
-        .optional("arms", \.arms, "Clients of both sides are held, so that the share is held too; there is no other way."),
+        .optional(
+            "arms", \.arms, "Clients of both sides are held, so that the share is held too; there is no other way."),
     ]
 }
 

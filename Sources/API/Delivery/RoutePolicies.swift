@@ -13,7 +13,8 @@ public struct RouteRetrySpec: Manifest {
             "attempts", \.attempts, "Further attempts, of requests that may be repeated; 0: none.", in: 0...10),
         .optional("statuses", \.statuses, "Statuses that are tried again, such as 502, 503, 504."),
         .optional("budget", \.budget, "Retries as a share of all requests, at most."),
-        .optional("per_second", \.per_second, "Retries each second that are allowed whatever the traffic.", in: 0...100_000),
+        .optional(
+            "per_second", \.per_second, "Retries each second that are allowed whatever the traffic.", in: 0...100_000),
     ]
 }
 

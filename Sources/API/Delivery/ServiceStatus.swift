@@ -189,7 +189,8 @@ public enum Services {
         "Tells the judgements of a rollout, with every measurement.")
     public static let outcomes = Operation<OutcomesInput, Nothing>(
         "services.outcomes", .post, "/api/v1/projects/{project}/services/{name}/outcomes", needs: .run,
-        "Tells which clients were on which side of an a_b_testing rollout, and what came of it. Told twice is told once.")
+        "Tells which clients were on which side of an a_b_testing rollout, and what came of it. Told twice is told once."
+    )
     public static let traffic = Operation<TrafficQuery, ItemList<TrafficPoint>>(
         "services.traffic", .get, "/api/v1/projects/{project}/services/{name}/traffic", needs: .read,
         "Tells requests, errors and latency per revision over time.")
@@ -269,7 +270,8 @@ public struct UndoInput: Manifest {
         .optional("revision", \.revision, "Revision to go back to; absent: the one before the stable one."),
         .optional("gradual", \.gradual, "Goes back by the steps of the rollout, even inside the window."),
         .optional(
-            "across_migration", \.across_migration, "Goes back even to a revision that knows an older form of the data."),
+            "across_migration", \.across_migration, "Goes back even to a revision that knows an older form of the data."
+        ),
     ]
 }
 

@@ -75,7 +75,9 @@ extension RolloutWriter {
                 "revision.not-found", status: wanted == nil ? 409 : 404,
                 wanted.map { "service \"\(name.name)\" has no revision \($0)" }
                     ?? "there is no earlier revision of service \"\(name.name)\" to go back to",
-                hint: "It remembers: \(rows.filter { $0.armOf == nil }.map { String($0.revision) }.joined(separator: ", ")).")
+                hint:
+                    "It remembers: \(rows.filter { $0.armOf == nil }.map { String($0.revision) }.joined(separator: ", "))."
+            )
         }
         guard target != service.stable || trial != nil else {
             throw Problem(

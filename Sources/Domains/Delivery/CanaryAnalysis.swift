@@ -185,7 +185,8 @@ extension AnalysisRecord {
         look.evidence = worse
         let facts = words(new, old)
         if worse >= bound {
-            return .measured(.failed, "\(facts): \(title(self.canary)) is worse by more than \(spec.judge.max_increase)")
+            return .measured(
+                .failed, "\(facts): \(title(self.canary)) is worse by more than \(spec.judge.max_increase)")
         }
         if isBackground { return .measured(.successful, "\(facts): no harm seen") }
         if safe >= bound { return .settled(.passed, "\(facts): not worse by more than \(spec.judge.max_increase)") }

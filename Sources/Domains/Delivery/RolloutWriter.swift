@@ -133,7 +133,8 @@ struct RolloutWriter {
         var event = "rollout.step"
         if case .pause = stage { event = "rollout.paused" }
         try tell(
-            event, rollout, ["step": .integer(Int64(rollout.step)), "step_name": .string(rollout.plan.words(rollout.step))])
+            event, rollout,
+            ["step": .integer(Int64(rollout.step)), "step_name": .string(rollout.plan.words(rollout.step))])
     }
 
     private func promote(_ trial: RolloutRow) throws {

@@ -210,7 +210,8 @@ struct Verbs: Sendable {
 
     func undo(_ input: UndoInput, _ call: Call) async throws -> ServiceStatus {
         try await change(ServiceReference(project: input.project, name: input.name), call) { writer in
-            try writer.undo(to: input.revision, isGradual: input.gradual, isAcross: input.across_migration, by: call.actor)
+            try writer.undo(
+                to: input.revision, isGradual: input.gradual, isAcross: input.across_migration, by: call.actor)
         }
     }
 

@@ -28,7 +28,9 @@ enum RolloutSteps {
                 steps.append("Pause until somebody promotes")
             }
             if spec.switch_strategy == .gradual {
-                for weight in [25, 50, 75] { steps += ["\(weight) % of the traffic", "Pause for \(spec.switch_interval)"] }
+                for weight in [25, 50, 75] {
+                    steps += ["\(weight) % of the traffic", "Pause for \(spec.switch_interval)"]
+                }
             }
             if !spec.after_promotion.isEmpty {
                 steps += ["All traffic, on trial", "Judge \(spec.after_promotion.joined(separator: ", "))"]

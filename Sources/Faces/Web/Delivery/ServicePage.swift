@@ -67,7 +67,8 @@ struct ServicePage: PageBody {
         let name = service.service
         head = PageHead(
             name, in: [Link("Services", "/services")], status: Badge(status: service.phase.rawValue),
-            lead: service.message.isEmpty ? nil : service.message, actions: ServiceActions.all(service, spec, csrf: csrf))
+            lead: service.message.isEmpty ? nil : service.message,
+            actions: ServiceActions.all(service, spec, csrf: csrf))
         alarm = Self.alarm(service)
         facts = Self.facts(service, spec)
         let rows = service.revisions.sorted { $0.revision > $1.revision }
