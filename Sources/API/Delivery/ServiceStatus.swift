@@ -84,6 +84,7 @@ public struct RevisionStatus: Manifest {
     public var p99_ms: Double?
     public var colour: String?
     public var migration: String?
+    public var difference: [String] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("revision", \.revision, "Its number, from 1."),
@@ -99,6 +100,9 @@ public struct RevisionStatus: Manifest {
         .optional("p99_ms", \.p99_ms, "99 in 100 answers took less than this."),
         .optional("colour", \.colour, "Its side in blue_green: blue or green."),
         .optional("migration", \.migration, "The newest migration that it needs."),
+        .optional(
+            "difference", \.difference,
+            "What it runs that the stable revision does not, a line for each field; of the stable one, against the one before."),
     ]
 }
 

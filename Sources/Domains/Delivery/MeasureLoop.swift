@@ -1,6 +1,6 @@
 package import API
 package import Kernel
-import Manifests
+package import Manifests
 import SQL
 
 /// Asks others for the numbers that an analysis judges.
@@ -49,7 +49,7 @@ struct MeasureLoop: Reconciler {
         for record in due.records {
             var record = record
             if record.next_at <= store.time.now {
-                let answer = await ask(record, due.rollout)
+                let answer = try await ask(record, due.rollout)
                 record = try await write(answer, of: record, due.rollout)
             }
             if record.verdict == .running { next = min(next ?? record.next_at, record.next_at) }
@@ -89,7 +89,7 @@ struct MeasureLoop: Reconciler {
         case said(AnalysisRun.Phase, String)
     }
 
-    private func ask(_ record: AnalysisRecord, _ rollout: RolloutRow) async -> Answer {
+    private func ask(_ record: AnalysisRecord, _ rollout: RolloutRow) async throws -> Answer {
         guard let outside else { return .said(.error, "nobody is there to be asked about metrics") }
         do {
             if let url = record.spec.webhook { return try await call(url, record, rollout, outside) }
@@ -107,6 +107,8 @@ struct MeasureLoop: Reconciler {
                 counts.append(Counts(requests: Self.whole(max(bad, all)), errors: Self.whole(bad)))
             }
             return .counts(counts[0], counts[1])
+        } catch is CancellationError {
+            throw CancellationError()
         } catch {
             let problem = Problem(describing: error)
             return .said(.error, problem.message)
@@ -152,8 +154,9 @@ struct MeasureLoop: Reconciler {
         let answer = try await outside.post(url, question, timeout: Self.patience)
         switch answer.status {
         case 200..<300:
-            guard let json = try? JSONParser.parse(answer.body), let value = json["value"]?.double else {
-                return .said(.successful, "the webhook said yes (\(answer.status))")  // no JSON is an answer too
+            let json = try? JSONParser.parse(answer.body)  // no JSON is an answer too
+            guard let json, let value = json["value"]?.double else {
+                return .said(.successful, "the webhook said yes (\(answer.status))")
             }
             return .values(value, json["baseline"]?.double)
         case 400..<500: return .said(.failed, "the webhook said no (\(answer.status))")

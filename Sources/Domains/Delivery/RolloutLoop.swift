@@ -120,7 +120,8 @@ struct RolloutLoop: Reconciler {
     ) throws -> Bool {
         let sql = writer.change.sql
         let rows = try RevisionRow.all(of: writer.name, in: sql).filter { $0.armOf == nil && $0.condemned == nil }
-        let isStable = { (row: RevisionRow) in row.revision == service.stable }
+        let stable = service.stable
+        func isStable(_ row: RevisionRow) -> Bool { row.revision == stable }
         let same = rows.filter { $0.workload.runsTheSame(as: workload) && ($0.wasStable || isStable($0)) }
         guard var target = same.first(where: isStable) ?? same.last else { return false }
         let newest = try RolloutRow.newest(of: writer.name, in: sql)

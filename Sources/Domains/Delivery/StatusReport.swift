@@ -18,6 +18,9 @@ struct ProxyURL: Sendable {
 
 /// What people and programs are told of a service.
 enum StatusReport {
+    /// Lines of a difference that are told.
+    private static let differenceLimit = 20
+
     /// The whole status; the numbers of requests, which change all the time, only when they are asked for.
     static func status(
         _ name: ServiceReference, _ spec: ServiceSpec, _ view: RolloutView, url: ProxyURL, now: Timestamp,
@@ -87,6 +90,11 @@ enum StatusReport {
             let total = try TrafficRow.total(row.revision, of: name, in: sql)
             (status.requests, status.errors) = (total.requests, total.errors)
             status.p99_ms = total.milliseconds(0.99)
+            let stable = rows.first { $0.revision == view.stable && $0.revision != row.revision }
+            if let other = stable ?? rows.last(where: { $0.revision < row.revision }) {
+                let lines = Difference.lines(from: other.workload.json, to: row.workload.json)
+                status.difference = Array(lines.prefix(Self.differenceLimit))
+            }
             return status
         }
     }
