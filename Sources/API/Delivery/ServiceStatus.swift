@@ -102,7 +102,8 @@ public struct RevisionStatus: Manifest {
         .optional("migration", \.migration, "The newest migration that it needs."),
         .optional(
             "difference", \.difference,
-            "What it runs that the stable revision does not, a line for each field; of the stable one, against the one before."),
+            "What it runs that the stable revision does not, a line for each field; of the stable one, against the one before."
+        ),
     ]
 }
 

@@ -12,8 +12,8 @@ package enum Sequential {
     ///
     ///     E = ∫_{p₀}^{1} θᶜ(1-θ)ᵇ dπ(θ) / (p₀ᶜ(1-p₀)ᵇ)
     ///
-    /// The prior π is flat for 3 parts in 10 and grows with θ for 7: what is much worse shows with fewer errors so, and
-    /// what is a little worse hardly later. Any prior keeps the bound.
+    /// The prior π is flat for 92 parts in 100; 8 parts lie close to 1, for errors that only the canary has: those show
+    /// sooner so, and all others hardly later. Any prior keeps the bound.
     ///
     /// Counts are totals since the share was set. When the share changes, start new counts and add the logarithms: the
     /// product of such processes is one again.
@@ -30,16 +30,17 @@ package enum Sequential {
         guard let null = nullShare(canaryShare, tolerance) else { return 0 }
         let (c, b) = (Double(max(0, canaryErrors)), Double(max(0, baselineErrors)))
         let flat = Special.logBeta(c + 1, b + 1) + Special.logRegularisedBeta(null, c + 1, b + 1).upper - log1p(-null)
-        // The density 2θ / (1 - p₀²) above p₀.
-        let growing =
-            Special.logBeta(c + 2, b + 1) + Special.logRegularisedBeta(null, c + 2, b + 1).upper + log(2.0)
-            - log1p(-null * null)
-        let mixture = Special.logSumExp([flat + log(flatPart), growing + log1p(-flatPart)])
+        // The density 16 θ¹⁵ / (1 - p₀¹⁶) above p₀.
+        let steep =
+            Special.logBeta(c + steepness, b + 1) + Special.logRegularisedBeta(null, c + steepness, b + 1).upper
+            + log(steepness) - log1p(-pow(null, steepness))
+        let mixture = Special.logSumExp([flat + log(flatPart), steep + log1p(-flatPart)])
         return mixture - c * log(null) - b * log1p(-null)
     }
 
-    /// Part of the prior that is flat.
-    private static let flatPart = 0.3
+    /// Part of the prior that is flat, and how steep the rest is.
+    private static let flatPart = 0.92
+    private static let steepness = 16.0
 
     /// Logarithm of the evidence that the canary does not fail more often than `tolerance` allows.
     ///

@@ -1,6 +1,7 @@
 import API
 import Kernel
 import Manifests
+import SQL
 
 /// `/badges/PROJECT/SERVICE/NUMBER.svg`: one of the five numbers as a small picture for a page elsewhere.
 struct DoraBadge: Sendable {
