@@ -15,20 +15,21 @@ final class Rig: Sendable {
     let platform: FakePlatform
     let domain: DeliveryDomain
 
-    private init(_ house: TestHouse, _ platform: FakePlatform) {
+    private init(_ house: TestHouse, _ platform: FakePlatform, _ outside: (any MeasureOutside)?) {
         (self.house, self.platform, time) = (house, platform, house.time)
         domain = DeliveryDomain(
             context: house.context, platform: platform,
-            settings: DeliverySettings(serveCommand: ["/vagus", "serve"], predictions: "/predictions"))
+            settings: DeliverySettings(
+                serveCommand: ["/vagus", "serve"], predictions: "/predictions", outside: outside))
     }
 
     /// Opens a house, or what an earlier one left behind; models have as many versions as are asked for.
     static func open(
         folder: String? = nil, time: ManualTime = ManualTime(), platform: FakePlatform? = nil,
-        commitHook: (@Sendable (Int) throws -> Void)? = nil
+        outside: (any MeasureOutside)? = nil, commitHook: (@Sendable (Int) throws -> Void)? = nil
     ) async throws -> Rig {
         let house = try TestHouse(folder: folder, time: time, commitHook: commitHook)
-        let rig = Rig(house, platform ?? FakePlatform(time: time))
+        let rig = Rig(house, platform ?? FakePlatform(time: time), outside)
         try await house.open([rig.domain]) { routes in
             routes.on(Models.version) { input, _ in
                 guard let number = Int(input.version) ?? ["champion": 1][input.version] else {

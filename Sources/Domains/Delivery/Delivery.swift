@@ -7,18 +7,21 @@
 //                                                         ^                                             |
 //                                   verdicts <- analyses <- counts per revision <-----------------------+
 //
-// Tables (all `delivery_...`): service (numbers, stable revision), revision, copy (ordered, running, stopping, gone),
-// rollout (one row an attempt: the state machine and DORA's evidence), analysis, counter, total and traffic (what was
-// counted), proxy, route and table (the routing table and its version).
+// Tables (all `delivery_...`): service (numbers, stable revision), revision (and arms, whose numbers are below zero), copy
+// (ordered, running, stopping, gone), rollout (one row an attempt: the state machine and DORA's evidence), analysis,
+// counter, total and traffic (what was counted), outcome (of a_b_testing), incident, proxy, route and table (the routing
+// table and its version).
 //
-// Events: service.revision-created, rollout.started, .step, .paused, .promoted, .aborted, .superseded, .rolled-back,
-// .recovered, instance.started, .stopped, .lost. All are about the Service.
+// Events: service.revision-created, .restarted, .incident, rollout.started, .step, .paused, .resumed, .arm-created,
+// .promoted, .aborted, .superseded, .rolled-back, .recovered, instance.started, .stopped, .lost. All are about the Service.
 //
-// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), StartLoop and StopLoop act, ProbeLoop and Lookout
-// look. A crash at any moment loses nothing: an intent is a row before it is done, and every act may be repeated.
+// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), StartLoop and StopLoop act, ProbeLoop, Lookout and
+// MeasureLoop look, DoraGauges tells. A crash at any moment loses nothing: an intent is a row before it is done, and every
+// act may be repeated.
 //
-// Files: Tables, RolloutRow, TrafficRow (SQL); RolloutView (what is seen); RolloutDecision, CanaryAnalysis,
-// RolloutWords, DoraMath (pure); RolloutWriter, CopyBook, Verbs (change rows); RoutingTable; Process (the platform).
+// Files: Tables, RolloutRow, TrafficRow (SQL); RolloutView (what is seen); RolloutPlan, RolloutDecision, CopyDecision,
+// MetricAlgebra, CanaryAnalysis, ABTesting, RolloutWords, DoraMath (pure); RolloutWriter, Attempts, Condemned, CopyBook,
+// Verbs (change rows); RoutingTable; DoraDesk, DoraBadge; Process (the platform). Rules: docs/reference/rollouts.md, dora.md.
 package import API
 package import Kernel
 import Logging

@@ -224,6 +224,11 @@ struct RolloutWriter {
         where revision.revision != service.stable && !busy.contains(revision.revision) {
             try revision.remove(in: sql)
         }
+        try sql.run(
+            """
+            DELETE FROM delivery_outcome WHERE \(name.rows)
+                AND rollout < \(service.nextRollout - spec.rollback.keep_revisions)
+            """)
     }
 
     func tell(_ event: String, _ rollout: RolloutRow, _ more: Ordered<JSONValue>) throws {

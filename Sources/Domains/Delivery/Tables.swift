@@ -81,6 +81,7 @@ enum Tables {
         Migration(
             id: "delivery-2",
             statements: [
+                "CREATE INDEX delivery_rollout_open ON delivery_rollout (completion)",
                 "ALTER TABLE delivery_service ADD COLUMN restarted_at BIGINT",
                 "ALTER TABLE delivery_revision ADD COLUMN signature TEXT",
                 "ALTER TABLE delivery_revision ADD COLUMN condemned TEXT",
