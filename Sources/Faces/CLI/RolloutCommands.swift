@@ -26,7 +26,7 @@ struct ResumeCommand: AsyncParsableCommand {
 }
 
 private func hold(
-    _ operation: Operation<HoldInput, ServiceStatus>, _ service: String, _ reason: String?, _ connection: Connection
+    _ operation: API.Operation<HoldInput, ServiceStatus>, _ service: String, _ reason: String?, _ connection: Connection
 ) async throws {
     var input = HoldInput()
     (input.project, input.name, input.reason) = (connection.projectName, service, reason)
@@ -124,14 +124,14 @@ struct EventsCommand: AsyncParsableCommand {
     private static let page = 1000
 
     func run() async throws {
-        let type = try Kinds.named(kind)
+        let kind = try Kinds.named(kind).name
         let (about, project, first) = (about, connection.projectName, after)
         let events = try await connection.connected { client in
             var all: [Event] = []
             var last = first
             while true {
                 var query = EventQuery()
-                (query.kind, query.subject, query.project) = (type.name, about, project)
+                (query.kind, query.subject, query.project) = (kind, about, project)
                 (query.after, query.limit) = (last, Self.page)
                 let items = try await client.call(Events.list, query).items
                 all += items

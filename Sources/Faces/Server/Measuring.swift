@@ -23,6 +23,7 @@ struct Measuring: MeasureOutside {
             let answer = try await outbound.send(request, deadline: timeout, limit: Self.answerLimit)
             return (answer.status, answer.body)
         } catch {
+            if error.code == .cancelled { throw CancellationError() }
             throw Problem("analysis.webhook", status: 503, error.message)
         }
     }
@@ -72,6 +73,7 @@ struct PrometheusSource: MetricSource {
         do {
             answer = try await outbound.send(request, deadline: Self.patience, limit: Measuring.answerLimit)
         } catch {
+            if error.code == .cancelled { throw CancellationError() }
             throw Problem("metrics.source", status: 503, "\(url) does not answer: \(error.message)")
         }
         let json: JSONValue
