@@ -119,6 +119,7 @@ targets += domain(
     ])
 targets += face("Client", ["Outbound"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
+targets += face("Routers", ["Kernel", "Proxy", "Outbound", "Processes", "Stats"], tests: ["KernelTesting"])
 targets += face(
     "Runner",
     ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", "Masking", logging],
@@ -127,13 +128,15 @@ targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",
     [
-        "Kernel", "SQL", "Blobs", "Web", "Client", "Executors", "Runner", "Proxy", "Outbound", "Processes", "Learners",
+        "Kernel", "SQL", "Blobs", "Web", "Client", "Executors", "Routers", "Runner", "Proxy", "Outbound", "Processes",
+        "Learners",
         "Stats",
         "Frames", hummingbird,
         httpTypes, logging,
     ] + lifecycle + nio + domains)
 targets += face(
-    "CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound", "Conversion"])
+    "CLI",
+    ["Client", "Server", "Routers", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound", "Conversion"])
 targets += [
     .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),
     .testTarget(
@@ -145,7 +148,8 @@ targets += [
         path: "Tests/ScenarioTests", swiftSettings: house),
     .testTarget(
         name: "ConformanceTests",
-        dependencies: ["API", "Kernel", "KernelTesting", "Executors", "Processes", "Outbound"],
+        dependencies: ["API", "Kernel", "KernelTesting", "Executors", "Processes", "Outbound", "Routers", "Proxy"]
+            + nio,
         path: "Tests/ConformanceTests", swiftSettings: house),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests", swiftSettings: house),
 ]

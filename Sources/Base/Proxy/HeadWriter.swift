@@ -5,16 +5,25 @@ struct ClientIdentity {
     /// The client's IP address as text.
     var address: [UInt8]
     var trustsForwarded: Bool
+    var traces = false
+    var isTLS = false
+}
+
+/// What a request carries from the proxy on.
+struct RequestMarks {
+    var requestID: RequestID
+    /// Set where the proxy has a span of its own.
+    var trace: TraceLink?
 }
 
 extension RequestHead {
     /// Writes this head as it goes upstream: target without the route's prefix, hop-by-hop headers gone, identity added.
     ///
-    /// - Returns: The id that the request carries from now on.
+    /// - Returns: The ids that the request carries from now on.
     func writeUpstream(
         _ bytes: UnsafeRawBufferPointer, route: CompiledRoute, client: ClientIdentity, ids: inout IDGenerator,
         to out: inout ByteBuffer
-    ) -> RequestID {
+    ) -> RequestMarks {
         out.writeBytes(method.of(bytes))
         out.writeStaticString(" ")
         writeTarget(bytes, route: route, to: &out)
@@ -25,24 +34,36 @@ extension RequestHead {
             out.writeStaticString("\r\n")
         }
         let keepsTrace = block.facts.traceparent.map { Traceparent.isValid($0.of(bytes)) } ?? false
+        let copiesTrace = keepsTrace && !client.traces
         block.writeLines(bytes, to: &out) { line in
             switch line.kind {
             case .host: !isAbsolute
             case .requestID, .forwardedFor: false
             case .forwardedHost, .forwardedProto, .forwarded: client.trustsForwarded
-            case .traceparent, .tracestate: keepsTrace
+            case .traceparent: copiesTrace
+            case .tracestate: keepsTrace
             default: !line.kind.isHopByHop
             }
         }
         if framing == .chunked { out.writeStaticString("Transfer-Encoding: chunked\r\n") }
         if wantsUpgrade { out.writeStaticString("Connection: Upgrade\r\nUpgrade: websocket\r\n") }
-        if !keepsTrace { Traceparent.write(to: &out, &ids) }
+        var trace: TraceLink?
+        if !copiesTrace {
+            let link: TraceLink
+            if keepsTrace, let parent = block.facts.traceparent {
+                link = Traceparent.link(parent.of(bytes), span: ids.next() | 1)
+            } else {
+                link = .begin(&ids)
+            }
+            link.write(to: &out)
+            trace = link
+        }
         writeForwarded(bytes, client: client, to: &out)
         let id = requestID(bytes, &ids)
         out.writeStaticString("X-Request-ID: ")
         id.write(to: &out)
         out.writeStaticString("\r\n\r\n")
-        return id
+        return RequestMarks(requestID: id, trace: client.traces ? trace : nil)
     }
 
     private func requestID(_ bytes: UnsafeRawBufferPointer, _ ids: inout IDGenerator) -> RequestID {
@@ -71,7 +92,9 @@ extension RequestHead {
         }
         out.writeBytes(client.address)
         out.writeStaticString("\r\n")
-        if !client.trustsForwarded || !facts.hasForwardedProto { out.writeStaticString("X-Forwarded-Proto: http\r\n") }
+        if !client.trustsForwarded || !facts.hasForwardedProto {
+            out.writeStaticString(client.isTLS ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n")
+        }
         if !client.trustsForwarded || !facts.hasForwardedHost, !authority.isEmpty {
             out.writeStaticString("X-Forwarded-Host: ")
             out.writeBytes(authority.of(bytes))
@@ -84,6 +107,8 @@ extension RequestHead {
 struct ResponseDressing {
     /// `X-Vagus-Revision` with its line end.
     var revisionLine: [UInt8]
+    /// A Set-Cookie line, or nothing.
+    var cookieLine: [UInt8] = []
     var requestID: RequestID
     /// The body goes out in chunks.
     var isChunked: Bool
@@ -106,6 +131,7 @@ extension ResponseHead {
             line.kind == .contentLength ? !dropsLength : !line.kind.isHopByHop
         }
         out.writeBytes(dressing.revisionLine)
+        if !dressing.cookieLine.isEmpty { out.writeBytes(dressing.cookieLine) }
         if block.facts.requestID == nil {
             out.writeStaticString("X-Request-ID: ")
             dressing.requestID.write(to: &out)

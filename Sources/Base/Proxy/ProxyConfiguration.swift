@@ -34,10 +34,20 @@ package struct ProxyConfiguration: Sendable {
     /// Keep `X-Forwarded-*` and `Forwarded` of the client, as behind another proxy of one's own; else they are
     /// replaced, since anyone could have written them.
     package var trustsForwarded = false
+    /// Speak TLS (1.2 and later) with this certificate; nil is plain text.
+    package var tls: TLSFiles?
+    /// Speak HTTP/2 with clients that want it: by ALPN over TLS, by prior knowledge without.
+    package var http2 = true
     /// Called on the event loop after every `accessLogEvery`-th request, so it must be quick; nil costs nothing.
     package var accessLog: (@Sendable (AccessRecord) -> Void)?
     /// One request in so many reaches `accessLog`; at least 1.
     package var accessLogEvery = 1
+
+    /// Called on the event loop after every copied request whose two answers are there; must be quick.
+    package var mirrorLog: (@Sendable (MirrorRecord) -> Void)?
+    /// Take part in traces: requests go on with a span of the proxy's own as their parent, which the access log tells.
+    /// Else a trace of the client's goes through as it is, and requests without one begin one.
+    package var traces = false
 
     package init() {}
 
@@ -67,22 +77,75 @@ package struct ProxyConfiguration: Sendable {
     /// Pause between two looks at the deadlines of a loop's connections.
     static let sweepInterval = TimeAmount.milliseconds(50)
 
+    /// Copies of requests under way at once, and connections kept for them to one endpoint, per event loop.
+    package static let mirrorLimit = 256
+    static let mirrorIdleLimit = 16
+    /// HTTP/2 requests at once on one connection.
+    static let streamLimit = 128
+    /// Pause between two looks at the certificate's files.
+    static let certificateInterval = Duration.seconds(1)
+    /// Keys with a bucket of their own in one rate limit; when all are in use, further ones share a bucket.
+    static let rateKeysLimit = 65_536
+
     /// Number of loops for this machine.
     var loops: Int { max(1, min(maxLoops, System.coreCount)) }
+}
+
+/// A certificate and its key, looked at again every second: a new pair is used from the next connection on.
+package struct TLSFiles: Sendable, Equatable {
+    /// Path of a PEM file: the server's certificate, then those that lead to its root.
+    package var certificate: String
+    /// Path of a PEM file.
+    package var key: String
+
+    package init(certificate: String, key: String) {
+        self.certificate = certificate
+        self.key = key
+    }
 }
 
 /// One finished request, as the access log hears of it.
 package struct AccessRecord: Sendable, Equatable {
     package var service: String
     package var revision: String
+    /// The endpoint that served it last; empty when none did.
     package var instance: String
     package var method: String
     /// As asked for, query included.
     package var target: String
+    /// As asked for, port included.
+    package var host: String
+    /// The client's IP address.
+    package var client: String
     /// 499 when the client left before a response began.
     package var status: Int
+    /// From the request's head to the last byte of the response.
     package var durationMicroseconds: UInt64
+    /// From the request's head to the response's; nil when the proxy answered itself.
+    package var firstByteMicroseconds: UInt64?
+    /// Bytes to the upstream and to the client, heads included.
+    package var requestBytes: Int
+    package var responseBytes: Int
+    /// Endpoints tried.
+    package var attempts: Int
     package var requestID: String
+    /// The proxy's own span, where `ProxyConfiguration.traces` is on.
+    package var trace: TraceLink?
     /// The proxy answered itself, or the upstream broke off.
     package var isTransportError: Bool
+}
+
+/// One copied request with both of its answers.
+package struct MirrorRecord: Sendable, Equatable {
+    package var service: String
+    /// Who answered the client, and who got the copy.
+    package var revision: String
+    package var mirror: String
+    package var status: Int
+    /// 502 when there was no answer.
+    package var mirrorStatus: Int
+    /// Bytes of the two bodies.
+    package var bytes: Int
+    package var mirrorBytes: Int
+    package var isSameBody: Bool
 }

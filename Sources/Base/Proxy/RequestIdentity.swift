@@ -75,18 +75,53 @@ enum Traceparent {
         return bytes[3..<35].contains { $0 != Ascii.zero } && bytes[36..<52].contains { $0 != Ascii.zero }
     }
 
-    /// A new trace that begins here, sampled, so that samplers that follow their parent go on as by default.
-    static func write(to buffer: inout ByteBuffer, _ ids: inout IDGenerator) {
-        buffer.writeStaticString("traceparent: 00-")
-        buffer.writeHex(ids.next())
-        buffer.writeHex(ids.next() | 1)
-        buffer.writeStaticString("-")
-        buffer.writeHex(ids.next() | 1)
-        buffer.writeStaticString("-01\r\n")
+    /// The ids of a valid value.
+    static func link(_ bytes: UnsafeRawBufferPointer, span: UInt64) -> TraceLink {
+        TraceLink(
+            high: hex(bytes, 3), low: hex(bytes, 19), span: span, parent: hex(bytes, 36),
+            isSampled: Bytes.hexDigit(bytes[54]).map { $0 & 1 == 1 } ?? false)
+    }
+
+    private static func hex(_ bytes: UnsafeRawBufferPointer, _ start: Int) -> UInt64 {
+        bytes[start..<start + 16].reduce(0) { $0 << 4 | (Bytes.hexDigit($1) ?? 0) }
     }
 
     private static func isHex(_ bytes: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -> Bool {
         bytes[start..<end].allSatisfy { Bytes.isDigit($0) || ($0 &- 0x61 < 6) }
+    }
+}
+
+/// The proxy's place in a trace: its own span and what that belongs to.
+package struct TraceLink: Sendable, Equatable {
+    let high: UInt64
+    let low: UInt64
+    let span: UInt64
+    let parent: UInt64
+    package let isSampled: Bool
+
+    /// 32, 16 and 16 lower-case hexadecimal digits; the parent is nil where the trace began here.
+    package var traceID: String { Self.text(high) + Self.text(low) }
+    package var spanID: String { Self.text(span) }
+    package var parentID: String? { parent == 0 ? nil : Self.text(parent) }
+
+    /// A trace that begins here, sampled.
+    static func begin(_ ids: inout IDGenerator) -> TraceLink {
+        TraceLink(high: ids.next(), low: ids.next() | 1, span: ids.next() | 1, parent: 0, isSampled: true)
+    }
+
+    func write(to buffer: inout ByteBuffer) {
+        buffer.writeStaticString("traceparent: 00-")
+        buffer.writeHex(high)
+        buffer.writeHex(low)
+        buffer.writeStaticString("-")
+        buffer.writeHex(span)
+        buffer.writeStaticString(isSampled ? "-01\r\n" : "-00\r\n")
+    }
+
+    private static func text(_ value: UInt64) -> String {
+        var buffer = ByteBuffer()
+        buffer.writeHex(value)
+        return String(buffer: buffer)
     }
 }
 
