@@ -247,7 +247,9 @@ package struct RouterTrial: Sendable {
     }
 
     /// Keeps asking while `body` works.
-    func underLoad(_ body: @Sendable () async throws -> Void) async throws -> (count: Int, lost: [String]) {
+    func underLoad(_ body: @escaping @Sendable () async throws -> Void) async throws -> (
+        count: Int, lost: [String]
+    ) {
         try await withThrowingTaskGroup(of: (Int, [String])?.self) { group in
             for _ in 0..<4 {
                 group.addTask {
