@@ -13,11 +13,10 @@ import Testing
 final class FakeSystems: Sendable {
     struct State {
         var replies: [Outside.Reply] = []
-        let metrics = FakeMetrics()
-
         var asked: [Outside.Question] = []
     }
     let state = Mutex(State())
+    let metrics = FakeMetrics()
 
     /// The answers to come; the last one is repeated.
     func answer(_ replies: [(Int, String)]) {

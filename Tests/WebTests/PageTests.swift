@@ -1,6 +1,7 @@
 import API
 import Kernel
 import Manifests
+import Synchronization
 import Testing
 
 @testable import Web
