@@ -2,6 +2,7 @@ import API
 import Foundation
 import Glibc
 import Kernel
+import Logging
 import Manifests
 import Processes
 
