@@ -244,7 +244,7 @@ import Testing
             let token = try await world.call(Runners.idToken, deploy.key, as: "runner:one")
             #expect(token.token.split(separator: ".").count == 3)
             let keys = try await world.call(Identity.keys, Nothing()).keys
-            #expect(keys.count == 1 && keys[0].alg == "ES256")
+            #expect(keys.count == 1 && keys[0].alg == .es256)
             let told = try await world.call(Identity.configuration, Nothing())
             #expect(told.issuer == "https://vagus.example.com")
         }
