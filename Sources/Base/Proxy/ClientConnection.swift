@@ -158,7 +158,7 @@ final class ClientConnection: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func becomeActive(_ context: ChannelHandlerContext) {
-        let address = context.remoteAddress?.ipAddress ?? "unknown"
+        let address = context.channel.remoteAddress?.ipAddress ?? "unknown"
         identity = ClientIdentity(
             address: Array(address.utf8), trustsForwarded: worker.configuration.trustsForwarded,
             isTLS: isTLS)
