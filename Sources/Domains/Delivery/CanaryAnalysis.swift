@@ -135,7 +135,9 @@ extension AnalysisRecord {
     private var wantedCount: Int? {
         if isBackground { return spec.judge.method == .sequential ? nil : spec.count }
         if let count = spec.count { return count }
-        return spec.judge.method == .threshold && spec.success_limit == nil && test == nil ? 1 : nil
+        guard spec.judge.method == .threshold, spec.success_limit == nil, test == nil else { return nil }
+        // One is enough, but a bad one that was forgiven has shown nothing yet.
+        return 1 + max(0, min(tally.failed, spec.failure_limit))
     }
 
     /// The weight changes: evidence so far is kept, counting begins anew.
