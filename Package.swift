@@ -80,7 +80,13 @@ targets += base("Frames", [crypto], exclude: ["Formats.md"])
 targets += base("Learners", ["Frames", "Stats", "Manifests"])
 targets += base("Expressions", ["Manifests"])
 targets += base("Conversion", ["Manifests"])
-targets += base("Proxy", nio + [logging])
+targets += base(
+    "Proxy",
+    nio + [
+        .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+        .product(name: "NIOHPACK", package: "swift-nio-http2"), .product(name: "NIOTLS", package: "swift-nio"),
+        "Series", logging,
+    ])
 targets += base("Masking")
 targets += base("Series")
 targets += base("PromQL", ["Series"])
@@ -115,6 +121,7 @@ targets += domain(
     ])
 targets += face("Client", ["Outbound"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
+targets += face("Routers", ["Kernel", "Proxy", "Outbound", "Processes", "Stats"], tests: ["KernelTesting"])
 targets += face(
     "Runner",
     ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", "Masking", logging],
@@ -123,13 +130,15 @@ targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",
     [
-        "Kernel", "SQL", "Blobs", "Web", "Client", "Executors", "Runner", "Proxy", "Outbound", "Processes", "Learners",
+        "Kernel", "SQL", "Blobs", "Web", "Client", "Executors", "Routers", "Runner", "Proxy", "Outbound", "Processes",
+        "Learners",
         "Stats",
         "Frames", hummingbird,
         httpTypes, logging,
     ] + lifecycle + nio + domains)
 targets += face(
-    "CLI", ["Client", "Server", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound", "Conversion"])
+    "CLI",
+    ["Client", "Server", "Routers", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound", "Conversion"])
 targets += [
     .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),
     .testTarget(
@@ -141,7 +150,8 @@ targets += [
         path: "Tests/ScenarioTests", swiftSettings: house),
     .testTarget(
         name: "ConformanceTests",
-        dependencies: ["API", "Kernel", "KernelTesting", "Executors", "Processes", "Outbound"],
+        dependencies: ["API", "Kernel", "KernelTesting", "Executors", "Processes", "Outbound", "Routers", "Proxy"]
+            + nio,
         path: "Tests/ConformanceTests", swiftSettings: house),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests", swiftSettings: house),
 ]
@@ -172,6 +182,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
     ],
     targets: targets
 )

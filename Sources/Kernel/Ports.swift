@@ -32,6 +32,9 @@ package struct InstanceOrder: Sendable {
     package var environment: [String: String]
     /// Tree blob to unpack as the working folder, if any.
     package var artifact: String?
+    /// Processors' worth of time and bytes of memory; nil is unbounded.
+    package var cpus: Double?
+    package var memory: Int64?
 
     package init(
         id: InstanceID, service: Reference<ServiceKind>, revision: Int, command: [String],
@@ -262,6 +265,48 @@ package struct ExecutionFailure: Error, Sendable, Equatable, CustomStringConvert
         (self.code, self.message, self.hint) = (code, message, hint)
     }
     package var description: String { message }
+}
+
+/// Shares the requests of services among their revisions: the house's own proxy, or one that stands there already.
+///
+/// Contract, held by `RouterCheck` in KernelTesting on every implementation:
+/// - **Whole.** A table says all: what it does not name is not routed, and weights are shares of their sum.
+/// - **In force.** When `take` returns, whoever asks from then on is routed by the new table. Requests under way end as
+///   they began, and none fails because a table was taken.
+/// - **Repetition.** Taking the same table again changes nothing. Tables come one after the other, never at once.
+/// - **Failure.** What an implementation cannot do is refused by `take`, with what it is; the table before stays in force.
+/// - **Counts.** `counts` may be called at any time; numbers only grow while `epoch` stays the same, also over `take`.
+package protocol TrafficRouter: Sendable {
+    var traits: RouterTraits { get }
+    /// - Throws: `Problem`: 422 `router.cannot` for what this kind of router cannot do, 503 `router.unreachable`.
+    func take(_ table: RoutingTable) async throws
+    func counts() async throws -> RouterCounts
+}
+
+/// What a router can do beyond the contract.
+package struct RouterTraits: OptionSet, Sendable {
+    package let rawValue: Int
+    package init(rawValue: Int) { self.rawValue = rawValue }
+
+    /// Shares are exact over every 1,000 requests, and not only on average.
+    package static let exactWeights = RouterTraits(rawValue: 1)
+    /// Keeps sessions with their revision while the shares are held.
+    package static let sticky = RouterTraits(rawValue: 2)
+    /// Sends copies of requests to a revision that answers nobody.
+    package static let mirrors = RouterTraits(rawValue: 4)
+    /// Connections that clients keep open outlive a change of the table.
+    package static let keepsConnections = RouterTraits(rawValue: 8)
+    /// Tells how long answers took.
+    package static let latency = RouterTraits(rawValue: 16)
+}
+
+/// What a router has counted.
+package struct RouterCounts: Sendable {
+    /// Another one says that counts began anew.
+    package var epoch: String
+    package var revisions: [RevisionCount]
+
+    package init(epoch: String, revisions: [RevisionCount]) { (self.epoch, self.revisions) = (epoch, revisions) }
 }
 
 /// Lends secrets. Plain text is lent for the length of a closure, never handed over.

@@ -206,7 +206,7 @@ private func simulate(
         ("success: \"result < 0.01\"", 0.005, AnalysisStatus.Verdict.passed),
         ("success: \"result < 0.01\"", 0.02, .failed),
         ("failure: \"result > 5%\"", 0.04, .passed), ("failure: \"result > 5%\"", 0.06, .failed),
-        ("success: \"result < 0.01\", failure: \"result > 0.1\"", 0.05, .running),
+        ("success: \"result < 0.01\", failure: \"result > 0.1\"", 0.05, .inconclusive),
         ("success: \"result < 0.5\", failure: \"result > 0.1\"", 0.2, .failed),
     ])
     func `thresholds are what they say`(judge: String, rate: Double, verdict: AnalysisStatus.Verdict) throws {

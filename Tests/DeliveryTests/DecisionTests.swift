@@ -5,30 +5,30 @@ import Testing
 
 @testable import Delivery
 
-private let zero = Timestamp(microseconds: 1_000_000_000_000)
-private func second(_ seconds: Double) -> Timestamp { zero.advanced(by: .milliseconds(Int64(seconds * 1000))) }
-private let name = ServiceReference(project: "default", name: "web")
+let ruleZero = Timestamp(microseconds: 1_000_000_000_000)
+func second(_ seconds: Double) -> Timestamp { ruleZero.advanced(by: .milliseconds(Int64(seconds * 1000))) }
+let ruleName = ServiceReference(project: "default", name: "web")
 
 /// Copies of a revision: so many well, so many not.
-private func revision(_ number: Int, ready: Int, ill: Int = 0, retired: Double? = nil) -> RolloutView.Revision {
+func revision(_ number: Int, ready: Int, ill: Int = 0, retired: Double? = nil) -> RolloutView.Revision {
     var revision = RolloutView.Revision(revision: number)
     for index in 0..<(ready + ill) {
-        var copy = CopyRow(name, revision: number, number: index + 1, at: zero)
+        var copy = CopyRow(ruleName, revision: number, number: index + 1, at: ruleZero)
         copy.state = .running
         copy.isReady = index < ready
-        copy.unreadyAt = copy.isReady ? nil : zero
+        copy.unreadyAt = copy.isReady ? nil : ruleZero
         revision.copies.append(copy)
     }
     revision.retiredAt = retired.map(second)
     return revision
 }
 
-private func settings(_ yaml: String) throws -> RolloutSpec {
+func ruleSettings(_ yaml: String) throws -> RolloutSpec {
     try RolloutSpec(json: YAML.documents(yaml)[0].value, at: [])
 }
 
 /// A rollout of revision 2 over revision 1, both as they are when nothing has happened yet.
-private func view(
+func ruleView(
     _ yaml: String =
         "{ strategy: canary, steps: [{ weight: 20 }, { analyze: [errors] }, { pause: { for: 60s } }], analysis: { errors: { built_in: error_rate } } }",
     replicas: Int = 2, step: Int = 0, weight: Int = 0, new: RolloutView.Revision? = nil,
@@ -38,17 +38,17 @@ private func view(
     var view = RolloutView()
     view.replicas = replicas
     view.stable = 1
-    var rollout = RolloutRow(name, number: 2, revision: 2, settings: try settings(yaml), at: zero)
+    var rollout = RolloutRow(ruleName, number: 2, revision: 2, settings: try ruleSettings(yaml), at: ruleZero)
     (rollout.origin, rollout.step, rollout.weight) = (1, step, weight)
     let fresh = new ?? revision(2, ready: 0)
-    rollout.shortAt = fresh.ready == 0 ? zero : nil
+    rollout.shortAt = fresh.ready == 0 ? ruleZero : nil
     view.revisions = [old, fresh].compactMap { $0 }
     change(&view, &rollout)
     view.rollout = rollout
     return view
 }
 
-private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisRecord {
+func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisRecord {
     var record = AnalysisRecord()
     (record.name, record.step, record.verdict, record.message) = ("errors", step, verdict, "it is so")
     return record
@@ -62,22 +62,22 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
     }
 
     @Test func `a canary orders the copies that its weight needs`() throws {
-        check(try view(), [.start(revision: 2, count: 1)])
-        check(try view(replicas: 10, old: revision(1, ready: 10)), [.start(revision: 2, count: 2)])
-        check(try view(replicas: 10, new: revision(2, ready: 0, ill: 2), old: revision(1, ready: 10)), [])
+        check(try ruleView(), [.start(revision: 2, count: 1)])
+        check(try ruleView(replicas: 10, old: revision(1, ready: 10)), [.start(revision: 2, count: 2)])
+        check(try ruleView(replicas: 10, new: revision(2, ready: 0, ill: 2), old: revision(1, ready: 10)), [])
     }
 
     @Test func `a weight comes after the copies, and the next step after the proxies`() throws {
-        check(try view(new: revision(2, ready: 1)), [.weight(20)])
-        check(try view(weight: 20, new: revision(2, ready: 1)) { view, _ in view.acknowledgement = .waiting }, [])
-        check(try view(weight: 20, new: revision(2, ready: 1)) { view, _ in view.acknowledgement = .away }, [])
-        check(try view(weight: 20, new: revision(2, ready: 1)), [.next])
+        check(try ruleView(new: revision(2, ready: 1)), [.weight(20)])
+        check(try ruleView(weight: 20, new: revision(2, ready: 1)) { view, _ in view.acknowledgement = .waiting }, [])
+        check(try ruleView(weight: 20, new: revision(2, ready: 1)) { view, _ in view.acknowledgement = .away }, [])
+        check(try ruleView(weight: 20, new: revision(2, ready: 1)), [.next])
     }
 
     @Test func `an analysis is begun, waited for, and heeded`() throws {
         let well = revision(2, ready: 1)
         func at(_ verdict: AnalysisStatus.Verdict?, automatic: Bool = true) throws -> RolloutView {
-            try view(step: 1, weight: 20, new: well) { view, _ in
+            try ruleView(step: 1, weight: 20, new: well) { view, _ in
                 view.analyses = verdict.map { [analysis($0, step: 1)] } ?? []
                 view.rollback.automatic = automatic
             }
@@ -86,60 +86,68 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
         check(try at(.running), [])
         check(try at(.passed), [.next])
         check(try at(.failed), [.abort(reason: "errors failed: it is so")])
-        check(try at(.failed, automatic: false), [.pause(reason: "errors failed: it is so")])
-        check(try at(.inconclusive), [.pause(reason: "errors is inconclusive: it is so")])
+        check(try at(.failed, automatic: false), [.pause(.failed, reason: "errors failed: it is so")])
+        check(try at(.inconclusive), [.pause(.inconclusive, reason: "errors is inconclusive: it is so")])
     }
 
     @Test func `a background analysis begins with the first traffic and aborts at any step`() throws {
         let yaml =
             "{ strategy: canary, steps: [{ weight: 20 }, { pause: {} }], background: [errors], analysis: { errors: { built_in: error_rate } } }"
         let well = revision(2, ready: 1)
-        check(try view(yaml, new: well), [.weight(20)])
-        check(try view(yaml, weight: 20, new: well), [.measure(["errors"], step: -1)])
+        check(try ruleView(yaml, new: well), [.weight(20)])
+        check(try ruleView(yaml, weight: 20, new: well), [.measure(["errors"], step: -1)])
         check(
-            try view(yaml, step: 1, weight: 20, new: well) { view, _ in view.analyses = [analysis(.running, step: -1)]
-            }, [])
+            try ruleView(yaml, step: 1, weight: 20, new: well) { view, _ in
+                view.analyses = [analysis(.running, step: -1)]
+            },
+            [])
         check(
-            try view(yaml, step: 1, weight: 20, new: well) { view, _ in view.analyses = [analysis(.failed, step: -1)] },
+            try ruleView(yaml, step: 1, weight: 20, new: well) { view, _ in
+                view.analyses = [analysis(.failed, step: -1)]
+            },
             [.abort(reason: "errors failed: it is so")])
         check(
-            try view(yaml, step: 1, weight: 20, new: well) { view, _ in
+            try ruleView(yaml, step: 1, weight: 20, new: well) { view, _ in
                 view.analyses = [analysis(.inconclusive, step: -1)]
-            }, [])
+            }, [.pause(.inconclusive, reason: "errors is inconclusive: it is so")])
     }
 
     @Test func `a pause ends with its time, and one without with a person`() throws {
         let well = revision(2, ready: 1)
-        let timed = try view(step: 2, weight: 20, new: well)
+        let timed = try ruleView(step: 2, weight: 20, new: well)
         check(timed, at: 59, [])
         check(timed, at: 60, [.next])
         #expect(RolloutDecision.nextLook(timed, now: second(1)) == second(60))
-        check(try view("{ strategy: canary, steps: [{ pause: {} }] }", new: well), at: 9999, [])
+        check(try ruleView("{ strategy: canary, steps: [{ pause: {} }] }", new: well), at: 9999, [])
     }
 
     @Test func `what waits for a person does nothing else`() throws {
-        let paused = try view(step: 2, weight: 20, new: revision(2, ready: 1)) { _, rollout in rollout.pause = "why" }
+        let paused = try ruleView(step: 2, weight: 20, new: revision(2, ready: 1)) { _, rollout in rollout.pause = "why"
+        }
         check(paused, at: 100, [])
         #expect(
-            RolloutWords.tell(paused, now: zero) == (
+            RolloutWords.tell(paused, now: ruleZero) == (
                 .paused, "Revision 2 waits for a decision with 20 % of the traffic: why."
             ))
     }
 
     @Test func `after the last step come all copies, all traffic, and the promotion`() throws {
-        check(try view(step: 3, weight: 20, new: revision(2, ready: 1)), [.note(isShort: true)])
-        let short = try view(step: 3, weight: 20, new: revision(2, ready: 1)) { _, rollout in rollout.shortAt = zero }
+        check(try ruleView(step: 3, weight: 20, new: revision(2, ready: 1)), [.note(isShort: true)])
+        let short = try ruleView(step: 3, weight: 20, new: revision(2, ready: 1)) { _, rollout in
+            rollout.shortAt = ruleZero
+        }
         check(short, [.start(revision: 2, count: 1)])
-        check(try view(step: 3, weight: 20, new: revision(2, ready: 2)), [.weight(100)])
-        check(try view(step: 3, weight: 100, new: revision(2, ready: 2)), [.promote])
+        check(try ruleView(step: 3, weight: 20, new: revision(2, ready: 2)), [.weight(100)])
+        check(try ruleView(step: 3, weight: 100, new: revision(2, ready: 2)), [.promote])
         check(
-            try view(step: 3, weight: 100, new: revision(2, ready: 2)) { view, _ in view.acknowledgement = .waiting },
+            try ruleView(step: 3, weight: 100, new: revision(2, ready: 2)) { view, _ in view.acknowledgement = .waiting
+            },
             [])
     }
 
     @Test(arguments: [("canary", 0), ("rolling", 0), ("recreate", 0), ("blue_green", 0)])
     func `no copy is well at the deadline: abort, whatever the strategy`(strategy: String, step: Int) throws {
-        let late = try view("{ strategy: \(strategy) }", step: step, new: revision(2, ready: 0, ill: 1))
+        let late = try ruleView("{ strategy: \(strategy) }", step: step, new: revision(2, ready: 0, ill: 1))
         let abort = RolloutStep.abort(reason: "0 of 2 copies of revision 2 were well after 10m")
         check(
             late, at: 599,
@@ -153,47 +161,46 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
     @Test func `rolling adds one, shifts, takes one away`() throws {
         let yaml = "{ strategy: rolling }"
         func at(_ old: Int, _ new: Int, weight: Int, _ ack: Acknowledgement = .yes) throws -> RolloutView {
-            try view(yaml, replicas: 3, weight: weight, new: revision(2, ready: new), old: revision(1, ready: old)) {
+            try ruleView(yaml, replicas: 3, weight: weight, new: revision(2, ready: new), old: revision(1, ready: old))
+            {
                 view, rollout in
-                rollout.shortAt = zero
+                rollout.shortAt = ruleZero
                 view.acknowledgement = ack
             }
         }
         check(try at(3, 0, weight: 0), [.start(revision: 2, count: 1)])
         check(try at(3, 1, weight: 0), [.weight(25)])
-        check(try at(3, 1, weight: 25, .waiting), [.start(revision: 2, count: 1)])
+        // Four copies is the most, a quarter more than three rounded up: the next one waits for an old one to go.
+        check(try at(3, 1, weight: 25, .waiting), [])
         check(
             try at(3, 1, weight: 25),
-            [
-                .stop(InstanceID("default/web/1/3"), reason: "fewer copies are wanted", isFault: false),
-                .start(revision: 2, count: 1),
-            ])
+            [.stop(InstanceID("default/web/1/3"), reason: "fewer copies are wanted", isFault: false)])
         check(try at(2, 2, weight: 33), [.weight(50)])
         check(try at(1, 2, weight: 67), [.start(revision: 2, count: 1)])
-        let whole = try view(yaml, replicas: 3, weight: 75, new: revision(2, ready: 3), old: revision(1, ready: 1))
+        let whole = try ruleView(yaml, replicas: 3, weight: 75, new: revision(2, ready: 3), old: revision(1, ready: 1))
         check(whole, [.weight(100)])
     }
 
     @Test func `recreate stops all old copies before it starts one`() throws {
         let yaml = "{ strategy: recreate }"
         check(
-            try view(yaml),
+            try ruleView(yaml),
             [1, 2].reversed().map {
                 .stop(InstanceID("default/web/1/\($0)"), reason: "revision 1 has no traffic any more", isFault: false)
             })
-        let stopping = try view(yaml) { view, _ in
+        let stopping = try ruleView(yaml) { view, _ in
             for index in view.revisions[0].copies.indices { view.revisions[0].copies[index].state = .stopping }
         }
         check(stopping, [])
-        check(try view(yaml, old: revision(1, ready: 0)), [.start(revision: 2, count: 2)])
+        check(try ruleView(yaml, old: revision(1, ready: 0)), [.start(revision: 2, count: 2)])
     }
 
     @Test func `blue green needs all copies before the preview is done`() throws {
         let yaml = "{ strategy: blue_green, auto_promote: false }"
-        check(try view(yaml), [.start(revision: 2, count: 2)])
-        check(try view(yaml, new: revision(2, ready: 2)), [.next])
-        check(try view(yaml, step: 1, new: revision(2, ready: 2)), [])
-        check(try view(yaml, step: 2, new: revision(2, ready: 2)), [.weight(100)])
+        check(try ruleView(yaml), [.start(revision: 2, count: 2)])
+        check(try ruleView(yaml, new: revision(2, ready: 2)), [.next])
+        check(try ruleView(yaml, step: 1, new: revision(2, ready: 2)), [])
+        check(try ruleView(yaml, step: 2, new: revision(2, ready: 2)), [.weight(100)])
     }
 
     @Test func `old copies stay for the delay, and none is replaced`() throws {
@@ -211,7 +218,7 @@ private func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisR
     func `a copy that keeps ending is started later and later`(crashes: Int, wait: Double) throws {
         var view = RolloutView()
         view.stable = 1
-        view.revisions = [RolloutView.Revision(revision: 1, crashes: crashes, crashedAt: zero)]
+        view.revisions = [RolloutView.Revision(revision: 1, crashes: crashes, crashedAt: ruleZero)]
         check(view, at: wait - 0.001, [])
         check(view, at: wait, [.start(revision: 1, count: 1)])
     }

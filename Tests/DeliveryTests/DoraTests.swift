@@ -61,6 +61,89 @@ private func deployment(
         #expect(report.deployments.first?.outcome == .under_way)
     }
 
+    @Test func `a failure is weighed by the traffic that it had, and the middle is not the whole`() {
+        var failed = deployment(.failed, day: 1, bad: 0, recovered: 60)
+        failed.exposure = 0.05
+        var whole = deployment(.failed, day: 2, bad: 0, recovered: 600)
+        whole.exposure = 1
+        let report = report(
+            [deployment(.succeeded, day: 0.5, lead: 100), failed, whole, deployment(.succeeded, day: 3, lead: 300)])
+        #expect(report.change_failure_rate.value == 0.5)
+        #expect(report.change_failure_rate.weighted == (0.05 + 1) / 4)
+        #expect(report.recovery_time.distribution?.p50 == 330)
+        #expect(report.recovery_time.distribution?.max == 600)
+        #expect(report.lead_time.distribution?.p75 == 250)
+        #expect(report.deployment_frequency.distribution?.p50 == 0)
+    }
+
+    @Test func `what follows upon a failure is rework, a superseded one between changes nothing`() {
+        let judged = DoraMath.judged(
+            [
+                deployment(.succeeded, day: 0), deployment(.failed, day: 1), deployment(.superseded, day: 2),
+                deployment(.succeeded, day: 3), deployment(.succeeded, day: 4),
+            ], incidents: [])
+        #expect(judged.map(\.rework) == [false, false, true, true, false])
+        let report = report(judged)
+        #expect(report.rework_rate.value == 0.25)
+        #expect(report.rework_rate.n == 4)
+    }
+
+    @Test func `a deployment fails once, however many incidents it caused, and a failed disk is none of them`() {
+        var deployments = [
+            deployment(.succeeded, day: 1), deployment(.succeeded, day: 2), deployment(.succeeded, day: 5),
+        ]
+        for index in deployments.indices { deployments[index].id = "web/\(index + 1)" }
+        let incidents = [
+            Incident(service: "web", id: "a", beganAt: day(2.5), endedAt: day(2.6)),
+            Incident(service: "web", id: "b", beganAt: day(3), endedAt: day(3.5)),
+            Incident(service: "web", id: "disk", beganAt: day(4), endedAt: day(4.5), isByChange: false),
+            Incident(service: "other", id: "c", beganAt: day(6)),
+        ]
+        let judged = DoraMath.judged(deployments, incidents: incidents)
+        #expect(judged.map(\.outcome) == [.succeeded, .failed, .succeeded])
+        #expect(judged[1].incidents == ["a", "b"])
+        #expect(judged.map(\.rework) == [false, false, true])
+        let report = report(judged)
+        #expect(report.change_failure_rate.value == 1.0 / 3)
+        #expect(report.recovery_time.value == 86_400)
+        #expect(report.change_failure_rate.evidence == ["web/3", "web/2", "web/1"])
+    }
+
+    @Test func `lead time is divided without a rest`() throws {
+        var row = RolloutRow(
+            ServiceReference(project: "default", name: "web"), number: 1, revision: 2, settings: RolloutSpec(),
+            at: day(0).advanced(by: .seconds(1000)))
+        row.committedAt = day(0)
+        row.finishedAt = day(0).advanced(by: .seconds(1500))
+        row.paused = 100_000_000
+        var run = Run()
+        run.created_at = day(0).advanced(by: .seconds(300))
+        run.started_at = day(0).advanced(by: .seconds(350))
+        var gate = Gate()
+        gate.began_at = day(0).advanced(by: .seconds(400))
+        gate.ended_at = day(0).advanced(by: .seconds(600))
+        run.gates = [gate]
+        var pull = PullRequest()
+        pull.created_at = day(0).advanced(by: .seconds(100))
+        let parts = try #require(LeadTimeParts(row, run, pull))
+        #expect([parts.wait, parts.review, parts.queue, parts.build] == [100, 200, 50, 450])
+        #expect([parts.approval, parts.rollout] == [300, 400])
+        let plain = try #require(LeadTimeParts(row, nil, nil))
+        #expect(
+            [plain.wait, plain.review, plain.queue, plain.build, plain.approval, plain.rollout] == [
+                1000, 0, 0, 0, 100, 400,
+            ])
+    }
+
+    @Test func `a badge tells the number and whether it is on target`() {
+        let report = report([deployment(.succeeded, day: 1, lead: 600)])
+        let svg = DoraBadge.svg(label: "lead time", report.lead_time)
+        #expect(svg.contains("aria-label=\"lead time: 10m, on target\""))
+        #expect(svg.hasPrefix("<svg xmlns=\"http://www.w3.org/2000/svg\""))
+        #expect(DoraBadge.words(report.recovery_time) == "no data")
+        #expect(DoraBadge.words(report.change_failure_rate) == "0.0 %")
+    }
+
     @Test func `the numbers come from rollouts`() async throws {
         let rig = try await Rig.open()
         let rollout = "{ strategy: canary, steps: [{ weight: 50 }, { pause: {} }] }"

@@ -15,21 +15,22 @@ final class Rig: Sendable {
     let platform: FakePlatform
     let domain: DeliveryDomain
 
-    private init(_ house: TestHouse, _ platform: FakePlatform) {
+    private init(_ house: TestHouse, _ platform: FakePlatform, _ outside: (any MeasureOutside)?) {
         (self.house, self.platform, time) = (house, platform, house.time)
         domain = DeliveryDomain(
             context: house.context, platform: platform,
             settings: DeliverySettings(
-                serveCommand: ["/vagus", "serve"], predictions: "/predictions", requests: "/requests"))
+                serveCommand: ["/vagus", "serve"], predictions: "/predictions", requests: "/requests",
+                outside: outside))
     }
 
     /// Opens a house, or what an earlier one left behind; models have as many versions as are asked for.
     static func open(
         folder: String? = nil, time: ManualTime = ManualTime(), platform: FakePlatform? = nil,
-        commitHook: (@Sendable (Int) throws -> Void)? = nil
+        outside: (any MeasureOutside)? = nil, commitHook: (@Sendable (Int) throws -> Void)? = nil
     ) async throws -> Rig {
         let house = try TestHouse(folder: folder, time: time, commitHook: commitHook)
-        let rig = Rig(house, platform ?? FakePlatform(time: time))
+        let rig = Rig(house, platform ?? FakePlatform(time: time), outside)
         try await house.open([rig.domain]) { routes in
             routes.on(Models.version) { input, _ in
                 guard let number = Int(input.version) ?? ["champion": 1][input.version] else {
@@ -100,6 +101,25 @@ final class Rig: Sendable {
         var input = AbortInput()
         (input.name, input.reason) = ("web", reason)
         return try await house.call(Services.abort, input)
+    }
+
+    @discardableResult
+    func pause(_ reason: String? = nil) async throws -> ServiceStatus {
+        var input = HoldInput()
+        (input.name, input.reason) = ("web", reason)
+        return try await house.call(Services.pause, input)
+    }
+
+    @discardableResult
+    func resume() async throws -> ServiceStatus {
+        var input = HoldInput()
+        input.name = "web"
+        return try await house.call(Services.resume, input)
+    }
+
+    @discardableResult
+    func retry() async throws -> ServiceStatus {
+        try await house.call(Services.retry, Name(project: "default", name: "web"))
     }
 
     @discardableResult

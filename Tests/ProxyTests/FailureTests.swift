@@ -67,8 +67,8 @@ import Testing
         }
     }
 
-    @Test(arguments: [("GET", true, 200), ("POST", true, 200), ("POST", false, 502)])
-    func `an upstream that hangs up without a word is asked again if the route allows`(
+    @Test(arguments: [("GET", true, 200), ("PUT", true, 200), ("POST", true, 502), ("GET", false, 502)])
+    func `an upstream that hangs up without a word is asked again if method and route allow`(
         method: String, retry: Bool, status: Int
     ) async throws {
         let hits = Tally()

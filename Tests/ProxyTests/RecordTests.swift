@@ -60,6 +60,32 @@ import Testing
         #expect(told.seen.first?.all("tracestate") == ["a=b"])
     }
 
+    @Test func `a record tells all of a request`() async throws {
+        let server = try await TestServer.http { _ in "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" }
+        let records = RequestRecords()
+        try await withProxy(table([(1, [server.port])]), configure: { $0.records = records }) { lab in
+            let wire = try await lab.connect()
+            _ = try await wire.ask("PUT /a?b=c HTTP/1.1\r\nHost: shop.test:80\r\nContent-Length: 3\r\n\r\nabc")
+            wire.close()
+        }
+        await server.stop()
+        let told = records.take().records
+        let record = try #require(told.first)
+        #expect(told.count == 1 && record.method == "PUT" && record.target == "/a?b=c")
+        #expect(record.host == "shop.test:80" && record.client == "127.0.0.1" && record.status == 200)
+        #expect(record.instance == "i\(server.port)" && record.revision == "1")
+        #expect(record.attempts == 1 && !record.isTransportError)
+        #expect(record.requestBytes > 150 && record.responseBytes > 50)
+        let firstByte = try #require(record.firstByteMicroseconds)
+        #expect(firstByte <= record.durationMicroseconds)
+    }
+
+    @Test func `a request that no endpoint takes has no first byte`() async throws {
+        let failed = try await run([("/", "")], ratio: 0, isClosed: true)
+        let record = try #require(failed.records.first)
+        #expect(record.firstByteMicroseconds == nil && record.requestBytes == 0 && record.attempts > 0)
+    }
+
     @Test func `a trace that begins here has the request's id`() async throws {
         let told = try await run([("/", "")], ratio: 1)
         let (record, seen) = (try #require(told.records.first), try #require(told.seen.first))
@@ -91,8 +117,9 @@ import Testing
         var ids = IDGenerator(seed: &system)
         let trace = RequestTrace(given: nil, requestID: .drawn(1, 2), ids: &ids)
         let record = AccessRecord(
-            service: "a/b", revision: "1", instance: "i", method: "GET", target: "/", status: 200,
-            durationMicroseconds: 1, requestID: "r", isTransportError: false, trace: trace, endedAt: 0)
+            service: "a/b", revision: "1", instance: "i", method: "GET", target: "/", host: "h", client: "c",
+            status: 200, durationMicroseconds: 1, requestBytes: 1, responseBytes: 1, attempts: 1, requestID: "r",
+            isTransportError: false, trace: trace, endedAt: 0)
         records.keep(Array(repeating: record, count: RequestRecords.limit + 3))
         let taken = records.take()
         #expect(taken.records.count == RequestRecords.limit && taken.dropped == 3)

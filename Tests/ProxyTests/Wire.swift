@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import NIOSSL
 
 /// What goes wrong in a test's own plumbing.
 struct WireError: Error, CustomStringConvertible {
@@ -21,12 +22,20 @@ final class Wire {
     }
 
     /// Connects to a port on the loopback.
-    static func connect(to port: Int, autoRead: Bool = true) async throws -> Wire {
+    static func connect(to port: Int, autoRead: Bool = true, tls: NIOSSLContext? = nil) async throws -> Wire {
         let (stream, continuation) = AsyncStream.makeStream(of: ByteBuffer.self)
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.autoRead, value: autoRead)
-            .channelInitializer { $0.pipeline.addHandler(Mailbox(continuation)) }
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    if let tls {
+                        try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: "localhost"))
+                    }
+                    try pipeline.addHandler(Mailbox(continuation))
+                }
+            }
             .connect(host: "127.0.0.1", port: port).get()
         return Wire(channel, stream)
     }

@@ -6,11 +6,11 @@ import Testing
 struct SequentialTests {
     /// Values by mpmath with 60 digits from the integral itself.
     @Test(arguments: [
-        (6, 5, 0.1, 0.1, 5.3746575943396046, -1.8683067463432098),
-        (50, 400, 0.1, 0.1, -3.6948744736837873, -1.9569468523655966),
-        (0, 20, 0.1, 0.25, -3.044522437723423, 1.593308764956957),
-        (3_000, 20_000, 0.1, 0.0, 103.99530006289806, -6.6617501155205125),
-        (1, 0, 0.5, 0.0, 0.40546510810816438, -0.69314718055994531),
+        (6, 5, 0.1, 0.1, 5.29513883456331183, -1.8683067463432098),
+        (50, 400, 0.1, 0.1, -3.77825608262277168, -1.9569468523655966),
+        (0, 20, 0.1, 0.25, -3.12790404329459131, 1.593308764956957),
+        (3_000, 20_000, 0.1, 0.0, 103.911918453959124, -6.6617501155205125),
+        (1, 0, 0.5, 0.0, 0.425652879663834805, -0.69314718055994531),
     ])
     func `evidence of a ratio is the integral`(
         canary: Int, baseline: Int, share: Double, tolerance: Double, worse: Double, safe: Double
@@ -109,6 +109,24 @@ struct SequentialTests {
         print("claimed safe: \(wrong) at the edge, \(right) of good ones")
         #expect(wrong <= 0.05)
         #expect(right > 0.5)
+    }
+
+    @Test func `the interval of a share holds what is likely, and narrows`() {
+        let none = Sequential.shareInterval(successes: 0, failures: 0, alpha: 0.05)
+        #expect(none == (0, 1))
+        let few = Sequential.shareInterval(successes: 5, failures: 5, alpha: 0.05)
+        let many = Sequential.shareInterval(successes: 500, failures: 500, alpha: 0.05)
+        #expect(few.low < many.low && many.low < 0.5 && 0.5 < many.high && many.high < few.high)
+        // At the edge the evidence is just the bound.
+        let edge = few.low
+        let evidence = Special.logBeta(6, 6) - 5 * log(edge) - 5 * log1p(-edge)
+        #expect(isClose(evidence, log(20), relative: 1e-6))
+        #expect(Sequential.shareInterval(successes: 40, failures: 0, alpha: 0.05).high == 1 - 1e-12)
+    }
+
+    @Test func `a split that is not the one that was meant is found, and one that is is not`() {
+        #expect(Sequential.mismatchEvidence(first: 5_020, second: 4_980, meantShare: 0.5) < 0)
+        #expect(Sequential.mismatchEvidence(first: 5_400, second: 4_600, meantShare: 0.5) > log(1_000))
     }
 
     @Test func `rejections keep the false ones few under any dependence`() {

@@ -24,6 +24,9 @@ public struct ServiceStatus: Manifest {
     public var revisions: [RevisionStatus] = []
     public var analyses: [AnalysisStatus] = []
     public var rollout_started_at: Timestamp?
+    public var rollout: Int?
+    public var arms: [ArmStatus] = []
+    public var held = false
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("project", \.project, "Its project."),
@@ -42,6 +45,28 @@ public struct ServiceStatus: Manifest {
         .told("revisions", \.revisions, "Revisions that have copies, and the newest."),
         .optional("analyses", \.analyses, "What was measured in the newest rollout."),
         .optional("rollout_started_at", \.rollout_started_at, "When the newest rollout began."),
+        .optional("rollout", \.rollout, "Number of the newest rollout; each attempt has the next."),
+        .optional("arms", \.arms, "Extra copies of the newest rollout: the fresh baseline, arms of an experiment."),
+        .optional("held", \.held, "Whether somebody paused the rollout by hand."),
+    ]
+}
+
+/// Extra copies of a revision, with traffic and counts of their own.
+public struct ArmStatus: Manifest {
+    public var name = ""
+    public var revision = 0
+    public var replicas = 0
+    public var ready = 0
+    public var weight = 0
+    public var requests: Int64 = 0
+    public var errors: Int64 = 0
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .told("name", \.name, "\"baseline\", or the arm's name."),
+        .told("revision", \.revision, "Revision whose workload it runs."),
+        .told("replicas", \.replicas, "Copies that run."), .told("ready", \.ready, "Copies that are well."),
+        .told("weight", \.weight, "Its share of the traffic, in percent."),
+        .told("requests", \.requests, "Requests it has had."), .told("errors", \.errors, "Of them failed."),
     ]
 }
 
@@ -57,6 +82,9 @@ public struct RevisionStatus: Manifest {
     public var requests: Int64 = 0
     public var errors: Int64 = 0
     public var p99_ms: Double?
+    public var colour: String?
+    public var migration: String?
+    public var difference: [String] = []
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("revision", \.revision, "Its number, from 1."),
@@ -70,12 +98,18 @@ public struct RevisionStatus: Manifest {
         .told("requests", \.requests, "Requests it has had."),
         .told("errors", \.errors, "Those it answered with 5xx or not at all."),
         .optional("p99_ms", \.p99_ms, "99 in 100 answers took less than this."),
+        .optional("colour", \.colour, "Its side in blue_green: blue or green."),
+        .optional("migration", \.migration, "The newest migration that it needs."),
+        .optional(
+            "difference", \.difference,
+            "What it runs that the stable revision does not, a line for each field; of the stable one, against the one before."
+        ),
     ]
 }
 
 /// One analysis of a rollout, with its evidence.
 public struct AnalysisStatus: Manifest {
-    public enum Verdict: String, WireEnum { case running, passed, failed, inconclusive }
+    public enum Verdict: String, WireEnum { case running, passed, failed, inconclusive, error }
     public var name = ""
     public var metric = ""
     public var verdict = Verdict.running
@@ -94,6 +128,8 @@ public struct AnalysisStatus: Manifest {
 
 public struct AnalysisLook: Manifest {
     public var at = Timestamp.zero
+    public var phase = AnalysisRun.Phase.pending
+    public var message: String?
     public var canary_requests: Int64 = 0
     public var canary_errors: Int64 = 0
     public var stable_requests: Int64 = 0
@@ -106,6 +142,8 @@ public struct AnalysisLook: Manifest {
     public init() {}
     public static let fields: [Field<Self>] = [
         .told("at", \.at, "When."),
+        .told("phase", \.phase, "What this look says; pending: nothing yet."),
+        .optional("message", \.message, "Why there is no value."),
         .told("canary_requests", \.canary_requests, "Requests to the new revision so far."),
         .told("canary_errors", \.canary_errors, "Of them failed."),
         .told("stable_requests", \.stable_requests, "Requests to the stable revision in the same time."),
@@ -135,7 +173,29 @@ public enum Services {
         "Takes all traffic off the new revision at once.")
     public static let undo = Operation<UndoInput, ServiceStatus>(
         "services.undo", .post, "/api/v1/projects/{project}/services/{name}/undo", needs: .run,
-        "Goes back to an earlier revision, at once.")
+        "Goes back to an earlier revision: at once inside the rollback window, else by the steps.")
+    public static let pause = Operation<HoldInput, ServiceStatus>(
+        "services.pause", .post, "/api/v1/projects/{project}/services/{name}/pause", needs: .run,
+        "Holds the rollout under way where it is; a failed judgement still aborts it.")
+    public static let resume = Operation<HoldInput, ServiceStatus>(
+        "services.resume", .post, "/api/v1/projects/{project}/services/{name}/resume", needs: .run,
+        "Lets a rollout that was held by hand go on.")
+    public static let retry = Operation<Name, ServiceStatus>(
+        "services.retry", .post, "/api/v1/projects/{project}/services/{name}/retry", needs: .run,
+        "Rolls out once more, from the first step, the revision that was aborted or gone back from.")
+    public static let scale = Operation<ScaleInput, ServiceStatus>(
+        "services.scale", .post, "/api/v1/projects/{project}/services/{name}/scale", needs: .write,
+        "Sets how many copies are wanted, as an apply with another `replicas` would.")
+    public static let restart = Operation<Name, ServiceStatus>(
+        "services.restart", .post, "/api/v1/projects/{project}/services/{name}/restart", needs: .run,
+        "Replaces all copies by new ones of the same revision, few at a time.")
+    public static let analysis = Operation<AnalysisQuery, AnalysisReport>(
+        "services.analysis", .get, "/api/v1/projects/{project}/services/{name}/analysis", needs: .read,
+        "Tells the judgements of a rollout, with every measurement.")
+    public static let outcomes = Operation<OutcomesInput, Nothing>(
+        "services.outcomes", .post, "/api/v1/projects/{project}/services/{name}/outcomes", needs: .run,
+        "Tells which clients were on which side of an a_b_testing rollout, and what came of it. Told twice is told once."
+    )
     public static let traffic = Operation<TrafficQuery, ItemList<TrafficPoint>>(
         "services.traffic", .get, "/api/v1/projects/{project}/services/{name}/traffic", needs: .read,
         "Tells requests, errors and latency per revision over time.")
@@ -160,6 +220,8 @@ public struct DeployInput: Manifest {
     public var pipeline: String?
     public var commit: String?
     public var committed_at: Timestamp?
+    public var override = false
+    public var hotfix = false
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
@@ -171,6 +233,8 @@ public struct DeployInput: Manifest {
         .optional("pipeline", \.pipeline, "Pipeline that deploys it."),
         .optional("commit", \.commit, "Commit it comes from."),
         .optional("committed_at", \.committed_at, "When the commit was made."),
+        .optional("hotfix", \.hotfix, "It mends the revision that is stable now, which counts as failed then."),
+        .optional("override", \.override, "Rolls out even what was aborted or gone back from before."),
     ]
 }
 
@@ -202,11 +266,75 @@ public struct UndoInput: Manifest {
     public var project = "default"
     public var name = ""
     public var revision: Int?
+    public var gradual = false
+    public var across_migration = false
     public init() {}
     public static let fields: [Field<Self>] = [
         .optional("project", \.project, "Its project."),
         .required("name", \.name, "The service."),
         .optional("revision", \.revision, "Revision to go back to; absent: the one before the stable one."),
+        .optional("gradual", \.gradual, "Goes back by the steps of the rollout, even inside the window."),
+        .optional(
+            "across_migration", \.across_migration, "Goes back even to a revision that knows an older form of the data."
+        ),
+    ]
+}
+
+public struct HoldInput: Manifest {
+    public var project = "default"
+    public var name = ""
+    public var reason: String?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Its project."), .required("name", \.name, "The service."),
+        .optional("reason", \.reason, "Why; kept in the event log."),
+    ]
+}
+
+public struct ScaleInput: Manifest {
+    public var project = "default"
+    public var name = ""
+    public var replicas = 1
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Its project."), .required("name", \.name, "The service."),
+        .required("replicas", \.replicas, "Copies to keep up.", in: 0...100),
+    ]
+}
+
+public struct OutcomesInput: Manifest {
+    public static let itemLimit = 10_000
+    public var project = "default"
+    public var name = ""
+    public var items: [OutcomeItem] = []
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Its project."), .required("name", \.name, "The service."),
+        .required("items", \.items, "At most 10,000."),
+    ]
+}
+
+/// One client on one side.
+public struct OutcomeItem: Manifest {
+    public var entity = ""
+    public var revision = 0
+    public var outcome = ""
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .required("entity", \.entity, "Who it is: the same name each time."),
+        .required("revision", \.revision, "Revision that served it: the answer's header X-Vagus-Revision."),
+        .optional("outcome", \.outcome, "What came about, such as signup; absent: it was only there."),
+    ]
+}
+
+public struct AnalysisQuery: Manifest {
+    public var project = "default"
+    public var name = ""
+    public var rollout: Int?
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Its project."), .required("name", \.name, "The service."),
+        .optional("rollout", \.rollout, "Number of the attempt; absent: the newest."),
     ]
 }
 

@@ -17,6 +17,8 @@ struct BodyReader {
     private var remaining = 0
     private var chunks = ChunkScanner()
     private(set) var isComplete = true
+    /// Set to have what is taken told apart from other bodies; framing left out.
+    var digest: BodyDigest?
 
     /// Nothing to read.
     init() {}
@@ -42,10 +44,13 @@ struct BodyReader {
             let count = min(remaining, input.readableBytes)
             remaining -= count
             isComplete = remaining == 0
-            return input.readSlice(length: count)
+            let piece = input.readSlice(length: count)
+            if digest != nil { piece?.withUnsafeReadableBytes { digest?.add($0) } }
+            return piece
         case .chunked:
             return relay == .decoded ? try takeDecoded(&input) : try takeChunks(&input)
         case .untilClose:
+            if digest != nil { input.withUnsafeReadableBytes { digest?.add($0) } }
             guard relay == .encoded else { return input.readSlice(length: input.readableBytes) }
             return Self.chunk(&input)
         }
@@ -85,14 +90,22 @@ struct BodyReader {
     private mutating func scan(
         _ input: ByteBuffer, payload: (Range<Int>) -> Void = { _ in }
     ) throws(HTTPFault) -> ChunkScanner.Progress {
+        var digest = digest
         let result = input.withUnsafeReadableBytes { bytes in
-            Result { () throws(HTTPFault) in try chunks.scan(bytes, payload: payload) }
+            Result { () throws(HTTPFault) in
+                try chunks.scan(bytes) { range in
+                    payload(range)
+                    if digest != nil { digest?.add(UnsafeRawBufferPointer(rebasing: bytes[range])) }
+                }
+            }
         }
+        self.digest = digest
         isComplete = chunks.isDone
         return try result.get()
     }
 
-    private static func chunk(_ input: inout ByteBuffer) -> ByteBuffer {
+    /// The bytes as one chunk.
+    static func chunk(_ input: inout ByteBuffer) -> ByteBuffer {
         var output = ByteBuffer()
         output.reserveCapacity(input.readableBytes + 12)
         output.writeString(String(input.readableBytes, radix: 16))

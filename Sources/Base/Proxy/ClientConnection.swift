@@ -2,8 +2,9 @@ import NIOCore
 import Synchronization
 
 /// The proxy's end of a client's connection: reads requests, one after the other, and sends them on.
-final class ClientConnection: ChannelDuplexHandler {
+final class ClientConnection: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -24,6 +25,9 @@ final class ClientConnection: ChannelDuplexHandler {
     var closesAfterResponse = false
     private let worker: Worker
     private let isRefused: Bool
+    private let isTLS: Bool
+    /// No request has begun yet, so it may still turn out to be HTTP/2.
+    private var isFresh: Bool
     private var context: ChannelHandlerContext?
     private var phase = Phase.waiting
     private var identity = ClientIdentity(address: [], trustsForwarded: false)
@@ -41,15 +45,21 @@ final class ClientConnection: ChannelDuplexHandler {
     /// - Parameters:
     ///   - worker: The loop's worker.
     ///   - isRefused: One connection too many: closed as soon as it is open.
-    init(worker: Worker, isRefused: Bool) {
+    ///   - isTLS: What the client said came through TLS.
+    ///   - isStream: It is a stream of an HTTP/2 connection.
+    init(worker: Worker, isRefused: Bool = false, isTLS: Bool = false, isStream: Bool = false) {
         self.worker = worker
         self.isRefused = isRefused
+        self.isTLS = isTLS
+        isFresh = !isStream && !isTLS && worker.configuration.http2
     }
 
     // MARK: - For the exchange
 
     var isWritable: Bool { context?.channel.isWritable ?? false }
     var hasWholeRequest: Bool { body.isComplete }
+    /// The client's IP address as text.
+    var address: [UInt8] { identity.address }
 
     func send(_ buffer: ByteBuffer) {
         context?.write(wrapOutboundOut(buffer), promise: nil)
@@ -61,7 +71,7 @@ final class ClientConnection: ChannelDuplexHandler {
 
     /// Something moved: the connection may be quiet for so long from now.
     func noteProgress(_ patience: Duration) {
-        deadline = worker.now + TimeAmount(patience)
+        deadline = exchange?.deadline(from: worker.now, TimeAmount(patience)) ?? worker.now + TimeAmount(patience)
     }
 
     /// Sends an answer of the proxy's own.
@@ -140,16 +150,18 @@ final class ClientConnection: ChannelDuplexHandler {
         guard !isRefused else { return }
         worker.register(self)
         becomeWaiting()
+        if context.channel.isActive { becomeActive(context) }
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        if isRefused {
-            context.close(promise: nil)
-            return
-        }
-        let address = context.remoteAddress?.ipAddress ?? "unknown"
+        if isRefused { context.close(promise: nil) } else { becomeActive(context) }
+    }
+
+    private func becomeActive(_ context: ChannelHandlerContext) {
+        let address = context.channel.remoteAddress?.ipAddress ?? "unknown"
         identity = ClientIdentity(
-            address: Array(address.utf8), trustsForwarded: worker.configuration.trustsForwarded)
+            address: Array(address.utf8), trustsForwarded: worker.configuration.trustsForwarded,
+            isTLS: isTLS)
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -255,6 +267,7 @@ final class ClientConnection: ChannelDuplexHandler {
     private func readHead() -> Bool {
         skipLeadingLines()
         guard inbound.readableBytes > 0, mayHoldWholeHead() else { return false }
+        if isFresh, becomesHTTP2() { return false }
         let result = inbound.withUnsafeReadableBytes { bytes in
             Result { () throws(HTTPFault) in try head.scan(bytes) }
         }
@@ -271,6 +284,27 @@ final class ClientConnection: ChannelDuplexHandler {
         if searched == 0 { deadline = .now() + TimeAmount(worker.configuration.headTimeout) }
         searched = inbound.readableBytes
         return false
+    }
+
+    /// Hands the connection over when it begins as HTTP/2 does (RFC 9113 §3.4); nobody's method is `PRI`.
+    private func becomesHTTP2() -> Bool {
+        guard inbound.readableBytes >= 4, let context else { return false }
+        isFresh = false
+        guard inbound.withUnsafeReadableBytes({ Bytes.begins($0, with: "PRI ") }) else { return false }
+        phase = .closed
+        worker.unregister(self)
+        let pipeline = context.pipeline.syncOperations
+        do {
+            try HTTP2Guard.add(to: context.channel, worker: worker, isTLS: false)
+        } catch {
+            context.close(promise: nil)
+            return true
+        }
+        context.fireChannelRead(wrapInboundOut(inbound))
+        context.fireChannelReadComplete()
+        inbound = ByteBuffer()
+        pipeline.removeHandler(context: context, promise: nil)
+        return true
     }
 
     /// Empty lines before a request are forgiven (RFC 9112 §2.2).
@@ -299,14 +333,14 @@ final class ClientConnection: ChannelDuplexHandler {
     private func begin() throws(HTTPFault) {
         body = BodyReader(head.framing)
         closesAfterResponse = false
-        let table = worker.table
-        let route = inbound.withUnsafeReadableBytes { bytes in
-            table.match(host: head.host.of(bytes), path: head.path.of(bytes))
-        }
-        guard let route, let turn = route.schedule?.next() else {
+        let (route, choice): (CompiledRoute, CompiledRoute.Choice)
+        switch choose() {
+        case .success((let found, let turn)):
+            route = found
+            choice = turn
+        case .failure(let refusal):
             inbound.moveReaderIndex(forwardBy: head.length)
-            worker.core.counters.unrouted.wrappingAdd(1, ordering: .relaxed)
-            answerUnrouted(route.map { .noEndpoint($0.service) } ?? .noRoute)
+            answerUnrouted(refusal.problem)
             return
         }
         var out = context?.channel.allocator.buffer(capacity: head.length + 384) ?? ByteBuffer()
@@ -319,19 +353,42 @@ final class ClientConnection: ChannelDuplexHandler {
             return (id, trace)
         }
         let headLength = out.readableBytes
+        let kept = worker.isRecording ? AskedHead(head, at: inbound) : nil
         inbound.moveReaderIndex(forwardBy: head.length)
         if var piece = try body.take(from: &inbound) { out.writeBuffer(&piece) }
         let asked = Asked(
             isHEAD: head.isHEAD, isIdempotent: head.isIdempotent, isVersion11: head.isVersion11,
             wantsUpgrade: head.wantsUpgrade, keepsAlive: head.keepsAlive, trace: trace,
-            head: worker.isRecording ? out.getSlice(at: out.readerIndex, length: headLength) : nil)
+            isMirrored: route.mirror?.copies(head) ?? false, head: kept)
         let exchange = Exchange(
-            client: self, worker: worker, route: route, revision: route.revisions[turn], asked: asked,
-            requestID: requestID, outgoing: out, headLength: headLength)
+            client: self, worker: worker, route: route, choice: choice, asked: asked, requestID: requestID,
+            outgoing: out, headLength: headLength)
         self.exchange = exchange
         phase = .exchanging
         setRequestDeadline(of: exchange)
         exchange.start()
+    }
+
+    /// The route of the request and whose turn it is on it, or why it has none.
+    private func choose() -> Result<(CompiledRoute, CompiledRoute.Choice), Refusal> {
+        let (table, counters) = (worker.table, worker.core.counters)
+        return inbound.withUnsafeReadableBytes { bytes in
+            guard let route = table.match(host: head.host.of(bytes), path: head.path.of(bytes)) else {
+                counters.unrouted.wrappingAdd(1, ordering: .relaxed)
+                return .failure(Refusal(problem: .noRoute))
+            }
+            if !route.memory.limiters.isEmpty,
+                let wait = route.refuseByRate(head, bytes, client: identity.address, now: .now())
+            {
+                counters.limited.wrappingAdd(1, ordering: .relaxed)
+                return .failure(Refusal(problem: .tooMany(route.service, wait: wait)))
+            }
+            guard let choice = route.choose(head, bytes) else {
+                counters.unrouted.wrappingAdd(1, ordering: .relaxed)
+                return .failure(Refusal(problem: .noEndpoint(route.service)))
+            }
+            return .success((route, choice))
+        }
     }
 
     /// Passes on what has come of the body; false when there is nothing to do before something else happens.
@@ -358,7 +415,8 @@ final class ClientConnection: ChannelDuplexHandler {
 
     /// While the body comes in, patience is with the client; then with the upstream.
     private func setRequestDeadline(of exchange: Exchange) {
-        deadline = .now() + (body.isComplete ? exchange.route.timeout : TimeAmount(worker.configuration.bodyTimeout))
+        let patience = body.isComplete ? exchange.route.timeout : TimeAmount(worker.configuration.bodyTimeout)
+        deadline = exchange.deadline(from: .now(), patience)
     }
 
     // MARK: - Answers of our own and ends
@@ -402,4 +460,9 @@ final class ClientConnection: ChannelDuplexHandler {
             context.close(promise: nil)
         }
     }
+}
+
+/// Why a request goes nowhere.
+private struct Refusal: Error {
+    var problem: ProxyProblem
 }

@@ -85,11 +85,13 @@ final class CounterRegistry: Sendable {
         var cells: [Key: RevisionCell] = [:]
         /// Those not in the table, longest gone first.
         var retired: [Key] = []
+        var mirrors: [Key: MirrorCell] = [:]
     }
 
     private let state = Mutex(State())
     let unrouted = Atomic<UInt64>(0)
     let refused = Atomic<UInt64>(0)
+    let limited = Atomic<UInt64>(0)
 
     /// The cells of a new table's revisions; cells of others are kept up to `ProxyConfiguration.retiredCountersLimit`.
     func cells(for table: RouteTable) -> (_ service: String, _ revision: String) -> RevisionCell {
@@ -118,12 +120,27 @@ final class CounterRegistry: Sendable {
         }
     }
 
+    /// The cell of a mirror; it stays the same over swaps.
+    func mirrorCell(service: String, revision: String) -> MirrorCell {
+        state.withLock { state in
+            let key = Key(service: service, revision: revision)
+            if let known = state.mirrors[key] { return known }
+            // Few services mirror at once; who lived through thousands of them loses the old numbers.
+            if state.mirrors.count >= ProxyConfiguration.retiredCountersLimit { state.mirrors = [:] }
+            let cell = MirrorCell(service: service, revision: revision)
+            state.mirrors[key] = cell
+            return cell
+        }
+    }
+
     /// Everything, ordered by service and revision.
     func snapshot(epoch: String, connections: Int) -> ProxyCounters {
-        let cells = state.withLock { Array($0.cells.values) }
+        let (cells, copies) = state.withLock { (Array($0.cells.values), Array($0.mirrors.values)) }
+        let mirrors = copies.map(\.snapshot).sorted { ($0.service, $0.revision) < ($1.service, $1.revision) }
         let revisions = cells.map(\.snapshot).sorted { ($0.service, $0.revision) < ($1.service, $1.revision) }
         return ProxyCounters(
             epoch: epoch, revisions: revisions, unrouted: unrouted.load(ordering: .relaxed),
-            refused: refused.load(ordering: .relaxed), connections: connections)
+            refused: refused.load(ordering: .relaxed), connections: connections,
+            limited: limited.load(ordering: .relaxed), mirrors: mirrors)
     }
 }

@@ -8,14 +8,30 @@ struct Asked {
     var wantsUpgrade: Bool
     var keepsAlive: Bool
     var trace: RequestTrace
-    /// The head as it goes upstream, while requests are recorded.
-    var head: ByteBuffer?
+    /// A copy of it goes to the route's mirror.
+    var isMirrored = false
+    /// Kept while requests are recorded.
+    var head: AskedHead?
+}
 
-    /// Method and target of the head's first line.
-    var line: (method: String, target: String) {
-        let words = (head?.readableBytesView.prefix { $0 != Ascii.cr } ?? []).split(separator: Ascii.space)
-        guard words.count == 3 else { return ("", "") }
-        return (String(decoding: words[0], as: UTF8.self), String(decoding: words[1], as: UTF8.self))
+/// A head as it came, of which text is made only when its request is told.
+struct AskedHead {
+    private let bytes: ByteBuffer
+    private let ranges: (method: ByteRange, target: ByteRange, authority: ByteRange)
+
+    /// - Parameter inbound: Begins with the head.
+    init?(_ head: RequestHead, at inbound: ByteBuffer) {
+        guard let bytes = inbound.getSlice(at: inbound.readerIndex, length: head.length) else { return nil }
+        self.bytes = bytes
+        ranges = (head.method, head.target, head.authority)
+    }
+
+    var method: String { text(ranges.method) }
+    var target: String { text(ranges.target) }
+    var authority: String { text(ranges.authority) }
+
+    private func text(_ range: ByteRange) -> String {
+        bytes.withUnsafeReadableBytes { String(decoding: range.of($0), as: UTF8.self) }
     }
 }
 
@@ -28,6 +44,8 @@ final class Exchange {
     let route: CompiledRoute
     let asked: Asked
     let requestID: RequestID
+    /// The copy of this request, while there is one.
+    private(set) var mirror: MirrorShot?
     private(set) var upstream: UpstreamConnection?
     private(set) var hasResponded = false
     private let worker: Worker
@@ -45,30 +63,42 @@ final class Exchange {
     private var refusals = 0
     private var isFinished = false
     private var isTunnel = false
+    private var isInLine = false
+    /// A stale connection was replaced already.
+    private var hasRenewed = false
+    private let cookieLine: [UInt8]
+    private let totalDeadline: NIODeadline
+    private var liveDigest: BodyDigest?
+    private var respondedAt: NIODeadline?
+    private var requestBytes = 0
+    private var responseBytes = 0
 
     /// - Parameters:
     ///   - client: Whose request it is.
     ///   - worker: The loop's worker.
     ///   - route: Where it goes.
-    ///   - revision: Whose turn it is.
+    ///   - choice: Whose turn it is.
     ///   - asked: What is remembered of the head.
     ///   - requestID: Written into the head already.
     ///   - outgoing: The head as it goes upstream, and what came of the body.
     ///   - headLength: Bytes of the head in `outgoing`.
     init(
-        client: ClientConnection, worker: Worker, route: CompiledRoute, revision: CompiledRevision, asked: Asked,
+        client: ClientConnection, worker: Worker, route: CompiledRoute, choice: CompiledRoute.Choice, asked: Asked,
         requestID: RequestID, outgoing: ByteBuffer, headLength: Int
     ) {
         self.client = client
         self.worker = worker
         self.route = route
-        self.revision = revision
+        revision = choice.revision
         self.asked = asked
         self.requestID = requestID
+        cookieLine = choice.newSlot.flatMap { route.sticky?.setCookie($0) } ?? []
         self.outgoing = outgoing
         outgoingLimit = headLength + ProxyConfiguration.replayLimit
-        keepsOutgoing = route.retries || asked.isIdempotent
-        startedAt = .now()
+        keepsOutgoing = asked.isIdempotent
+        let now = NIODeadline.now()
+        startedAt = now
+        totalDeadline = route.total.map { now + $0 } ?? .distantFuture
     }
 
     // MARK: - Request
@@ -76,7 +106,19 @@ final class Exchange {
     /// Counts the request as under way and sends it off.
     func start() {
         revision.cell.begin()
-        dispatch(avoiding: nil, fresh: false, otherwise: .noEndpoint(route.service))
+        if route.retries { route.memory.budget.noteRequest() }
+        if asked.isMirrored, let copies = route.mirror {
+            mirror = MirrorShot(
+                worker: worker, route: route, mirror: copies, live: revision, isHEAD: asked.isHEAD, head: outgoing,
+                headLength: outgoingLimit - ProxyConfiguration.replayLimit)
+        }
+        if route.limits != nil, worker.line.holds(revision) {
+            wait(for: revision)
+        } else {
+            dispatch(avoiding: nil, fresh: false, otherwise: .noEndpoint(route.service))
+        }
+        // After the request itself, which shall not wait for its copy.
+        if client.hasWholeRequest { mirror?.requestEnded() }
     }
 
     /// The last byte of the request has been handed to the upstream.
@@ -87,6 +129,10 @@ final class Exchange {
 
     /// Sends on a piece of the body, to be flushed by `flush`.
     func sendBody(_ piece: ByteBuffer) {
+        if let mirror {
+            mirror.feed(piece)
+            if client.hasWholeRequest { mirror.requestEnded() }
+        }
         guard let upstream else {
             outgoing.writeImmutableBuffer(piece)
             return
@@ -98,7 +144,18 @@ final class Exchange {
                 forgetOutgoing()
             }
         }
+        requestBytes += piece.readableBytes
         upstream.send(piece)
+    }
+
+    /// The deadline of something that shall happen within `patience`, as far as the whole request may take so long.
+    func deadline(from now: NIODeadline, _ patience: TimeAmount) -> NIODeadline {
+        isTunnel ? now + patience : min(now + patience, totalDeadline)
+    }
+
+    /// Time without a byte either way once the response began.
+    var idlePatience: Duration {
+        route.timeouts?.idle_ms.map { .milliseconds(max(1, $0)) } ?? worker.configuration.streamTimeout
     }
 
     func flush() {
@@ -117,13 +174,51 @@ final class Exchange {
             revision = chosen
             revision.cell.begin()
         }
-        endpoint.begin()
+        let limits = route.limits
+        guard endpoint.begin(limit: limits?.requests ?? .max) else {
+            attempts -= 1
+            wait(for: chosen)
+            return
+        }
         self.endpoint = endpoint
         if !fresh, let pooled = worker.takeIdle(endpoint) {
             attach(pooled)
+        } else if endpoint.beginConnection(limit: limits?.connections ?? .max, by: worker.number) {
+            let patience = route.timeouts?.connect_ms.map { Duration.milliseconds(max(1, $0)) }
+            worker.connect(to: endpoint, within: patience) { self.connected($0, endpoint) }
         } else {
-            worker.connect(to: endpoint) { self.connected($0, endpoint) }
+            leaveEndpoint()
+            attempts -= 1
+            wait(for: chosen)
         }
+    }
+
+    /// Takes a place in line until an endpoint may have one more request.
+    private func wait(for revision: CompiledRevision) {
+        guard revision.joinLine(limit: route.limits?.pending ?? 0) else {
+            fail(.overloaded(route.service))
+            return
+        }
+        isInLine = true
+        worker.line.add(self, for: revision)
+    }
+
+    /// It is first in line and something may have changed.
+    ///
+    /// - Returns: Whether it is no longer in line.
+    func leaveLine() -> Bool {
+        guard isInLine else { return true }
+        if let (_, endpoint) = route.endpoint(first: revision, avoiding: nil, now: .now()) {
+            let (requests, connections) = (route.limits?.requests ?? .max, route.limits?.connections ?? .max)
+            guard endpoint.load < requests,
+                worker.hasIdle(endpoint) || endpoint.hasRoom(limit: connections, by: worker.number)
+            else { return false }
+        }
+        isInLine = false
+        revision.leaveLine()
+        dispatch(avoiding: nil, fresh: false, otherwise: .noEndpoint(route.service))
+        // Another loop was quicker: it is in line again, at the end, which is rare enough.
+        return true
     }
 
     private func connected(_ result: Result<UpstreamConnection, any Error>, _ endpoint: EndpointState) {
@@ -149,6 +244,7 @@ final class Exchange {
         upstream = connection
         connection.begin(self)
         let request = outgoing
+        requestBytes += request.readableBytes
         if !keepsOutgoing || outgoing.readableBytes > outgoingLimit { forgetOutgoing() }
         connection.send(request)
         connection.flush()
@@ -166,7 +262,8 @@ final class Exchange {
     func dressing(isChunked: Bool, endsConnection: Bool) -> ResponseDressing {
         let closes = endsConnection || !asked.keepsAlive || worker.isEnding
         return ResponseDressing(
-            revisionLine: revision.headerLine, requestID: requestID, isChunked: isChunked, closes: closes,
+            revisionLine: revision.headerLine, cookieLine: cookieLine, requestID: requestID, isChunked: isChunked,
+            closes: closes,
             saysKeepAlive: !asked.isVersion11 && !closes)
     }
 
@@ -176,12 +273,40 @@ final class Exchange {
         hasResponded = true
         forgetOutgoing()
         if closes { client.closesAfterResponse = true }
-        client.noteProgress(worker.configuration.streamTimeout)
+        if asked.head != nil { respondedAt = .now() }
+        client.noteProgress(idlePatience)
+    }
+
+    /// Sends a piece of the response, to be flushed.
+    func respond(_ piece: ByteBuffer) {
+        responseBytes += piece.readableBytes
+        client.send(piece)
+    }
+
+    /// Whether a response of this status shall be thrown away and the request tried once more; spends a retry if so.
+    func triesAgain(after status: Int) -> Bool {
+        route.retries && route.retryStatuses.contains(status) && mayResend()
+    }
+
+    /// The upstream was let go because its answer counts as failed.
+    func tryAgain() {
+        upstream = nil
+        let failed = endpoint
+        leaveEndpoint(hasFailed: true)
+        dispatch(avoiding: failed, fresh: false, otherwise: .noEndpoint(route.service))
+    }
+
+    /// Whether what was sent may be sent again, by the policy and the budget; counts the attempt.
+    private func mayResend() -> Bool {
+        guard keepsOutgoing, resends < route.attempts, route.memory.budget.spend(at: .now()) else { return false }
+        resends += 1
+        return true
     }
 
     /// The whole response has been handed to the client; the upstream has let go already.
-    func endResponse() {
+    func endResponse(_ digest: BodyDigest?) {
         upstream = nil
+        liveDigest = digest
         finish()
         client.exchangeEnded()
     }
@@ -191,6 +316,7 @@ final class Exchange {
         status = 101
         hasResponded = true
         isTunnel = true
+        if asked.head != nil { respondedAt = .now() }
         forgetOutgoing()
         revision.cell.end(RequestEnd(status: 101, microseconds: elapsed), staysActive: true)
         client.beginTunnel()
@@ -210,13 +336,16 @@ final class Exchange {
         guard upstream === connection else { return }
         upstream = nil
         let failed = endpoint
-        leaveEndpoint()
         let problem = ProxyProblem.broken(route.service, "closed the connection before it answered")
-        let maySendAgain = route.retries || (connection.isReused && asked.isIdempotent)
-        if connection.isSilent, keepsOutgoing, resends == 0, maySendAgain {
-            resends = 1
-            // A kept connection may just have been too old, which says nothing against its endpoint.
-            dispatch(avoiding: connection.isReused ? nil : failed, fresh: true, otherwise: problem)
+        // A kept connection may just have been too old, which says nothing against its endpoint, costs no budget and is
+        // tried anew whatever the route says, as browsers do (RFC 9112 §9.3.1).
+        let isStale = connection.isReused && connection.isSilent && keepsOutgoing && !hasRenewed
+        leaveEndpoint(hasFailed: !isStale)
+        if isStale {
+            hasRenewed = true
+            dispatch(avoiding: nil, fresh: true, otherwise: problem)
+        } else if connection.isSilent, route.retries, mayResend() {
+            dispatch(avoiding: failed, fresh: true, otherwise: problem)
         } else {
             fail(problem)
         }
@@ -284,10 +413,16 @@ final class Exchange {
         connection?.close()
     }
 
-    private func leaveEndpoint() {
-        instance = endpoint?.endpoint.instance ?? instance
-        endpoint?.end()
-        endpoint = nil
+    /// - Parameter hasFailed: nil says nothing about the endpoint.
+    private func leaveEndpoint(hasFailed: Bool? = nil) {
+        guard let endpoint else { return }
+        self.endpoint = nil
+        instance = endpoint.endpoint.instance
+        endpoint.end()
+        if let outliers = route.outliers, let hasFailed {
+            revision.note(endpoint, hasFailed: hasFailed, outliers, at: .now())
+        }
+        if route.limits != nil { worker.line.wake(revision) }
     }
 
     private var elapsed: UInt64 {
@@ -297,9 +432,17 @@ final class Exchange {
     private func finish(isTransportError: Bool = false, isClientAbort: Bool = false) {
         guard !isFinished else { return }
         isFinished = true
-        leaveEndpoint()
+        if isInLine {
+            isInLine = false
+            revision.leaveLine()
+        }
+        leaveEndpoint(hasFailed: isClientAbort ? nil : isTransportError || status >= 500)
         outgoing = ByteBuffer()
         let time = elapsed
+        if let mirror {
+            mirror.liveEnded(isClientAbort ? nil : MirrorAnswer(status: status, digest: liveDigest ?? BodyDigest()))
+            self.mirror = nil
+        }
         if isTunnel {
             revision.cell.leave()
         } else {
@@ -312,15 +455,16 @@ final class Exchange {
     }
 
     private func record(_ time: UInt64, isTransportError: Bool) {
-        guard worker.isRecording else { return }
+        guard let head = asked.head else { return }
         let isOfInterest = isTransportError || status >= 500 || (!isTunnel && worker.isSlow(time))
         guard isOfInterest || asked.trace.isChosen else { return }
-        let line = asked.line
-        let prefix = route.stripsPrefix ? String(decoding: route.prefix, as: UTF8.self) : ""
         worker.record(
             AccessRecord(
-                service: route.service, revision: revision.name, instance: instance, method: line.method,
-                target: prefix + line.target, status: status == 0 ? 499 : status, durationMicroseconds: time,
+                service: route.service, revision: revision.name, instance: instance, method: head.method,
+                target: head.target, host: head.authority, client: String(decoding: client.address, as: UTF8.self),
+                status: status == 0 ? 499 : status, durationMicroseconds: time,
+                firstByteMicroseconds: respondedAt.map { UInt64(max(0, ($0 - startedAt).nanoseconds)) / 1_000 },
+                requestBytes: requestBytes, responseBytes: responseBytes, attempts: attempts,
                 requestID: requestID.text, isTransportError: isTransportError, trace: asked.trace,
                 endedAt: NIODeadline.now().uptimeNanoseconds))
     }

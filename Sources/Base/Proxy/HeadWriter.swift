@@ -5,6 +5,7 @@ struct ClientIdentity {
     /// The client's IP address as text.
     var address: [UInt8]
     var trustsForwarded: Bool
+    var isTLS = false
 }
 
 extension RequestHead {
@@ -68,7 +69,9 @@ extension RequestHead {
         }
         out.writeBytes(client.address)
         out.writeStaticString("\r\n")
-        if !client.trustsForwarded || !facts.hasForwardedProto { out.writeStaticString("X-Forwarded-Proto: http\r\n") }
+        if !client.trustsForwarded || !facts.hasForwardedProto {
+            out.writeStaticString(client.isTLS ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n")
+        }
         if !client.trustsForwarded || !facts.hasForwardedHost, !authority.isEmpty {
             out.writeStaticString("X-Forwarded-Host: ")
             out.writeBytes(authority.of(bytes))
@@ -81,6 +84,8 @@ extension RequestHead {
 struct ResponseDressing {
     /// `X-Vagus-Revision` with its line end.
     var revisionLine: [UInt8]
+    /// A Set-Cookie line, or nothing.
+    var cookieLine: [UInt8] = []
     var requestID: RequestID
     /// The body goes out in chunks.
     var isChunked: Bool
@@ -103,6 +108,7 @@ extension ResponseHead {
             line.kind == .contentLength ? !dropsLength : !line.kind.isHopByHop
         }
         out.writeBytes(dressing.revisionLine)
+        if !dressing.cookieLine.isEmpty { out.writeBytes(dressing.cookieLine) }
         if block.facts.requestID == nil {
             out.writeStaticString("X-Request-ID: ")
             dressing.requestID.write(to: &out)

@@ -3,7 +3,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// The reverse-proxy data plane: HTTP/1.1 in, HTTP/1.1 out, one route table swapped whole.
+/// The reverse-proxy data plane: HTTP/1.1 and HTTP/2 in, HTTP/1.1 out, one route table swapped whole.
 ///
 /// What comes in: connections of clients, and a `RouteTable` by `swap`. What goes out: requests to endpoints, and
 /// exact `ProxyCounters` per revision. It owns no file and asks nobody: who changes tables and reads counters is
@@ -11,12 +11,15 @@ import Synchronization
 ///
 /// How a request goes through (each line is a file):
 /// - `ClientConnection` gathers bytes; `RequestHead` reads the head in place, strictly, and copies nothing.
-/// - `CompiledTable` finds the route; `WeightSchedule` says whose turn it is, exactly, across all loops.
+/// - `CompiledTable` finds the route; `CompiledRoute` says whose turn it is: `RouteRules`, `StickySlots`, or exactly
+///   by weight and across all loops `WeightSchedule`. `RateLimiter` may say no before that.
 /// - `HeadWriter` writes the head anew: hop-by-hop headers out, identity in.
 /// - `Exchange` picks the least loaded live endpoint and a kept connection of the same event loop, tries again where
 ///   that is safe, and counts the request once.
 /// - `UpstreamConnection` reads the response head the same way; bodies pass by as slices, `BodyReader` only watches
 ///   for their end. Neither side is read while the other cannot take more.
+/// - `WaitingLine` holds requests that no endpoint may take yet; `MirrorShot` sends a copy elsewhere.
+/// - `Acceptor` puts TLS (`CertificateStore`) and HTTP/2 (`HTTP2Translator`) before all that where they are spoken.
 ///
 /// A connection, its upstreams and its timers live on one loop, so nothing here is locked but the counters.
 /// Why not NIO's HTTP codec: it costs 2.5 times the CPU of passing bytes on (80 against 31 µs a request, Swift 6.3.1).
@@ -49,20 +52,27 @@ package final class ProxyServer: Sendable {
     /// - Parameters:
     ///   - listen: Address and port to bind; port 0 picks a free one.
     ///   - onReady: Told the bound port once connections are accepted.
-    /// - Throws: `ProxyError` when the address cannot be bound.
+    /// - Throws: `ProxyError` when the address cannot be bound or the certificate not be used.
     package func run(
         listen: (host: String, port: Int), onReady: @Sendable (Int) async -> Void
     ) async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: core.configuration.loops)
+        let (configuration, logger) = (core.configuration, core.logger)
+        let certificates = try configuration.tls.map { try CertificateStore($0, http2: configuration.http2) }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.loops)
         do {
             let workers = try await Self.makeWorkers(group, core)
-            let channel = try await bind(listen, group, workers)
-            try await withTaskCancellationHandler {
-                await onReady(channel.localAddress?.port ?? listen.port)
-                try await channel.closeFuture.get()
-            } onCancel: {
-                core.isStopping.store(true, ordering: .relaxed)
-                channel.close(promise: nil)
+            let channel = try await bind(
+                listen, group, Acceptor(core: core, workers: workers, certificates: certificates))
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                if let certificates { tasks.addTask { await Self.follow(certificates, logger) } }
+                defer { tasks.cancelAll() }
+                try await withTaskCancellationHandler {
+                    await onReady(channel.localAddress?.port ?? listen.port)
+                    try await channel.closeFuture.get()
+                } onCancel: {
+                    core.isStopping.store(true, ordering: .relaxed)
+                    channel.close(promise: nil)
+                }
             }
             core.logger.info("proxy drains", metadata: ["connections": "\(core.connections.load(ordering: .relaxed))"])
             try await Self.drain(workers)
@@ -71,6 +81,14 @@ package final class ProxyServer: Sendable {
             throw error
         }
         try await group.shutdownGracefully()
+    }
+
+    /// Takes up a renewed certificate, until cancelled.
+    private static func follow(_ certificates: CertificateStore, _ logger: Logger) async {
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: ProxyConfiguration.certificateInterval) } catch { return }  // cancelled
+            certificates.reload(logger)
+        }
     }
 
     /// A worker on each loop, found by the loop.
@@ -87,23 +105,14 @@ package final class ProxyServer: Sendable {
     }
 
     private func bind(
-        _ listen: (host: String, port: Int), _ group: MultiThreadedEventLoopGroup,
-        _ workers: [ObjectIdentifier: NIOLoopBound<Worker>]
+        _ listen: (host: String, port: Int), _ group: MultiThreadedEventLoopGroup, _ acceptor: Acceptor
     ) async throws -> any Channel {
-        let core = core
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: Self.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { channel in
-                let count = core.connections.wrappingAdd(1, ordering: .relaxed).newValue
-                let isRefused = count > core.configuration.maxConnections
-                if isRefused { core.connections.wrappingSubtract(1, ordering: .relaxed) }
-                return channel.eventLoop.makeCompletedFuture {
-                    guard let worker = workers[ObjectIdentifier(channel.eventLoop)]?.value else { return }
-                    let client = ClientConnection(worker: worker, isRefused: isRefused)
-                    try channel.pipeline.syncOperations.addHandler(client)
-                }
+                channel.eventLoop.makeCompletedFuture { try acceptor.accept(channel) }
             }
         do {
             return try await bootstrap.bind(host: listen.host, port: listen.port).get()
@@ -129,6 +138,7 @@ package final class ProxyServer: Sendable {
 package struct ProxyError: Error, Equatable, CustomStringConvertible {
     package enum Code: Sendable {
         case cannotListen
+        case badCertificate
     }
 
     package let code: Code

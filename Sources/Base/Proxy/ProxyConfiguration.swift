@@ -36,6 +36,12 @@ package struct ProxyConfiguration: Sendable {
     package var trustsForwarded = false
     /// Where finished requests are told one by one; nil costs nothing.
     package var records: RequestRecords?
+    /// Speak TLS (1.2 and later) with this certificate; nil is plain text.
+    package var tls: TLSFiles?
+    /// Speak HTTP/2 with clients that want it: by ALPN over TLS, by prior knowledge without.
+    package var http2 = true
+    /// Called on the event loop after every copied request whose two answers are there; must be quick.
+    package var mirrorLog: (@Sendable (MirrorRecord) -> Void)?
 
     package init() {}
 
@@ -65,6 +71,44 @@ package struct ProxyConfiguration: Sendable {
     /// Pause between two looks at the deadlines of a loop's connections.
     static let sweepInterval = TimeAmount.milliseconds(50)
 
+    /// Copies of requests under way at once, and connections kept for them to one endpoint, per event loop.
+    package static let mirrorLimit = 256
+    static let mirrorIdleLimit = 16
+    /// HTTP/2 requests at once on one connection.
+    static let streamLimit = 128
+    /// Pause between two looks at the certificate's files.
+    static let certificateInterval = Duration.seconds(1)
+    /// Keys with a bucket of their own in one rate limit; when all are in use, further ones share a bucket.
+    static let rateKeysLimit = 65_536
+
     /// Number of loops for this machine.
     var loops: Int { max(1, min(maxLoops, System.coreCount)) }
+}
+
+/// A certificate and its key, looked at again every second: a new pair is used from the next connection on.
+package struct TLSFiles: Sendable, Equatable {
+    /// Path of a PEM file: the server's certificate, then those that lead to its root.
+    package var certificate: String
+    /// Path of a PEM file.
+    package var key: String
+
+    package init(certificate: String, key: String) {
+        self.certificate = certificate
+        self.key = key
+    }
+}
+
+/// One copied request with both of its answers.
+package struct MirrorRecord: Sendable, Equatable {
+    package var service: String
+    /// Who answered the client, and who got the copy.
+    package var revision: String
+    package var mirror: String
+    package var status: Int
+    /// 502 when there was no answer.
+    package var mirrorStatus: Int
+    /// Bytes of the two bodies.
+    package var bytes: Int
+    package var mirrorBytes: Int
+    package var isSameBody: Bool
 }

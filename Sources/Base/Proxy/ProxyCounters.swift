@@ -7,6 +7,10 @@ package struct ProxyCounters: Sendable, Codable, Equatable {
     package var revisions: [RevisionCounters]
     /// Requests that no route matched (answered 404) or whose route gives no revision traffic (503).
     package var unrouted: UInt64
+    /// Requests answered 429 because of a rate limit; they reached no revision.
+    package var limited: UInt64
+    /// Copies of requests, in the order of service and revision.
+    package var mirrors: [MirrorCounters]
     /// Requests answered 4xx or 5xx by the proxy because they were not sound HTTP, too big or too slow.
     package var refused: UInt64
     /// Client connections open now.
@@ -14,8 +18,10 @@ package struct ProxyCounters: Sendable, Codable, Equatable {
 
     package init(
         epoch: String, revisions: [RevisionCounters] = [], unrouted: UInt64 = 0, refused: UInt64 = 0,
-        connections: Int = 0
+        connections: Int = 0, limited: UInt64 = 0, mirrors: [MirrorCounters] = []
     ) {
+        self.limited = limited
+        self.mirrors = mirrors
         self.epoch = epoch
         self.revisions = revisions
         self.unrouted = unrouted
@@ -126,5 +132,32 @@ package struct RevisionCounters: Sendable, Codable, Equatable {
         later.indices.map { index in
             later[index] - min(later[index], index < earlier.count ? earlier[index] : 0)
         }
+    }
+}
+
+/// What came of the copies sent to one revision.
+///
+/// `copies` is the sum of `same`, `status_differs` and `body_differs`, but for copies whose own or whose client's answer
+/// is still out, and those whose client left.
+package struct MirrorCounters: Sendable, Codable, Equatable {
+    package var service: String
+    /// The revision that got the copies.
+    package var revision: String
+    package var copies: UInt64
+    /// Answered with the same status and the same body.
+    package var same: UInt64
+    package var status_differs: UInt64
+    /// The same status, another body.
+    package var body_differs: UInt64
+    /// Requests whose turn it was, but that had too much body, no live endpoint, or too many others before them.
+    package var skipped: UInt64
+    /// Statuses, failures and latencies of the copies; a copy without an answer counts as 502.
+    package var answers: RevisionCounters
+
+    package init(service: String, revision: String) {
+        self.service = service
+        self.revision = revision
+        (copies, same, status_differs, body_differs, skipped) = (0, 0, 0, 0, 0)
+        answers = RevisionCounters(service: service, revision: revision)
     }
 }

@@ -8,6 +8,8 @@ struct ProxyProblem {
     var message: String
     /// A sentence that says what to do; may be empty.
     var hint = ""
+    /// Whole seconds after which to try again.
+    var retryAfter: Int?
 
     static func fault(_ fault: HTTPFault) -> ProxyProblem {
         ProxyProblem(status: fault.status, code: "proxy.bad-request", message: fault.message)
@@ -23,7 +25,19 @@ struct ProxyProblem {
     static func noEndpoint(_ service: String) -> ProxyProblem {
         ProxyProblem(
             status: 503, code: "proxy.no-endpoint", message: "no live endpoint of service \(quoted(service))",
-            hint: "See how it is doing with: vagus status SERVICE")
+            hint: "See how it is doing with: vagus status SERVICE", retryAfter: 1)
+    }
+
+    static func overloaded(_ service: String) -> ProxyProblem {
+        ProxyProblem(
+            status: 503, code: "proxy.overloaded",
+            message: "service \(quoted(service)) has as many requests as it may have", retryAfter: 1)
+    }
+
+    static func tooMany(_ service: String, wait: Int) -> ProxyProblem {
+        ProxyProblem(
+            status: 429, code: "proxy.rate-limit", message: "too many requests for service \(quoted(service))",
+            retryAfter: max(1, wait))
     }
 
     static func unreachable(_ service: String) -> ProxyProblem {
@@ -51,7 +65,7 @@ struct ProxyProblem {
         var out = ByteBuffer()
         out.writeString("HTTP/1.1 \(status) \(Self.reason(status))\r\nContent-Type: application/json\r\n")
         out.writeString("Content-Length: \(body.utf8.count)\r\n")
-        if status == 503 { out.writeStaticString("Retry-After: 1\r\n") }
+        if let retryAfter { out.writeString("Retry-After: \(retryAfter)\r\n") }
         if let requestID {
             out.writeStaticString("X-Request-ID: ")
             requestID.write(to: &out)
@@ -85,6 +99,7 @@ struct ProxyProblem {
         case 405: "Method Not Allowed"
         case 408: "Request Timeout"
         case 417: "Expectation Failed"
+        case 429: "Too Many Requests"
         case 431: "Request Header Fields Too Large"
         case 502: "Bad Gateway"
         case 503: "Service Unavailable"

@@ -25,6 +25,8 @@ struct RequestHead {
     private(set) var isHEAD = false
     /// RFC 9110 §9.2.2.
     private(set) var isIdempotent = false
+    /// GET, HEAD or OPTIONS: asks for nothing to be changed (RFC 9110 §9.2.1).
+    private(set) var isSafe = false
     private(set) var framing = BodyFraming.none
 
     var keepsAlive: Bool { isVersion11 ? !block.facts.saysClose : block.facts.saysKeepAlive && !block.facts.saysClose }
@@ -43,6 +45,7 @@ struct RequestHead {
         isAbsolute = false
         isHEAD = false
         isIdempotent = false
+        isSafe = false
         framing = .none
         guard let lines = try scanRequestLine(bytes) else { return false }
         guard let end = try block.scan(bytes, from: lines) else { return false }
@@ -87,13 +90,17 @@ struct RequestHead {
 
     private mutating func classifyMethod(_ name: UnsafeRawBufferPointer) throws(HTTPFault) {
         switch name.count {
-        case 3: isIdempotent = Bytes.begins(name, with: "GET") || Bytes.begins(name, with: "PUT")
+        case 3:
+            isSafe = Bytes.begins(name, with: "GET")
+            isIdempotent = isSafe || Bytes.begins(name, with: "PUT")
         case 4:
             isHEAD = Bytes.begins(name, with: "HEAD")
+            isSafe = isHEAD
             isIdempotent = isHEAD
         case 6: isIdempotent = Bytes.begins(name, with: "DELETE")
         case 7:
-            isIdempotent = Bytes.begins(name, with: "OPTIONS")
+            isSafe = Bytes.begins(name, with: "OPTIONS")
+            isIdempotent = isSafe
             guard !Bytes.begins(name, with: "CONNECT") else {
                 throw HTTPFault(status: 405, message: "CONNECT is not for a reverse proxy")
             }

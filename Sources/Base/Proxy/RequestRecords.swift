@@ -93,13 +93,26 @@ struct RecordGathering {
 package struct AccessRecord: Sendable, Equatable {
     package var service: String
     package var revision: String
+    /// The endpoint that served it last; empty when none did.
     package var instance: String
     package var method: String
     /// As asked for, query included.
     package var target: String
+    /// As asked for, port included.
+    package var host: String
+    /// The client's IP address.
+    package var client: String
     /// 499 when the client left before a response began.
     package var status: Int
+    /// From the request's head to the last byte of the response.
     package var durationMicroseconds: UInt64
+    /// From the request's head to the response's; nil when the proxy answered itself.
+    package var firstByteMicroseconds: UInt64?
+    /// Bytes to the upstream and to the client, heads included.
+    package var requestBytes: Int
+    package var responseBytes: Int
+    /// Endpoints tried.
+    package var attempts: Int
     package var requestID: String
     /// The proxy answered itself, or the upstream broke off.
     package var isTransportError: Bool

@@ -30,10 +30,21 @@ package struct Route: Sendable, Codable, Equatable {
     package var strip_prefix: Bool
     package var revisions: [RevisionRoute]
     /// Send a request once more, over another endpoint or a fresh connection, if the upstream failed before any
-    /// byte of its response and what was sent so far is at most `ProxyConfiguration.replayLimit` bytes of body.
+    /// byte of its response, as `retries` says.
     package var retry: Bool
     /// From the end of the request to the upstream's response head; later is answered 504.
     package var timeout_ms: Int
+    /// Looked at in order before the weights; the first that matches decides.
+    package var rules: [TrafficRule]?
+    package var sticky: StickySessions?
+    package var mirror: MirrorRoute?
+    package var retries: RetryPolicy?
+    package var timeouts: RouteTimeouts?
+    /// nil leaves out only endpoints that refuse connections.
+    package var outliers: OutlierPolicy?
+    package var limits: ConcurrencyLimits?
+    /// All must let a request pass.
+    package var rate_limits: [RateLimit]?
 
     package init(
         service: String, hosts: [String] = [], path_prefix: String? = nil, strip_prefix: Bool = false,

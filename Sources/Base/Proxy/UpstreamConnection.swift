@@ -110,7 +110,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
             readHead(for: exchange)
         case .body: relay(&buffer, of: exchange)
         case .tunnel:
-            exchange.client.send(buffer)
+            exchange.respond(buffer)
             exchange.client.noteProgress(worker.configuration.tunnelTimeout)
         case .idle, .closed: break
         }
@@ -155,7 +155,10 @@ final class UpstreamConnection: ChannelDuplexHandler {
                     guard inbound.readableBytes < ProxyConfiguration.headLimit else { throw .headTooLong }
                     return
                 }
-                if head.status >= 200 {
+                if head.status >= 200, exchange.triesAgain(after: head.status) {
+                    close()
+                    exchange.tryAgain()
+                } else if head.status >= 200 {
                     try begin(head, of: exchange)
                 } else if head.status == 101 {
                     try openTunnel(of: exchange)
@@ -174,7 +177,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
         if exchange.asked.isVersion11 {
             var out = ByteBuffer()
             inbound.withUnsafeReadableBytes { head.writeInterim($0, to: &out) }
-            exchange.client.send(out)
+            exchange.respond(out)
         }
         inbound.moveReaderIndex(forwardBy: head.length)
     }
@@ -200,6 +203,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
         case .none, .length: break
         }
         body = BodyReader(framing, relay: relay)
+        if exchange.mirror != nil { body.digest = BodyDigest() }
         var out = context?.channel.allocator.buffer(capacity: head.length + 256) ?? ByteBuffer()
         let dressing = exchange.dressing(isChunked: goesInChunks, endsConnection: endsConnection)
         inbound.withUnsafeReadableBytes { head.writeDownstream($0, dressing, to: &out) }
@@ -215,17 +219,17 @@ final class UpstreamConnection: ChannelDuplexHandler {
         var head = head
         if var piece, piece.readableBytes <= ProxyConfiguration.coalesceLimit {
             head.writeBuffer(&piece)
-            exchange.client.send(head)
+            exchange.respond(head)
         } else {
-            exchange.client.send(head)
-            if let piece { exchange.client.send(piece) }
+            exchange.respond(head)
+            if let piece { exchange.respond(piece) }
         }
         if body.isComplete { finish(exchange) }
     }
 
     private func relay(_ buffer: inout ByteBuffer, of exchange: Exchange) {
         do throws(HTTPFault) {
-            if let piece = try body.take(from: &buffer) { exchange.client.send(piece) }
+            if let piece = try body.take(from: &buffer) { exchange.respond(piece) }
         } catch {
             cut(exchange)
             return
@@ -234,7 +238,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
             inbound = buffer
             finish(exchange)
         } else {
-            exchange.client.noteProgress(worker.configuration.streamTimeout)
+            exchange.client.noteProgress(exchange.idlePatience)
         }
     }
 
@@ -250,7 +254,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
         } else {
             close()
         }
-        exchange.endResponse()
+        exchange.endResponse(body.digest)
     }
 
     private func openTunnel(of exchange: Exchange) throws(HTTPFault) {
@@ -263,8 +267,8 @@ final class UpstreamConnection: ChannelDuplexHandler {
         inbound.withUnsafeReadableBytes { head.writeDownstream($0, dressing, to: &out) }
         inbound.moveReaderIndex(forwardBy: head.length)
         state = .tunnel
-        exchange.client.send(out)
-        if inbound.readableBytes > 0 { exchange.client.send(inbound) }
+        exchange.respond(out)
+        if inbound.readableBytes > 0 { exchange.respond(inbound) }
         inbound = ByteBuffer()
         exchange.openTunnel()
     }
@@ -274,7 +278,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
     /// The other side will send no more.
     private func endOfInput() {
         if state == .body, body.endsWithConnection, let exchange {
-            if let last = body.endOfConnection() { exchange.client.send(last) }
+            if let last = body.endOfConnection() { exchange.respond(last) }
             finish(exchange)
         } else {
             context?.close(promise: nil)

@@ -9,6 +9,7 @@ final class ProxyCore: Sendable {
     let logger: Logger
     let counters = CounterRegistry()
     let epoch: String
+    let workers = Atomic<Int>(0)
     /// Client connections open now, on all loops.
     let connections = Atomic<Int>(0)
     /// Set before the listener closes, so that whoever is answered from then on is told not to come back here.
@@ -42,9 +43,13 @@ final class ProxyCore: Sendable {
 /// One event loop's share of the proxy: its connections, pools and table; used on that loop only.
 final class Worker {
     let core: ProxyCore
+    /// Tells loops apart; from 1 on.
+    let number: Int
     let loop: any EventLoop
     let configuration: ProxyConfiguration
     var ids: IDGenerator
+    let line = WaitingLine()
+    let mirrors: MirrorPool
     private(set) var isDraining = false
     /// It drains, or is about to: connections close behind the answer under way, and the answer says so.
     var isEnding: Bool { isDraining || core.isStopping.load(ordering: .relaxed) }
@@ -53,6 +58,7 @@ final class Worker {
     private var generation: Int
     private var current: CompiledTable
     private var clients: [ClientConnection] = []
+    private var guards: [ObjectIdentifier: HTTP2Guard] = [:]
     private var idle: [ObjectIdentifier: [UpstreamConnection]] = [:]
     private var isSweeping = false
     private var drained: EventLoopPromise<Void>?
@@ -62,8 +68,10 @@ final class Worker {
     init(core: ProxyCore, loop: any EventLoop) {
         self.core = core
         self.loop = loop
+        number = core.workers.wrappingAdd(1, ordering: .relaxed).newValue
         configuration = core.configuration
         gathering = core.configuration.records.map(RecordGathering.init)
+        mirrors = MirrorPool(loop: loop, configuration: core.configuration)
         var system = SystemRandomNumberGenerator()
         ids = IDGenerator(seed: &system)
         generation = core.generation.load(ordering: .acquiring)
@@ -109,7 +117,6 @@ final class Worker {
             last.slot = client.slot
         }
         client.slot = -1
-        core.connections.wrappingSubtract(1, ordering: .relaxed)
         finishDraining()
     }
 
@@ -120,6 +127,7 @@ final class Worker {
         drained = promise
         drainDeadline = .now() + TimeAmount(configuration.drainTimeout)
         for client in clients { client.drain() }
+        for watch in Array(guards.values) { watch.drain() }
         finishDraining()
         return promise.futureResult
     }
@@ -131,8 +139,17 @@ final class Worker {
         let unused = idle.values.flatMap { $0 }
         idle = [:]
         for connection in unused { connection.close() }
+        mirrors.close()
         promise.succeed()
     }
+
+    /// Looks after a connection that speaks HTTP/2, whose requests are clients of their own.
+    func watch(_ connection: HTTP2Guard) {
+        guards[ObjectIdentifier(connection)] = connection
+        startSweeping()
+    }
+
+    func unwatch(_ connection: HTTP2Guard) { guards[ObjectIdentifier(connection)] = nil }
 
     // MARK: - Upstream connections
 
@@ -141,11 +158,15 @@ final class Worker {
         idle[ObjectIdentifier(endpoint)]?.popLast()
     }
 
+    func hasIdle(_ endpoint: EndpointState) -> Bool { idle[ObjectIdentifier(endpoint)]?.isEmpty == false }
+
     /// Takes back a connection whose response has ended, for the next request.
     func release(_ connection: UpstreamConnection) {
         let key = ObjectIdentifier(connection.endpoint)
         let isFull = (idle[key]?.count ?? 0) >= configuration.maxIdlePerEndpoint
-        guard !isDraining, !isFull, !connection.endpoint.isRetired.load(ordering: .relaxed) else {
+        guard !isDraining, !isFull, !connection.endpoint.isRetired.load(ordering: .relaxed),
+            !connection.endpoint.isWantedElsewhere(than: number)
+        else {
             connection.close()
             return
         }
@@ -162,14 +183,17 @@ final class Worker {
         if idle[key]?.isEmpty == true { idle[key] = nil }
     }
 
-    /// Opens a connection on this loop; `then` is called on it.
+    /// Opens a connection on this loop, for which `beginConnection` has reserved a place; `then` is called on it.
+    ///
+    /// - Parameter patience: nil is `ProxyConfiguration.connectTimeout`.
     func connect(
-        to endpoint: EndpointState, then: @escaping (Result<UpstreamConnection, any Error>) -> Void
+        to endpoint: EndpointState, within patience: Duration?,
+        then: @escaping (Result<UpstreamConnection, any Error>) -> Void
     ) {
         let connection = UpstreamConnection(endpoint: endpoint, worker: self)
         let bound = NIOLoopBound(connection, eventLoop: loop)
         let bootstrap = ClientBootstrap(group: loop)
-            .connectTimeout(TimeAmount(configuration.connectTimeout))
+            .connectTimeout(TimeAmount(patience ?? configuration.connectTimeout))
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -182,7 +206,13 @@ final class Worker {
             } else {
                 bootstrap.connect(host: endpoint.endpoint.host, port: endpoint.endpoint.port)
             }
-        future.assumeIsolated().whenComplete { result in then(result.map { _ in connection }) }
+        future.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let channel): channel.closeFuture.whenComplete { _ in endpoint.endConnection() }
+            case .failure: endpoint.endConnection()
+            }
+            then(result.map { _ in connection })
+        }
     }
 
     private func closeRetired() {
@@ -217,7 +247,10 @@ final class Worker {
         for index in clients.indices.reversed() where index < clients.count {
             if clients[index].deadline <= now { clients[index].deadlinePassed() }
         }
+        for watch in Array(guards.values) where watch.deadline <= now { watch.drain() }
+        line.wakeAll()
         let oldest = now - TimeAmount(configuration.upstreamIdleTimeout)
+        mirrors.sweep(now: now, oldest: oldest)
         for (key, connections) in idle {
             let expired = connections.prefix { $0.idleSince < oldest }
             guard !expired.isEmpty else { continue }
@@ -225,6 +258,10 @@ final class Worker {
             idle[key] = left.isEmpty ? nil : left
             for connection in expired { connection.close() }
         }
-        if clients.isEmpty && idle.isEmpty { isSweeping = false } else { scheduleSweep() }
+        if clients.isEmpty && idle.isEmpty && mirrors.isEmpty && guards.isEmpty {
+            isSweeping = false
+        } else {
+            scheduleSweep()
+        }
     }
 }

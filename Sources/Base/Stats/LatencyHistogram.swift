@@ -79,7 +79,8 @@ package struct LatencyHistogram: Sendable, Equatable {
         return rest
     }
 
-    private static func bucket(of microseconds: UInt64) -> Int {
+    /// Index of the bucket that a duration is counted in.
+    package static func bucket(of microseconds: UInt64) -> Int {
         let duration = Double(microseconds)
         if duration < range.lowerBound { return 0 }
         if duration >= range.upperBound { return bucketCount - 1 }

@@ -8,9 +8,12 @@ package enum Sequential {
     /// Given that a request failed, the chance that it was a canary's is θ = r·p / (r·p + 1 - p), where p is the canary's
     /// share of requests and r how many times as often it fails; an error rate that both share cancels out, whatever it does
     /// over time. The null is r ≤ 1 + tolerance, that is θ ≤ p₀. Evidence is the binomial likelihood ratio against p₀,
-    /// averaged over θ > p₀ by a flat prior (conditional binomial mixture; Lindon and Malek, NeurIPS 2022):
+    /// averaged over θ > p₀ (conditional binomial mixture; Lindon and Malek, NeurIPS 2022):
     ///
-    ///     E = ∫_{p₀}^{1} θᶜ(1-θ)ᵇ dθ / ((1 - p₀) · p₀ᶜ(1-p₀)ᵇ)
+    ///     E = ∫_{p₀}^{1} θᶜ(1-θ)ᵇ dπ(θ) / (p₀ᶜ(1-p₀)ᵇ)
+    ///
+    /// The prior π is flat for 92 parts in 100; 8 parts lie close to 1, for errors that only the canary has: those show
+    /// sooner so, and all others hardly later. Any prior keeps the bound.
     ///
     /// Counts are totals since the share was set. When the share changes, start new counts and add the logarithms: the
     /// product of such processes is one again.
@@ -26,9 +29,18 @@ package enum Sequential {
     {
         guard let null = nullShare(canaryShare, tolerance) else { return 0 }
         let (c, b) = (Double(max(0, canaryErrors)), Double(max(0, baselineErrors)))
-        let tail = Special.logRegularisedBeta(null, c + 1, b + 1).upper
-        return Special.logBeta(c + 1, b + 1) + tail - log1p(-null) - c * log(null) - b * log1p(-null)
+        let flat = Special.logBeta(c + 1, b + 1) + Special.logRegularisedBeta(null, c + 1, b + 1).upper - log1p(-null)
+        // The density 16 θ¹⁵ / (1 - p₀¹⁶) above p₀.
+        let steep =
+            Special.logBeta(c + steepness, b + 1) + Special.logRegularisedBeta(null, c + steepness, b + 1).upper
+            + log(steepness) - log1p(-pow(null, steepness))
+        let mixture = Special.logSumExp([flat + log(flatPart), steep + log1p(-flatPart)])
+        return mixture - c * log(null) - b * log1p(-null)
     }
+
+    /// Part of the prior that is flat, and how steep the rest is.
+    private static let flatPart = 0.92
+    private static let steepness = 16.0
 
     /// Logarithm of the evidence that the canary does not fail more often than `tolerance` allows.
     ///

@@ -26,20 +26,30 @@ extension AnalysisRecord {
         (canary_start, canary_segment) = (canary.total, canary.total)
         (stable_start, stable_segment) = (stable.total, stable.total)
         started_at = now
-        next_at = now.advanced(by: spec.interval.duration)
+        next_at = now.advanced(by: spec.initial_delay.duration + spec.interval.duration)
+        (canary_last, stable_last) = (canary.total, stable.total)
         message = "it waits for its first look"
         // The stable revision's past says what slow is; without enough of it, its first looks do.
         if stable.total.requests >= spec.judge.min_samples { slow_above = share.flatMap(stable.total.latency.quantile) }
     }
 
-    /// The quantile that is looked at; nil for the error rate.
+    /// The quantile that is looked at; nil for a rate.
     var share: Double? {
         switch spec.built_in {
-        case .error_rate: nil
+        case .error_rate, nil: nil
         case .latency_p50: 0.5
         case .latency_p95: 0.95
         case .latency_p99: 0.99
         }
+    }
+
+    /// What one look says.
+    enum Reading: Sendable, Equatable {
+        /// Nothing yet.
+        case wait(String)
+        case measured(AnalysisRun.Phase, String)
+        /// Sure, whatever was measured before and however often.
+        case settled(AnalysisStatus.Verdict, String)
     }
 
     /// Looks once, at these totals.
@@ -53,17 +63,88 @@ extension AnalysisRecord {
         (look.stable_requests, look.stable_errors) = (old.requests, old.errors)
         look.value = share.map(new.milliseconds) ?? new.errorRate
         look.baseline = share.map(old.milliseconds) ?? old.errorRate
-        switch spec.judge.method {
-        case .sequential: compare(canary, stable, new, old, &look, now)
-        case .threshold: measure(new, look.value, now)
+        let reading: Reading
+        if let test {
+            reading = split(new, old, test, &look, now)
+        } else {
+            switch spec.judge.method {
+            case .sequential: reading = compare(canary, stable, new, old, &look, now)
+            case .threshold: reading = measure(new, look.value, now)
+            case .mann_whitney: reading = rank(canary, stable, new, old, now)
+            }
+        }
+        (canary_last, stable_last) = (canary, stable)
+        take(reading, &look, now)
+    }
+
+    /// Takes in one value of each side from outside; nil where the source had none.
+    mutating func look(value: Double?, baseline: Double?, at now: Timestamp) {
+        guard verdict == .running else { return }
+        next_at = now.advanced(by: spec.interval.duration)
+        var look = AnalysisLook()
+        (look.at, look.value, look.baseline) = (now, value, baseline)
+        let reading: Reading
+        if let value, value.isFinite {
+            if spec.judge.method == .mann_whitney {
+                reading = rank(value, baseline, now)
+            } else if spec.judge.success == nil, spec.judge.failure == nil {
+                reading = .measured(.successful, "the webhook said yes")
+            } else {
+                reading = judge(value, "\(name) is \(Self.rounded(value)) for \(title(canary))", now)
+            }
+        } else {
+            reading = lack("the source has no value for \(title(canary))", now)
+        }
+        take(reading, &look, now)
+    }
+
+    /// Takes in what a webhook said without a value, or that the source did not answer.
+    mutating func look(_ phase: AnalysisRun.Phase, _ message: String, at now: Timestamp) {
+        guard verdict == .running else { return }
+        // A source that did not answer is asked again soon.
+        let pause = phase == .error ? min(spec.interval.duration, Self.errorRetry) : spec.interval.duration
+        next_at = now.advanced(by: pause)
+        var look = AnalysisLook()
+        (look.at, look.message) = (now, message)
+        take(.measured(phase, message), &look, now)
+    }
+
+    /// Time before a source that did not answer is asked again.
+    static let errorRetry = Duration.seconds(10)
+
+    private mutating func take(_ reading: Reading, _ look: inout AnalysisLook, _ now: Timestamp) {
+        switch reading {
+        case .wait(let text): message = text
+        case .measured(let phase, let text):
+            (look.phase, message) = (phase, text)
+            tally.add(phase)
+            if let end = MetricAlgebra.assess(tally, spec, count: wantedCount) {
+                verdict = AnalysisStatus.Verdict(end)
+            } else if phase != .failed, phase != .error, isOver(now), !isBackground {
+                verdict = phase == .successful ? .passed : .inconclusive
+            }
+        case .settled(let end, let text):
+            (look.phase, message, verdict) = (end.phase(hasBegun: true), text, end)
+            tally.add(look.phase)
         }
         looks.append(look)
         if looks.count > Self.lookLimit { looks.removeFirst(looks.count - Self.lookLimit) }
     }
 
+    /// Measurements that end it; nil: it ends when the judge is sure, or with the rollout.
+    private var wantedCount: Int? {
+        if isBackground { return spec.judge.method == .sequential ? nil : spec.count }
+        if let count = spec.count { return count }
+        guard spec.judge.method == .threshold, spec.success_limit == nil, test == nil else { return nil }
+        // One is enough, but a bad one that was forgiven has shown nothing yet.
+        return 1 + max(0, min(tally.failed, spec.failure_limit))
+    }
+
     /// The weight changes: evidence so far is kept, counting begins anew.
     mutating func turn(canary: Counts, stable: Counts) {
-        guard verdict == .running else { return }
+        guard verdict == .running, source == .proxy || source == .query else { return }
+        // What a source outside has counted is known up to its last look only.
+        let (canary, stable) = source == .proxy ? (canary, stable) : (canary_last, stable_last)
         let found = evidence(canary - canary_segment, stable - stable_segment)
         evidence_before += found.worse
         safety_before += found.safe
@@ -71,11 +152,19 @@ extension AnalysisRecord {
     }
 
     /// The rollout is over: what was running has no more to say.
+    ///
+    /// What was never measured is inconclusive, other than in Argo Rollouts, where it is successful.
     mutating func close(canary: Counts) {
         guard verdict == .running else { return }
+        guard source == .proxy else {
+            verdict = tally.count > 0 && tally.failed == 0 ? .passed : .inconclusive
+            message = tally.count > 0 ? "\(message), to the end" : "it was over before anything was measured"
+            return
+        }
         let requests = (canary - canary_start).requests
         let isEnough = requests >= Int64(spec.judge.min_samples)
-        verdict = isEnough && bad <= spec.failure_limit ? .passed : .inconclusive
+        let isClean = spec.failure_limit < 0 || tally.failed <= spec.failure_limit
+        verdict = isEnough && isClean ? .passed : .inconclusive
         message =
             isEnough
             ? "nothing was wrong to the end, with \(requests) requests"
@@ -86,36 +175,28 @@ extension AnalysisRecord {
 
     private mutating func compare(
         _ canary: Counts, _ stable: Counts, _ new: Counts, _ old: Counts, _ look: inout AnalysisLook, _ now: Timestamp
-    ) {
+    ) -> Reading {
         let bound = log(1 / alpha)
         look.bound = bound
         guard new.requests >= Int64(spec.judge.min_samples), old.requests >= Self.stableMinimum else {
             return lack(new, old, now)
         }
-        guard fixSlow(canary, stable, old) else {
-            message = "it learns what is slow from revision \(self.stable)"
-            return
-        }
+        guard fixSlow(canary, stable, old) else { return .wait("it learns what is slow from \(title(self.stable))") }
         let found = evidence(canary - canary_segment, stable - stable_segment)
         let (worse, safe) = (evidence_before + found.worse, safety_before + found.safe)
         look.evidence = worse
         let facts = words(new, old)
         if worse >= bound {
-            bad += 1
-            message = "\(facts): revision \(self.canary) is worse by more than \(spec.judge.max_increase)"
-            if bad > spec.failure_limit { verdict = .failed }
-        } else if isBackground {
-            message = "\(facts): no harm seen"
-        } else if safe >= bound {
-            settle(.passed, "\(facts): not worse by more than \(spec.judge.max_increase)")
-        } else if let count = spec.count, good + 1 >= count {
-            settle(.passed, "\(facts): no harm seen in \(count) looks")
-        } else if isOver(now) {
-            settle(.passed, "\(facts): no harm seen in \(spec.max_duration)")
-        } else {
-            good += 1
-            message = "\(facts): not sure yet"
+            return .measured(
+                .failed, "\(facts): \(title(self.canary)) is worse by more than \(spec.judge.max_increase)")
         }
+        if isBackground { return .measured(.successful, "\(facts): no harm seen") }
+        if safe >= bound { return .settled(.passed, "\(facts): not worse by more than \(spec.judge.max_increase)") }
+        if let count = spec.count, tally.count + 1 >= count {
+            return .measured(.successful, "\(facts): no harm seen in \(count) looks")
+        }
+        if isOver(now) { return .settled(.passed, "\(facts): no harm seen in \(spec.max_duration)") }
+        return .measured(.successful, "\(facts): not sure yet")
     }
 
     /// Evidence of one span of time with one weight.
@@ -151,69 +232,97 @@ extension AnalysisRecord {
 
     // MARK: - Threshold
 
-    private mutating func measure(_ new: Counts, _ value: Double?, _ now: Timestamp) {
+    private func measure(_ new: Counts, _ value: Double?, _ now: Timestamp) -> Reading {
         guard new.requests >= Int64(spec.judge.min_samples), let value else { return lack(new, nil, now) }
+        return judge(
+            value, "\(metricWords) of \(title(canary)) is \(valueWords(value)) over \(new.requests) requests", now)
+    }
+
+    private func judge(_ value: Double, _ shown: String, _ now: Timestamp) -> Reading {
         let isGood = spec.judge.success.flatMap(Comparison.init).map { $0.holds(for: value) }
         let isBad = spec.judge.failure.flatMap(Comparison.init).map { $0.holds(for: value) }
-        let shown = "\(metricWords) of revision \(canary) is \(valueWords(value)) over \(new.requests) requests"
-        // As Argo Rollouts' evaluate.go: both true is a failure; with one condition only, its opposite is the other.
-        switch (isGood, isBad) {
-        case (_, true?), (false?, nil): note(isGood: false, shown, now)
-        case (true?, _), (nil, false?): note(isGood: true, shown, now)
-        default:
-            message = "\(shown): neither good nor bad"
-            if isOver(now), !isBackground { verdict = .inconclusive }
+        switch MetricAlgebra.measure(success: isGood, failure: isBad) {
+        case .failed:
+            let holds = isBad == true ? spec.judge.failure.map { "\"\($0)\" holds" } : nil
+            let bound = holds ?? spec.judge.success.map { "\"\($0)\" does not hold" } ?? ""
+            return .measured(.failed, "\(shown): \(bound)")
+        case .successful: return .measured(.successful, "\(shown): as it should be")
+        default: return .measured(.inconclusive, "\(shown): neither good nor bad")
         }
     }
 
-    private mutating func note(isGood: Bool, _ shown: String, _ now: Timestamp) {
-        guard isGood else {
-            bad += 1
-            let bound =
-                spec.judge.success.map { "\"\($0)\" does not hold" } ?? spec.judge.failure.map { "\"\($0)\" holds" }
-                ?? ""
-            message = "\(shown): \(bound)"
-            if bad > spec.failure_limit { verdict = .failed }
-            return
+    // MARK: - Ranks
+
+    /// Looks that the judge of ranks takes when no count is given.
+    static let rankCount = 10
+    /// Confidence, and the part of the shift that is no matter: Kayenta's.
+    static let rankConfidence = 0.98
+    static let rankTolerance = 0.25
+
+    private mutating func rank(
+        _ canary: Counts, _ stable: Counts, _ new: Counts, _ old: Counts, _ now: Timestamp
+    ) -> Reading {
+        let (fresh, base) = (canary - canary_last, stable - stable_last)
+        if let value = share.map(fresh.milliseconds) ?? fresh.errorRate { canary_values.append(value) }
+        if let value = share.map(base.milliseconds) ?? base.errorRate { stable_values.append(value) }
+        guard new.requests >= Int64(spec.judge.min_samples), old.requests >= Self.stableMinimum else {
+            return lack(new, old, now)
         }
-        good += 1
-        message = "\(shown): as it should be"
-        if isBackground { return }
-        if good >= (spec.count ?? 1) || isOver(now) { verdict = .passed }
+        return ranked(now)
+    }
+
+    private mutating func rank(_ value: Double, _ baseline: Double?, _ now: Timestamp) -> Reading {
+        canary_values.append(value)
+        if let baseline, baseline.isFinite { stable_values.append(baseline) }
+        return ranked(now)
+    }
+
+    /// Judges once, when all looks are there: a test of ranks that is looked at again and again is wrong too often.
+    private func ranked(_ now: Timestamp) -> Reading {
+        let wanted = max(4, spec.count ?? Self.rankCount)
+        let count = min(canary_values.count, stable_values.count)
+        guard count >= wanted || isOver(now) else { return .wait("\(count) of \(wanted) looks are there") }
+        do {
+            let found = try MannWhitney.compare(canary_values, stable_values, confidence: Self.rankConfidence)
+            let tolerance = Self.rankTolerance * abs(found.shift)
+            let shown =
+                "\(metricWords) of \(title(canary)) differs by \(Self.rounded(found.shift)) "
+                + "(\(Self.rounded(found.low)) to \(Self.rounded(found.high)), p \(Self.rounded(found.p)))"
+            return found.low > tolerance
+                ? .settled(.failed, "\(shown): it is worse") : .settled(.passed, "\(shown): it is not clearly worse")
+        } catch {
+            return .settled(.inconclusive, "the ranks cannot be compared: \(error.message)")
+        }
     }
 
     // MARK: - Words
 
     /// Too few requests to say anything.
-    private mutating func lack(_ new: Counts, _ old: Counts?, _ now: Timestamp) {
-        let few = "\(new.requests) of at least \(spec.judge.min_samples) requests to revision \(canary)"
+    private func lack(_ new: Counts, _ old: Counts?, _ now: Timestamp) -> Reading {
+        let few = "\(new.requests) of at least \(spec.judge.min_samples) requests to \(title(canary))"
         let base =
             old.map {
                 $0.requests < Self.stableMinimum
-                    ? ", \($0.requests) of at least \(Self.stableMinimum) to revision \(stable)" : ""
+                    ? ", \($0.requests) of at least \(Self.stableMinimum) to \(title(stable))" : ""
             } ?? ""
-        message = "too little traffic to judge: \(few)\(base)"
+        return lack("too little traffic to judge: \(few)\(base)", now)
+    }
+
+    private func lack(_ text: String, _ now: Timestamp) -> Reading {
         switch spec.no_data {
-        case .pass:
-            good += 1
-            if !isBackground, good >= (spec.count ?? 1) { verdict = .passed }
-        case .fail:
-            bad += 1
-            if bad > spec.failure_limit { verdict = .failed }
-        case .hold:
-            if isOver(now), !isBackground { verdict = .inconclusive }
+        case .pass: spec.count == nil && !isBackground ? .settled(.passed, text) : .measured(.successful, text)
+        case .fail: .measured(.failed, text)
+        case .hold: isOver(now) && !isBackground ? .settled(.inconclusive, text) : .wait(text)
         }
     }
 
-    private mutating func settle(_ verdict: AnalysisStatus.Verdict, _ message: String) {
-        self.verdict = verdict
-        self.message = message
-    }
+    private func title(_ revision: Int) -> String { revision < 0 ? "the baseline" : "revision \(revision)" }
 
-    private func isOver(_ now: Timestamp) -> Bool { started_at.advanced(by: spec.max_duration.duration) <= now }
+    func isOver(_ now: Timestamp) -> Bool { started_at.advanced(by: spec.max_duration.duration) <= now }
 
     private var metricWords: String {
-        share.map { "the \(Int($0 * 100))th percentile of the time" } ?? "the error rate"
+        if isExternal { return name }
+        return share.map { "the \(Int($0 * 100))th percentile of the time" } ?? "the error rate"
     }
 
     private func valueWords(_ value: Double) -> String {
@@ -223,48 +332,13 @@ extension AnalysisRecord {
     private func words(_ new: Counts, _ old: Counts) -> String {
         guard let share else {
             return
-                "\(new.errors) of \(new.requests) requests failed on revision \(canary), "
-                + "\(old.errors) of \(old.requests) on revision \(stable)"
+                "\(new.errors) of \(new.requests) requests failed on \(title(canary)), "
+                + "\(old.errors) of \(old.requests) on \(title(stable))"
         }
         let pair = [new, old].map { counts in counts.milliseconds(share).map { "\(Self.rounded($0)) ms" } ?? "nothing" }
-        return "\(metricWords) is \(pair[0]) on revision \(canary) and \(pair[1]) on revision \(stable)"
+        return "\(metricWords) is \(pair[0]) on \(title(canary)) and \(pair[1]) on \(title(stable))"
     }
 
-    private static func percent(_ value: Double) -> String { "\(rounded(value * 100)) %" }
-    private static func rounded(_ value: Double) -> String { "\((value * 100).rounded() / 100)" }
-}
-
-/// A simple comparison such as `result < 0.01`.
-struct Comparison: Sendable, Equatable {
-    enum Sign: String, CaseIterable {
-        case atMost = "<=", atLeast = ">=", equal = "==", unequal = "!=", below = "<", above = ">"
-    }
-    var sign: Sign
-    var bound: Double
-
-    /// Reads a sign and a number after the word "result"; the number may end in % or ms.
-    init?(_ text: String) {
-        let rest = text.filter { !$0.isWhitespace }
-        guard rest.hasPrefix("result") else { return nil }
-        let tail = rest.dropFirst("result".count)
-        guard let sign = Sign.allCases.first(where: { tail.hasPrefix($0.rawValue) }) else { return nil }
-        var number = tail.dropFirst(sign.rawValue.count)
-        var scale = 1.0
-        if number.hasSuffix("%") { (number, scale) = (number.dropLast(), 0.01) }
-        if number.hasSuffix("ms") { number = number.dropLast(2) }
-        guard let bound = Double(number), bound.isFinite else { return nil }
-        self.sign = sign
-        self.bound = bound * scale
-    }
-
-    func holds(for value: Double) -> Bool {
-        switch sign {
-        case .below: value < bound
-        case .atMost: value <= bound
-        case .above: value > bound
-        case .atLeast: value >= bound
-        case .equal: value == bound
-        case .unequal: value != bound
-        }
-    }
+    static func percent(_ value: Double) -> String { "\(rounded(value * 100)) %" }
+    static func rounded(_ value: Double) -> String { "\((value * 100).rounded() / 100)" }
 }

@@ -7,18 +7,21 @@
 //                                                         ^                                             |
 //                                   verdicts <- analyses <- counts per revision <-----------------------+
 //
-// Tables (all `delivery_...`): service (numbers, stable revision), revision, copy (ordered, running, stopping, gone),
-// rollout (one row an attempt: the state machine and DORA's evidence), analysis, counter, total and traffic (what was
-// counted), proxy, route and table (the routing table and its version).
+// Tables (all `delivery_...`): service (numbers, stable revision), revision (and arms, whose numbers are below zero), copy
+// (ordered, running, stopping, gone), rollout (one row an attempt: the state machine and DORA's evidence), analysis,
+// counter, total and traffic (what was counted), outcome (of a_b_testing), incident, proxy, route and table (the routing
+// table and its version).
 //
-// Events: service.revision-created, rollout.started, .step, .paused, .promoted, .aborted, .superseded, .rolled-back,
-// .recovered, instance.started, .stopped, .lost. All are about the Service.
+// Events: service.revision-created, .restarted, .incident, rollout.started, .step, .paused, .resumed, .arm-created,
+// .promoted, .aborted, .superseded, .rolled-back, .recovered, instance.started, .stopped, .lost. All are about the Service.
 //
-// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), StartLoop and StopLoop act, ProbeLoop and Lookout
-// look. A crash at any moment loses nothing: an intent is a row before it is done, and every act may be repeated.
+// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), StartLoop and StopLoop act, ProbeLoop, Lookout and
+// MeasureLoop look, DoraGauges tells. A crash at any moment loses nothing: an intent is a row before it is done, and every
+// act may be repeated.
 //
-// Files: Tables, RolloutRow, TrafficRow (SQL); RolloutView (what is seen); RolloutDecision, CanaryAnalysis,
-// RolloutWords, DoraMath (pure); RolloutWriter, CopyBook, Verbs (change rows); RoutingTable; Process (the platform).
+// Files: Tables, RolloutRow, TrafficRow (SQL); RolloutView (what is seen); RolloutPlan, RolloutDecision, CopyDecision,
+// MetricAlgebra, CanaryAnalysis, ABTesting, RolloutWords, DoraMath (pure); RolloutWriter, Attempts, Condemned, CopyBook,
+// Verbs (change rows); RoutingTable; DoraDesk, DoraBadge; Process (the platform). Rules: docs/reference/rollouts.md, dora.md.
 package import API
 package import Kernel
 import Logging
@@ -35,10 +38,15 @@ package struct DeliverySettings: Sendable {
     package var requests: String
     /// The proxy whose address people are shown.
     package var proxy: String
+    /// Who is asked about metrics; nil: analyses of queries and webhooks say that there is nobody.
+    package var outside: (any MeasureOutside)?
 
-    package init(serveCommand: [String], predictions: String, requests: String, proxy: String = "proxy") {
+    package init(
+        serveCommand: [String], predictions: String, requests: String, proxy: String = "proxy",
+        outside: (any MeasureOutside)? = nil
+    ) {
         (self.serveCommand, self.predictions, self.requests) = (serveCommand, predictions, requests)
-        self.proxy = proxy
+        (self.proxy, self.outside) = (proxy, outside)
     }
 }
 
@@ -62,6 +70,8 @@ package struct DeliveryDomain: Domain {
         addRoutes(&routes, verbs, ProxyDesk(store: context.store, watch: watch))
     }
 
+    package var mounts: [Mount] { [DoraBadge(desk: doraDesk).mount] }
+
     package var loops: [any RunnableLoop] {
         let (store, logger) = (context.store, context.logger(for: Self.name))
         return [
@@ -70,6 +80,8 @@ package struct DeliveryDomain: Domain {
             ReconcileLoop(stopLoop, store: store, width: 32, logger: logger),
             ReconcileLoop(probeLoop, store: store, width: 32, logger: logger),
             ReconcileLoop(lookout, store: store, logger: logger),
+            ReconcileLoop(measureLoop, store: store, width: 8, logger: logger),
+            ReconcileLoop(DoraGauges(desk: doraDesk, instruments: context.instruments), store: store, logger: logger),
         ]
     }
 
@@ -80,14 +92,23 @@ package struct DeliveryDomain: Domain {
     var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platform: platform, book: probes) }
     var lookout: Lookout { Lookout(store: context.store, platform: platform) }
 
+    var measureLoop: MeasureLoop { MeasureLoop(store: context.store, outside: settings.outside) }
+
+    private var doraDesk: DoraDesk { DoraDesk(store: context.store, caller: context.caller) }
+
     private var freezer: WorkloadFreezer { WorkloadFreezer(caller: context.caller) }
     private var url: ProxyURL { ProxyURL(proxy: settings.proxy) }
 
-    /// Refuses a service whose judgements cannot be read, before anything is rolled out.
+    /// Refuses a service whose judgements cannot be read, or that was gone back from, before anything is rolled out.
     package func admit(_ candidate: Candidate, in change: Change) throws {
         guard let spec = candidate.spec(of: ServiceKind.self) else { return }
+        let service = ServiceReference(project: candidate.project, name: candidate.name)
+        let environment = try Verbs.environment(spec, service, in: change.sql)
+        try Condemned.refuse(
+            signature: WorkloadFreezer.signature(spec, environment), of: service, in: change.sql)
         for (name, analysis) in spec.rollout.analysis where analysis.judge.method == .threshold {
             let (success, failure) = (analysis.judge.success, analysis.judge.failure)
+            if analysis.webhook != nil, success == nil, failure == nil { continue }
             guard success != nil || failure != nil else {
                 throw Problem(
                     "service.judge", status: 422, "the threshold judge of analysis \"\(name)\" has no bound",

@@ -76,7 +76,9 @@ struct ProbeLoop: Reconciler {
             return await group.reduce(into: [(Target, Bool)]()) { $0.append($1) }
         }
         let after = store.time.now
+        let grace = health.grace.duration
         let changes = answers.compactMap { target, isGood -> (InstanceID, Bool)? in
+            if !isGood, after < target.instance.startedAt.advanced(by: grace) { return nil }
             let isWell = book.note(target.instance.id, isGood: isGood, health, at: after)
             return isWell.flatMap { $0 == target.isReady ? nil : (target.instance.id, $0) }
         }

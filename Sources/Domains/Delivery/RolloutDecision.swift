@@ -10,14 +10,18 @@ enum RolloutStep: Sendable, Equatable {
     case start(revision: Int, count: Int)
     /// Takes a copy off the traffic, and then stops it.
     case stop(InstanceID, reason: String, isFault: Bool)
+    /// Makes the revision-like thing that extra copies belong to.
+    case arm(ArmPlan)
     /// Gives the revision on trial this share of the traffic.
     case weight(Int)
     /// The step is done: on to the next.
     case next
     /// Begins analyses of the step (-1: of the whole rollout).
     case measure([String], step: Int)
+    /// Ends analyses of the step that still run.
+    case close(step: Int)
     /// Stops and waits for a person.
-    case pause(reason: String)
+    case pause(RolloutRow.PauseKind, reason: String)
     /// Notes since when the revision on trial lacks copies that are well, or that it has them.
     case note(isShort: Bool)
     case promote
@@ -39,6 +43,8 @@ enum RolloutDecision {
         if let trial = view.trial {
             let steps = progress(trial, view, now)
             if !steps.isEmpty { return steps }
+        } else if let step = retreat(view) {
+            return [step]
         }
         if let steps = recovery(view) { return steps }
         return view.revisions.flatMap { upkeep($0, view, now) }
@@ -47,16 +53,20 @@ enum RolloutDecision {
     // MARK: - The rollout
 
     private static func progress(_ trial: RolloutRow, _ view: RolloutView, _ now: Timestamp) -> [RolloutStep] {
-        let missing = trial.settings.background.filter { name in
-            !view.analyses.contains { $0.name == name && $0.step == AnalysisRecord.background }
+        let unmade = view.arms.filter { view.revision($0.number) == nil }
+        if !unmade.isEmpty { return unmade.map(RolloutStep.arm) }
+        if let steps = background(trial, view) { return steps }
+        if !trial.isDirect, let steps = verdict(trial, view) { return steps }
+        // A person has it, or time: no deadline runs, no copy is asked for.
+        if trial.pause != nil { return [] }
+        if case .pause(let duration) = trial.plan.stage(trial.step) {
+            guard let duration, trial.stepAt.advanced(by: duration) <= now else { return [] }
+            return [.next]
         }
-        if !trial.isDirect, trial.weight > 0, !missing.isEmpty {
-            return [.measure(missing, step: AnalysisRecord.background)]
-        }
-        if trial.pause == nil, !trial.isDirect, let steps = verdict(trial, view) { return steps }
         let ready = view.revision(trial.revision)?.ready ?? 0
         let needed = neededReady(trial, view)
-        if (ready < needed) != (trial.shortAt != nil) { return [.note(isShort: ready < needed)] }
+        let isShort = ready < needed || !areArmsReady(view)
+        if isShort != (trial.shortAt != nil) { return [.note(isShort: isShort)] }
         if let since = trial.shortAt, since.advanced(by: view.health.deadline.duration) <= now {
             let why = view.revision(trial.revision)?.problem.map { ": \($0)" } ?? ""
             return [
@@ -67,42 +77,76 @@ enum RolloutDecision {
                 )
             ]
         }
-        return trial.pause == nil ? stage(trial, view, ready: ready, needed: needed, now) : []
+        return stage(trial, view, ready: ready, needed: needed, now)
+    }
+
+    /// Background analyses begin with the first traffic, at their step or after.
+    private static func background(_ trial: RolloutRow, _ view: RolloutView) -> [RolloutStep]? {
+        guard !trial.isDirect, trial.weight > 0, trial.step >= trial.settings.background_from else { return nil }
+        let missing = trial.settings.background.filter { name in
+            !view.analyses.contains { $0.name == name && $0.step == AnalysisRecord.background }
+        }
+        guard !missing.isEmpty, canCompare(missing, trial, view) else { return nil }
+        return [.measure(missing, step: AnalysisRecord.background)]
     }
 
     /// What a judgement that is over asks for.
     private static func verdict(_ trial: RolloutRow, _ view: RolloutView) -> [RolloutStep]? {
-        let gates = view.analyses.filter { $0.step == trial.step || $0.step == AnalysisRecord.background }
-        if let failed = gates.first(where: { $0.verdict == .failed }) {
-            let reason = "\(failed.name) failed: \(failed.message)"
-            return view.rollback.automatic ? [.abort(reason: reason)] : [.pause(reason: reason)]
+        let gates = view.analyses.filter {
+            ($0.step == trial.step || $0.step == AnalysisRecord.background) && !$0.spec.dry_run && !$0.isHeeded
         }
-        if let open = gates.first(where: { $0.verdict == .inconclusive && $0.step == trial.step }) {
-            return [.pause(reason: "\(open.name) is inconclusive: \(open.message)")]
+        if let failed = gates.first(where: { $0.verdict == .failed || $0.verdict == .error }) {
+            let how = failed.verdict == .failed ? "failed" : "could not be measured"
+            let reason = "\(failed.name) \(how): \(failed.message)"
+            if view.rollback.automatic { return [.abort(reason: reason)] }
+            return trial.pauseKind == .failed ? nil : [.pause(.failed, reason: reason)]
         }
-        return nil
+        guard trial.pause == nil, let open = gates.first(where: { $0.verdict == .inconclusive }) else { return nil }
+        return [.pause(.inconclusive, reason: "\(open.name) is inconclusive: \(open.message)")]
     }
 
     private static func stage(
         _ trial: RolloutRow, _ view: RolloutView, ready: Int, needed: Int, _ now: Timestamp
     ) -> [RolloutStep] {
-        switch trial.plan.stage(trial.step) {
+        let plan = trial.plan
+        switch plan.stage(trial.step) {
         case .weight(let weight):
             if ready < needed { return [] }
             return shift(trial, view, to: weight) ?? [.next]
-        case .pause(let duration):
-            guard let duration, trial.stepAt.advanced(by: duration) <= now else { return [] }
-            return [.next]
-        case .analyze(let names):
-            let begun = view.analyses.filter { $0.step == trial.step }
-            let missing = names.filter { name in !begun.contains { $0.name == name } }
-            if !missing.isEmpty { return [.measure(missing, step: trial.step)] }
-            return begun.allSatisfy { $0.verdict == .passed } ? [.next] : []
-        case .preview:
-            return ready < needed ? [] : [.next]
-        case .all:
-            return finish(trial, view, ready: ready)
+        case .pause: return []  // taken care of before
+        case .analyze(let names): return analyze(names, trial, view)
+        case .preview, .scale: return ready < needed ? [] : [.next]
+        case .route, .mirror(nil):
+            // The table follows from the step; it is in force when the proxies say so.
+            return ready >= needed && view.acknowledgement == .yes ? [.next] : []
+        case .mirror(let duration?):
+            return ready >= needed && trial.stepAt.advanced(by: duration) <= now ? [.next] : []
+        case .experiment(let spec): return experiment(spec, trial, view, now)
+        case .all: return finish(trial, view, ready: ready)
         }
+    }
+
+    private static func analyze(_ names: [String], _ trial: RolloutRow, _ view: RolloutView) -> [RolloutStep] {
+        let begun = view.analyses.filter { $0.step == trial.step }
+        let missing = names.filter { name in !begun.contains { $0.name == name } }
+        if !missing.isEmpty {
+            return canCompare(missing, trial, view) ? [.measure(missing, step: trial.step)] : []
+        }
+        // A dry run has no say, so nobody waits for it alone.
+        let gates = begun.filter { !$0.spec.dry_run }
+        let waited = gates.isEmpty ? begun : gates
+        return waited.allSatisfy { $0.verdict != .running } ? [.next] : []
+    }
+
+    private static func experiment(
+        _ spec: ExperimentSpec, _ trial: RolloutRow, _ view: RolloutView, _ now: Timestamp
+    ) -> [RolloutStep] {
+        guard areArmsReady(view) else { return [] }
+        let begun = view.analyses.filter { $0.step == trial.step }
+        let missing = spec.analyze.filter { name in !begun.contains { $0.name == name } }
+        if !missing.isEmpty { return [.measure(missing, step: trial.step)] }
+        guard trial.stepAt.advanced(by: spec.for.duration) <= now else { return [] }
+        return begun.contains { $0.verdict == .running } ? [.close(step: trial.step)] : [.next]
     }
 
     private static func finish(_ trial: RolloutRow, _ view: RolloutView, ready: Int) -> [RolloutStep] {
@@ -120,89 +164,96 @@ enum RolloutDecision {
     }
 
     /// Traffic in proportion to the copies that are well.
-    private static func proportion(_ trial: RolloutRow, _ view: RolloutView) -> Int {
+    static func proportion(_ trial: RolloutRow, _ view: RolloutView) -> Int {
         let new = view.revision(trial.revision)?.ready ?? 0
         let old = view.revision(view.stable)?.ready ?? 0
         guard new > 0 else { return 0 }
         return old == 0 ? 100 : min(99, max(1, (200 * new + new + old) / (2 * (new + old))))
     }
 
+    /// Where stable copies were taken away, an abort gives them only the traffic that they can bear, until they are back.
+    private static func retreat(_ view: RolloutView) -> RolloutStep? {
+        guard let ended = view.rollout, !ended.isUnderWay, ended.weight > 0, ended.revision != view.stable else {
+            return nil
+        }
+        let weight = unbearable(view)
+        return weight < ended.weight ? .weight(weight) : nil
+    }
+
+    /// Share of the traffic that the stable copies that are well cannot take, in percent.
+    static func unbearable(_ view: RolloutView) -> Int {
+        let ready = view.revision(view.stable)?.ready ?? 0
+        guard view.stable != nil, view.replicas > 0, ready < view.replicas else { return 0 }
+        return 100 - 100 * ready / view.replicas
+    }
+
+    /// Whether stable copies are taken away while the rollout goes on, so that they would be missed in an abort.
+    static func shrinksStable(_ trial: RolloutRow) -> Bool {
+        switch trial.plan.strategy {
+        case .rolling, .recreate: true
+        case .canary: trial.settings.dynamic_stable_scale
+        case .blue_green, .a_b_testing: false
+        }
+    }
+
     private static func recovery(_ view: RolloutView) -> [RolloutStep]? {
-        guard !view.unrecovered.isEmpty, view.trial.map({ $0.weight == 0 && !$0.isRollback }) ?? true,
-            view.acknowledgement == .yes, let stable = view.revision(view.stable), stable.ready > 0
+        let isOff = view.trial.map { $0.weight == 0 && !$0.isRollback } ?? (retreatWeight(view) == 0)
+        guard !view.unrecovered.isEmpty, isOff, view.acknowledgement == .yes,
+            let stable = view.revision(view.stable), stable.ready > 0
         else { return nil }
         return [.recovered]
     }
 
-    // MARK: - Copies
-
-    /// Copies of the revision on trial that must be well for the stage to go on.
-    static func neededReady(_ trial: RolloutRow, _ view: RolloutView) -> Int {
-        switch trial.plan.stage(trial.step) {
-        case .weight(let weight): copies(for: max(weight, trial.weight), of: view.replicas)
-        case .pause, .analyze:
-            trial.plan.strategy == .canary ? copies(for: trial.weight, of: view.replicas) : view.replicas
-        case .preview, .all: view.replicas
-        }
+    /// Traffic that an aborted revision still has.
+    private static func retreatWeight(_ view: RolloutView) -> Int {
+        view.rollout.map { $0.completion == .aborted && $0.revision != view.stable ? $0.weight : 0 } ?? 0
     }
 
-    /// As many copies as the share of the traffic asks for, at least one.
-    static func copies(for weight: Int, of replicas: Int) -> Int {
-        min(replicas, max(1, (replicas * weight + 99) / 100))
+    // MARK: - Arms
+
+    /// Extra copies that the step under way wants.
+    static func arms(_ trial: RolloutRow, _ view: RolloutView) -> [ArmPlan] {
+        guard !trial.isDirect, trial.plan.strategy == .canary, let origin = trial.origin, origin == view.stable,
+            trial.step < trial.plan.stages.count
+        else { return [] }
+        let stage = trial.plan.stage(trial.step)
+        var arms: [ArmPlan] = []
+        if let baseline = trial.settings.baseline, isTrafficNear(trial, stage) {
+            // As much as the canary has; beyond a third, both sides share what is left.
+            let weight = min(trial.weight, (100 - trial.weight) / 2)
+            let replicas = baseline.replicas ?? copies(for: trial.weight, of: view.replicas)
+            arms.append(
+                ArmPlan(
+                    number: ArmPlan.number(trial.number, 1), name: "baseline", source: origin, replicas: replicas,
+                    weight: weight))
+        }
+        guard case .experiment(let spec) = stage else { return arms }
+        var left = 100 - trial.weight - arms.reduce(0) { $0 + $1.weight }
+        for (place, arm) in spec.arms.enumerated() {
+            let weight = min(arm.value.weight, left)
+            left -= weight
+            arms.append(
+                ArmPlan(
+                    number: ArmPlan.number(trial.number, 10 + trial.step * 10 + place), name: arm.key,
+                    source: arm.value.from == .stable ? origin : trial.revision, replicas: arm.value.replicas,
+                    weight: weight))
+        }
+        return arms
     }
 
-    /// How many copies a revision shall have; nil: those it has, with none replaced.
-    static func wanted(_ revision: RolloutView.Revision, _ view: RolloutView, _ now: Timestamp) -> Int? {
-        guard let trial = view.trial else {
-            return revision.revision == view.stable ? view.replicas : retired(revision, view, now)
-        }
-        let isRolling = trial.plan.strategy == .rolling && trial.plan.stage(trial.step) == .all
-        let isRecreate = trial.plan.strategy == .recreate
-        let stable = view.revision(view.stable)
-        if revision.revision == trial.revision {
-            if isRolling { return min(view.replicas, revision.ready + 1) }
-            if isRecreate, stable?.copies.isEmpty == false { return 0 }
-            return neededReady(trial, view)
-        }
-        guard revision.revision == view.stable else { return retired(revision, view, now) }
-        if isRecreate { return 0 }
-        guard isRolling else { return view.replicas }
-        let new = view.revision(trial.revision)?.ready ?? 0
-        let left = max(1, view.replicas - new)
-        let isInForce = trial.weight == proportion(trial, view) && view.acknowledgement == .yes
-        return isInForce || revision.live.count < left ? left : revision.live.count
+    private static func isTrafficNear(_ trial: RolloutRow, _ stage: RolloutPlan.Stage) -> Bool {
+        if case .weight(let weight) = stage, weight > 0 { return true }
+        return trial.weight > 0
     }
 
-    private static func retired(_ revision: RolloutView.Revision, _ view: RolloutView, _ now: Timestamp) -> Int? {
-        let end = revision.retiredAt.map { $0.advanced(by: view.rollback.scale_down_delay.duration) } ?? now
-        return end <= now ? 0 : nil
+    static func areArmsReady(_ view: RolloutView) -> Bool {
+        view.arms.allSatisfy { (view.revision($0.number)?.ready ?? 0) >= $0.replicas }
     }
 
-    private static func upkeep(
-        _ revision: RolloutView.Revision, _ view: RolloutView, _ now: Timestamp
-    ) -> [RolloutStep] {
-        let ill = revision.live.filter { copy in
-            copy.unreadyAt.map { $0.advanced(by: view.health.deadline.duration) <= now } ?? false
-        }
-        if !ill.isEmpty {
-            return ill.map { .stop($0.id, reason: "it was not well for \(view.health.deadline)", isFault: true) }
-        }
-        guard let wanted = wanted(revision, view, now) else { return [] }
-        let live = revision.live
-        if live.count < wanted {
-            return backOffEnd(revision) > now ? [] : [.start(revision: revision.revision, count: wanted - live.count)]
-        }
-        let reason = wanted == 0 ? "revision \(revision.revision) has no traffic any more" : "fewer copies are wanted"
-        // The ill go first, then the young.
-        let order = live.sorted { ($0.isReady ? 1 : 0, -$0.number) < ($1.isReady ? 1 : 0, -$1.number) }
-        return order.prefix(live.count - wanted).map { .stop($0.id, reason: reason, isFault: false) }
-    }
-
-    /// When a copy may be started again: 1 s after the first that ended by itself, then twice as long each time.
-    static func backOffEnd(_ revision: RolloutView.Revision) -> Timestamp {
-        guard let crashedAt = revision.crashedAt, revision.crashes > 0 else { return .zero }
-        let wait = min(longestBackOff, .seconds(1 << min(revision.crashes - 1, 10)))
-        return crashedAt.advanced(by: wait)
+    /// Whether what the analyses compare with is there.
+    private static func canCompare(_ names: [String], _ trial: RolloutRow, _ view: RolloutView) -> Bool {
+        let needsBaseline = names.contains { trial.settings.analysis[$0]?.judge.against == .baseline }
+        return !needsBaseline || trial.settings.baseline == nil || areArmsReady(view)
     }
 
     // MARK: - When to look again
@@ -214,16 +265,16 @@ enum RolloutDecision {
         for revision in view.revisions {
             moments += revision.live.compactMap { $0.unreadyAt?.advanced(by: deadline) }
             moments.append(backOffEnd(revision))
-            if let retired = revision.retiredAt {
-                moments.append(retired.advanced(by: view.rollback.scale_down_delay.duration))
-            }
+            if let end = keptUntil(revision, view) { moments.append(end) }
         }
         if let trial = view.trial {
             if let short = trial.shortAt { moments.append(short.advanced(by: deadline)) }
-            if case .pause(let duration?) = trial.plan.stage(trial.step) {
-                moments.append(trial.stepAt.advanced(by: duration))
+            switch trial.plan.stage(trial.step) {
+            case .pause(let duration?), .mirror(let duration?): moments.append(trial.stepAt.advanced(by: duration))
+            case .experiment(let spec): moments.append(trial.stepAt.advanced(by: spec.for.duration))
+            default: break
             }
-            moments += view.analyses.filter { $0.verdict == .running }.map(\.next_at)
+            moments += view.analyses.filter { $0.verdict == .running && !$0.isExternal }.map(\.next_at)
         }
         return moments.filter { $0 > now }.min()
     }

@@ -54,6 +54,7 @@ struct RolloutLoop: Reconciler {
             guard let spec = try change.sql.resource(ServiceKind.self, name)?.spec else { return change.now }
             let writer = RolloutWriter(change: change, name: name, spec: spec, proxies: proxies, url: url)
             try Self.take(final, wanted, writer)
+            try writer.restartIfChanged()
             return RolloutDecision.nextLook(try writer.settle(), now: change.now)
         }
         if case .failed = outcome { return .again(in: Self.retry) }
@@ -102,11 +103,37 @@ struct RolloutLoop: Reconciler {
             if let newest = wanted.newest, newest.runsTheSame(as: workload) {
                 return try service.write(in: writer.change.sql)
             }
-            let revision = RevisionRow(
+            if try takeKnown(workload, writer, &service) { return }
+            var revision = RevisionRow(
                 writer.name, service.nextRevision, key: "applied:\(service.nextRevision)", workload,
                 at: writer.change.now)
+            revision.signature = wanted.signature
             try writer.begin(revision, committedAt: nil, tier: wanted.environment?.tier, &service)
         }
+    }
+
+    /// What an earlier revision runs was applied again: that revision comes back, under its own number.
+    ///
+    /// The stable one in the middle of a rollout: past all steps. An older one: as an undo to it.
+    private static func takeKnown(
+        _ workload: FrozenWorkload, _ writer: RolloutWriter, _ service: inout ServiceRow
+    ) throws -> Bool {
+        let sql = writer.change.sql
+        let rows = try RevisionRow.all(of: writer.name, in: sql).filter { $0.armOf == nil && $0.condemned == nil }
+        let stable = service.stable
+        func isStable(_ row: RevisionRow) -> Bool { row.revision == stable }
+        let same = rows.filter { $0.workload.runsTheSame(as: workload) && ($0.wasStable || isStable($0)) }
+        guard var target = same.first(where: isStable) ?? same.last else { return false }
+        let newest = try RolloutRow.newest(of: writer.name, in: sql)
+        let reason = "the workload of revision \(target.revision) was applied again"
+        if let newest, newest.isUnderWay, newest.revision != target.revision {
+            try writer.end(newest, .aborted, reason: reason)
+        } else if isStable(target), newest?.completion != .aborted {
+            try service.write(in: sql)
+            return true
+        }
+        try writer.goBack(to: &target, isGradual: false, reason: reason, &service)
+        return true
     }
 
     // MARK: - What was deleted
@@ -137,6 +164,7 @@ struct RolloutLoop: Reconciler {
         }
         try sql.run("DELETE FROM delivery_revision WHERE \(name.rows)")
         try sql.run("DELETE FROM delivery_total WHERE \(name.rows)")
+        try sql.run("DELETE FROM delivery_outcome WHERE \(name.rows)")
         var service = try ServiceRow.read(name, in: sql)
         guard service.nextRevision > 1 || service.signature != nil else { return }
         (service.stable, service.signature, service.problem) = (nil, nil, nil)

@@ -11,8 +11,10 @@ struct RolloutRow: Sendable {
     var revision: Int
     /// The stable revision when it began.
     var origin: Int?
-    /// A way back to an earlier revision: straight to all traffic, and no deployment in DORA's eyes.
+    /// A way back to an earlier revision: no deployment in DORA's eyes.
     var isRollback = false
+    /// A way back without steps.
+    var isFast = true
     /// Tier of the environment at its beginning; empty without one.
     var tier = ""
     /// The rollout settings it began with: a change of them touches the next one only.
@@ -23,8 +25,12 @@ struct RolloutRow: Sendable {
     var stepAt: Timestamp
     /// Since when it lacks copies that are well.
     var shortAt: Timestamp?
-    /// Why the judge stopped it and waits for a person.
+    /// Why it waits for a person: held by one, or stopped by a judge.
     var pause: String?
+    var pauseKind: PauseKind?
+    /// Since when it waits for a person, and how long it did before, in microseconds: no fault of the machinery.
+    var pausedAt: Timestamp?
+    var paused: Int64 = 0
     /// Somebody promoted it over all steps.
     var isFull = false
     var completion: ServiceStatus.Completion?
@@ -37,11 +43,34 @@ struct RolloutRow: Sendable {
     var finishedAt: Timestamp?
     var firstBadAt: Timestamp?
     var recoveredAt: Timestamp?
+    /// When it first had all traffic; what it takes the place of is kept from then on.
+    var switchedAt: Timestamp?
+    /// Requests that the service had ever had when it began, and the share of those since that it was given.
+    var requestsBefore: Int64 = 0
+    /// Requests that its own revision had had when it began: not all of an attempt is a revision's first.
+    var ownBefore: Int64 = 0
+    var exposure: Double?
+    /// It mends the revision that was stable when it began.
+    var isHotfix = false
+
+    enum PauseKind: String { case held, inconclusive, failed }
 
     var isUnderWay: Bool { completion == nil }
     /// The first revision ever, and the way back, take all traffic as soon as they are well.
-    var isDirect: Bool { isRollback || origin == nil || isFull }
+    var isDirect: Bool { (isRollback && isFast) || origin == nil || isFull }
     var plan: RolloutPlan { RolloutPlan(settings, isDirect: isDirect) }
+    /// Whether only a person makes it go on.
+    var waitsForPerson: Bool { isUnderWay && (pause != nil || plan.stage(step) == .pause(nil)) }
+
+    /// Counts the time that it waits for people.
+    mutating func notePause(at now: Timestamp) {
+        if waitsForPerson {
+            pausedAt = pausedAt ?? now
+        } else if let since = pausedAt {
+            paused += max(0, now.microseconds - since.microseconds)
+            pausedAt = nil
+        }
+    }
 
     init(_ service: ServiceReference, number: Int, revision: Int, settings: RolloutSpec, at now: Timestamp) {
         (self.service, self.number, self.revision, self.settings) = (service, number, revision, settings)
@@ -72,11 +101,34 @@ struct RolloutRow: Sendable {
         finishedAt = try row.get("finished_at")
         firstBadAt = try row.get("first_bad_at")
         recoveredAt = try row.get("recovered_at")
+        isFast = try row.get("is_fast")
+        pauseKind = try row.get("pause_kind", as: String?.self).flatMap(PauseKind.init(rawValue:))
+        pausedAt = try row.get("paused_at")
+        paused = try row.get("paused")
+        switchedAt = try row.get("switched_at")
+        requestsBefore = try row.get("requests_before")
+        ownBefore = try row.get("own_before")
+        exposure = try row.get("exposure")
+        isHotfix = try row.get("is_hotfix")
     }
 
     static func newest(of service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
         try sql.row("SELECT * FROM delivery_rollout WHERE \(service.rows) ORDER BY number DESC LIMIT 1")
             .map(RolloutRow.init(row:))
+    }
+
+    static func find(_ number: Int, of service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
+        try sql.row("SELECT * FROM delivery_rollout WHERE \(service.rows) AND number = \(number)")
+            .map(RolloutRow.init(row:))
+    }
+
+    /// The newest attempt of a revision.
+    static func latest(of revision: Int, _ service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
+        try sql.row(
+            """
+            SELECT * FROM delivery_rollout WHERE \(service.rows) AND revision = \(revision) ORDER BY number DESC LIMIT 1
+            """
+        ).map(RolloutRow.init(row:))
     }
 
     /// Failed attempts whose harm is not over yet.
@@ -99,15 +151,15 @@ struct RolloutRow: Sendable {
         ).map(RolloutRow.init(row:))
     }
 
-    /// Attempts of a project that began after a moment, oldest first; ways back left out.
+    /// Attempts of a project that began or ended after a moment, oldest first; ways back left out.
     static func deployments(
         project: String, service: String?, since: Timestamp, in sql: Connection
     ) throws -> [RolloutRow] {
         let only: Statement = service.map { "AND service = \($0)" } ?? ""
         return try sql.rows(
             """
-            SELECT * FROM delivery_rollout WHERE project = \(project) AND is_rollback = 0 AND started_at >= \(since)
-                \(only) ORDER BY started_at, service, number LIMIT \(Dora.deploymentLimit)
+            SELECT * FROM delivery_rollout WHERE project = \(project) AND is_rollback = 0
+                AND (started_at >= \(since) OR finished_at >= \(since)) \(only) ORDER BY started_at, service, number LIMIT \(Dora.deploymentLimit)
             """
         ).map(RolloutRow.init(row:))
     }
@@ -117,71 +169,22 @@ struct RolloutRow: Sendable {
             """
             INSERT INTO delivery_rollout (project, service, number, revision, origin, is_rollback, tier, plan, step,
                 weight, step_at, short_at, pause, is_full, completion, outcome, reason, commit_id, run, committed_at,
-                started_at, finished_at, first_bad_at, recovered_at)
+                started_at, finished_at, first_bad_at, recovered_at, is_fast, pause_kind, paused_at, paused,
+                switched_at, requests_before, own_before, exposure, is_hotfix)
             VALUES (\(service.project), \(service.name), \(number), \(revision), \(origin.sqlValue), \(isRollback),
                     \(tier), \(settings.json.text), \(step), \(weight), \(stepAt), \(shortAt.sqlValue),
                     \(pause.sqlValue), \(isFull), \((completion?.rawValue).sqlValue), \(outcome.rawValue),
                     \(reason.sqlValue), \(commit.sqlValue), \(run.sqlValue), \(committedAt.sqlValue), \(startedAt),
-                    \(finishedAt.sqlValue), \(firstBadAt.sqlValue), \(recoveredAt.sqlValue))
+                    \(finishedAt.sqlValue), \(firstBadAt.sqlValue), \(recoveredAt.sqlValue), \(isFast),
+                    \((pauseKind?.rawValue).sqlValue), \(pausedAt.sqlValue), \(paused), \(switchedAt.sqlValue),
+                    \(requestsBefore), \(ownBefore), \(exposure.sqlValue), \(isHotfix))
             ON CONFLICT (project, service, number) DO UPDATE SET step = excluded.step, weight = excluded.weight,
                 step_at = excluded.step_at, short_at = excluded.short_at, pause = excluded.pause,
                 is_full = excluded.is_full, completion = excluded.completion, outcome = excluded.outcome,
                 reason = excluded.reason, finished_at = excluded.finished_at, first_bad_at = excluded.first_bad_at,
-                recovered_at = excluded.recovered_at
+                recovered_at = excluded.recovered_at, pause_kind = excluded.pause_kind,
+                paused_at = excluded.paused_at, paused = excluded.paused, switched_at = excluded.switched_at,
+                exposure = excluded.exposure
             """)
-    }
-}
-
-/// The steps of a rollout, whatever its strategy; after the last comes all traffic.
-struct RolloutPlan: Sendable, Equatable {
-    enum Stage: Sendable, Equatable {
-        case weight(Int)
-        /// Nil: until somebody promotes.
-        case pause(Duration?)
-        case analyze([String])
-        /// All copies are to be well before any traffic.
-        case preview
-        case all
-    }
-    let stages: [Stage]
-    let strategy: RolloutSpec.Strategy
-
-    init(_ settings: RolloutSpec, isDirect: Bool) {
-        strategy = isDirect ? .blue_green : settings.strategy
-        guard !isDirect else {
-            stages = []
-            return
-        }
-        switch settings.strategy {
-        case .canary: stages = settings.steps.map(Self.stage)
-        case .blue_green: stages = settings.auto_promote ? [.preview] : [.preview, .pause(nil)]
-        case .rolling, .recreate: stages = []
-        }
-    }
-
-    private static func stage(_ step: RolloutStepSpec) -> Stage {
-        if let weight = step.weight { return .weight(weight) }
-        if let pause = step.pause { return .pause(pause.for?.duration) }
-        return .analyze(step.analyze ?? [])
-    }
-
-    /// The stage at a step; all traffic after the last.
-    func stage(_ step: Int) -> Stage { stages.indices.contains(step) ? stages[step] : .all }
-
-    /// How many judgements may abort the rollout: alpha is split over them (Bonferroni).
-    static func gates(_ settings: RolloutSpec) -> Int {
-        max(1, settings.background.count + settings.steps.reduce(0) { $0 + ($1.analyze?.count ?? 0) })
-    }
-
-    /// A stage in words.
-    static func words(_ stage: Stage) -> String {
-        switch stage {
-        case .weight(let weight): "\(weight) % of the traffic"
-        case .pause(let duration?): "a pause of \(TimeSpan(seconds: duration / .seconds(1)))"
-        case .pause(nil): "a pause until somebody promotes"
-        case .analyze(let names): "the judgement of \(names.joined(separator: ", "))"
-        case .preview: "the preview"
-        case .all: "all traffic"
-        }
     }
 }

@@ -23,6 +23,9 @@ struct RolloutView: Sendable {
         var crashes = 0
         var crashedAt: Timestamp?
         var problem: String?
+        var wasStable = false
+        /// Somebody, or a judge, went back from it.
+        var isCondemned = false
 
         /// Copies that are or shall be there.
         var live: [CopyRow] { copies.filter { $0.state != .stopping } }
@@ -42,6 +45,11 @@ struct RolloutView: Sendable {
     var acknowledgement = Acknowledgement.yes
     /// Failed attempts whose revision is not the stable one (any more), and whose end was not seen yet.
     var unrecovered: [Int] = []
+    /// Copies more and fewer than wanted while copies are replaced.
+    var surge = 1
+    var unavailable = 0
+    /// Copies that were ordered before are to be replaced.
+    var restartedAt: Timestamp?
     /// Why the applied workload could not become a revision.
     var problem: String?
     /// Model that waits for a deploy to choose its version.
@@ -52,12 +60,40 @@ struct RolloutView: Sendable {
     /// The rollout under way, if there is one.
     var trial: RolloutRow? { rollout.flatMap { $0.isUnderWay ? $0 : nil } }
 
+    /// The newest attempt while it has traffic: under way, or aborted and waiting for the stable copies to come back.
+    private var mover: RolloutRow? {
+        rollout.flatMap { $0.revision != stable && ($0.isUnderWay || $0.weight > 0) ? $0 : nil }
+    }
+
+    /// Extra copies that the rollout wants now.
+    var arms: [ArmPlan] { trial.map { RolloutDecision.arms($0, self) } ?? [] }
+
     /// Share of the traffic of a revision, in percent.
     func weight(of number: Int) -> Int {
-        if let trial, trial.revision == number, number != stable { return trial.weight }
+        if let mover, mover.revision == number { return mover.weight }
+        let arms = arms
+        if let arm = arms.first(where: { $0.number == number }) { return arm.weight }
         guard number == stable else { return 0 }
-        return 100 - (trial.map { $0.revision == number ? 0 : $0.weight } ?? 0)
+        return 100 - (mover?.weight ?? 0) - arms.reduce(0) { $0 + $1.weight }
     }
+}
+
+/// Extra copies of a revision, with traffic and counts of their own.
+struct ArmPlan: Sendable, Equatable {
+    /// Arms that one attempt can have had.
+    private static let span = 1000
+
+    /// The number of the arm in a place of an attempt.
+    static func number(_ rollout: Int, _ place: Int) -> Int { -(rollout * span + place) }
+    static func isOf(_ rollout: Int, _ number: Int) -> Bool { -number / span == rollout }
+
+    /// Below zero.
+    var number: Int
+    var name: String
+    /// Revision whose workload it runs.
+    var source: Int
+    var replicas: Int
+    var weight: Int
 }
 
 extension RolloutView {
@@ -73,13 +109,20 @@ extension RolloutView {
         problem = service.problem
         rollout = try RolloutRow.newest(of: name, in: sql)
         let copies = Dictionary(grouping: try CopyRow.all(of: name, in: sql), by: \.revision)
-        let trial = rollout.flatMap { $0.isUnderWay ? $0.revision : nil }
+        let under = trial
+        unavailable = spec.rollout.unavailable.copies(of: replicas, roundedUp: false)
+        surge = max(spec.rollout.surge.copies(of: replicas, roundedUp: true), unavailable == 0 ? 1 : 0)
+        restartedAt = service.restartedAt
         revisions = try RevisionRow.all(of: name, in: sql)
-            .filter { copies[$0.revision] != nil || $0.revision == service.stable || $0.revision == trial }
+            .filter { row in
+                copies[row.revision] != nil || row.revision == service.stable || row.revision == under?.revision
+                    || (row.armOf != nil && under.map { ArmPlan.isOf($0.number, row.revision) } ?? false)
+            }
             .map {
                 Revision(
                     revision: $0.revision, copies: copies[$0.revision] ?? [], retiredAt: $0.retiredAt,
-                    crashes: $0.crashes, crashedAt: $0.crashedAt, problem: $0.problem)
+                    crashes: $0.crashes, crashedAt: $0.crashedAt, problem: $0.problem, wasStable: $0.wasStable,
+                    isCondemned: $0.condemned != nil)
             }
         if let rollout { analyses = try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql) }
         unrecovered = try RolloutRow.unrecovered(of: name, in: sql).filter { $0.revision != service.stable }.map(

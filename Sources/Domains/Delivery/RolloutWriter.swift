@@ -47,43 +47,10 @@ struct RolloutWriter {
             StatusReport.status(name, spec, view, url: url, now: now, withTraffic: false, in: sql), of: name)
     }
 
-    // MARK: - Analyses
-
-    private func lookAtAnalyses() throws {
-        guard let rollout = try RolloutRow.newest(of: name, in: sql), rollout.isUnderWay else { return }
-        for var record in try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql)
-        where record.verdict == .running && record.next_at <= now {
-            record.look(
-                canary: try TrafficRow.total(record.canary, of: name, in: sql),
-                stable: try TrafficRow.total(record.stable, of: name, in: sql), at: now)
-            try record.write(name, rollout: rollout.number, in: sql)
-            if record.bad > 0, rollout.firstBadAt == nil { try noteBad(rollout) }
-        }
-    }
-
-    private func noteBad(_ rollout: RolloutRow) throws {
-        var rollout = rollout
-        rollout.firstBadAt = now
+    /// Writes an attempt; time that it waits for people is counted here, so that no change of it is missed.
+    func save(_ rollout: inout RolloutRow) throws {
+        rollout.notePause(at: now)
         try rollout.write(in: sql)
-    }
-
-    private func eachRunning(_ rollout: RolloutRow, _ body: (inout AnalysisRecord) throws -> Void) throws {
-        for var record in try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql)
-        where record.verdict == .running {
-            try body(&record)
-            try record.write(name, rollout: rollout.number, in: sql)
-        }
-    }
-
-    private func measure(_ names: [String], step: Int, _ rollout: RolloutRow) throws {
-        guard let origin = rollout.origin else { return }
-        let canary = (rollout.revision, try TrafficRow.total(rollout.revision, of: name, in: sql))
-        let stable = (origin, try TrafficRow.total(origin, of: name, in: sql))
-        for analysis in names {
-            let record = AnalysisRecord(
-                analysis, step: step, settings: rollout.settings, canary: canary, stable: stable, at: now)
-            try record.write(name, rollout: rollout.number, in: sql)
-        }
     }
 
     // MARK: - Carrying out
@@ -93,6 +60,8 @@ struct RolloutWriter {
         case .start(let revision, let count): try order(count, of: revision)
         case .stop(let id, let reason, let isFault): try CopyBook.stop(id, reason: reason, isFault: isFault, in: change)
         case .recovered: try recover(view)
+        case .arm(let plan): try make(plan)
+        case .weight(let weight): if let rollout = view.rollout { try shift(rollout, to: weight) }
         default:
             guard let rollout = view.trial else { return }
             try carry(step, rollout)
@@ -102,30 +71,43 @@ struct RolloutWriter {
     private func carry(_ step: RolloutStep, _ trial: RolloutRow) throws {
         var rollout = trial
         switch step {
-        case .weight(let weight):
-            try eachRunning(rollout) { record in
-                record.turn(
-                    canary: try TrafficRow.total(record.canary, of: name, in: sql),
-                    stable: try TrafficRow.total(record.stable, of: name, in: sql))
-            }
-            rollout.weight = weight
-            // Traffic moved: the deadline for the copies that are still missing begins anew.
-            if rollout.shortAt != nil { rollout.shortAt = now }
-            try rollout.write(in: sql)
-            try tell("rollout.step", rollout, ["weight": .integer(Int64(weight))])
         case .next: try advance(rollout)
         case .measure(let names, let step): try measure(names, step: step, rollout)
-        case .pause(let reason):
-            rollout.pause = reason
-            try rollout.write(in: sql)
-            try tell("rollout.paused", rollout, ["reason": .string(reason)])
+        case .close(let step): try closeAnalyses(rollout, step: step)
+        case .pause(let kind, let reason):
+            (rollout.pause, rollout.pauseKind) = (reason, kind)
+            try save(&rollout)
+            try tell("rollout.paused", rollout, ["reason": .string(reason), "kind": .string(kind.rawValue)])
         case .note(let isShort):
             rollout.shortAt = isShort ? now : nil
-            try rollout.write(in: sql)
+            try save(&rollout)
         case .promote: try promote(rollout)
         case .abort(let reason): try end(rollout, .aborted, reason: reason)
-        case .start, .stop, .recovered: break
+        case .start, .stop, .recovered, .arm, .weight: break
         }
+    }
+
+    private func shift(_ old: RolloutRow, to weight: Int) throws {
+        var rollout = old
+        try turnAnalyses(rollout)
+        rollout.weight = weight
+        if weight == 100 { rollout.switchedAt = rollout.switchedAt ?? now }
+        // Traffic moved: the deadline for the copies that are still missing begins anew.
+        if rollout.shortAt != nil { rollout.shortAt = now }
+        // The copies of an aborted revision are kept from when the last of its traffic is gone.
+        if !rollout.isUnderWay, weight == 0 { try retire(rollout.revision, at: now) }
+        try save(&rollout)
+        try tell("rollout.step", rollout, ["weight": .integer(Int64(weight))])
+    }
+
+    private func make(_ plan: ArmPlan) throws {
+        guard let source = try RevisionRow.find(plan.source, of: name, in: sql) else { return }
+        var row = RevisionRow(name, plan.number, key: "arm:\(plan.number)", source.workload, at: now)
+        (row.arm, row.armOf) = (plan.name, plan.source)
+        try row.write(in: sql)
+        try change.tell(
+            "rollout.arm-created", about: subject,
+            ["arm": .string(plan.name), "revision": .integer(Int64(plan.source))])
     }
 
     private func order(_ count: Int, of revision: Int) throws {
@@ -143,36 +125,46 @@ struct RolloutWriter {
         var rollout = trial
         rollout.step = min(rollout.step + 1, rollout.plan.stages.count)
         rollout.stepAt = now
-        rollout.pause = nil
-        try rollout.write(in: sql)
+        (rollout.pause, rollout.pauseKind) = (nil, nil)
+        // The deadline does not run in a pause, so what was missing before one is no news after it.
+        if case .pause = rollout.plan.stage(rollout.step) { rollout.shortAt = nil }
+        try save(&rollout)
         let stage = rollout.plan.stage(rollout.step)
         var event = "rollout.step"
         if case .pause = stage { event = "rollout.paused" }
         try tell(
-            event, rollout, ["step": .integer(Int64(rollout.step)), "step_name": .string(RolloutPlan.words(stage))])
+            event, rollout,
+            ["step": .integer(Int64(rollout.step)), "step_name": .string(rollout.plan.words(rollout.step))])
     }
 
     private func promote(_ trial: RolloutRow) throws {
         var (rollout, service) = (trial, try ServiceRow.read(name, in: sql))
-        if let old = service.stable, old != rollout.revision { try retire(old) }
+        // Kept from when it lost its traffic, which is before the checks after a switch.
+        if let old = service.stable, old != rollout.revision { try retire(old, at: rollout.switchedAt ?? now) }
         service.stable = rollout.revision
         try service.write(in: sql)
         if var revision = try RevisionRow.find(rollout.revision, of: name, in: sql) {
-            (revision.wasStable, revision.retiredAt) = (true, nil)
+            (revision.wasStable, revision.retiredAt, revision.condemned) = (true, nil, nil)
             try revision.write(in: sql)
         }
         try closeAnalyses(rollout)
         rollout.completion = rollout.isRollback ? .rolled_back : rollout.isFull ? .fast_promoted : .promoted
         rollout.outcome = .succeeded
         rollout.finishedAt = now
+        rollout.weight = 100
+        (rollout.pause, rollout.pauseKind) = (nil, nil)
+        rollout.exposure = try exposure(rollout)
         // It was found good after all: single errors on the way were no sign.
         rollout.firstBadAt = nil
-        try rollout.write(in: sql)
+        try save(&rollout)
         try tell(rollout.isRollback ? "rollout.rolled-back" : "rollout.promoted", rollout, [:])
         try forget(service)
     }
 
     /// Ends an attempt that did not come to all traffic: its share is gone at once.
+    ///
+    /// Where stable copies were taken away on the way, an abort leaves it the traffic that they cannot bear until they
+    /// are back.
     func end(_ trial: RolloutRow, _ completion: ServiceStatus.Completion, reason: String) throws {
         var rollout = trial
         try closeAnalyses(rollout)
@@ -180,21 +172,38 @@ struct RolloutWriter {
         rollout.outcome = completion == .superseded ? .superseded : .failed
         rollout.reason = reason
         rollout.finishedAt = now
-        rollout.weight = 0
-        rollout.pause = nil
+        rollout.exposure = try exposure(rollout)
+        (rollout.pause, rollout.pauseKind) = (nil, nil)
         if rollout.outcome == .failed { rollout.firstBadAt = rollout.firstBadAt ?? now }
-        try rollout.write(in: sql)
-        try retire(rollout.revision)
+        var left = 0
+        if completion == .aborted, RolloutDecision.shrinksStable(rollout), rollout.weight > 0 {
+            left = min(rollout.weight, RolloutDecision.unbearable(try view()))
+        }
+        rollout.weight = left
+        try save(&rollout)
+        if left == 0 { try retire(rollout.revision, at: now) }
+        if completion == .aborted { try condemn(rollout.revision, reason) }
         try tell("rollout.\(completion.rawValue)", rollout, ["reason": .string(reason)])
     }
 
-    private func closeAnalyses(_ rollout: RolloutRow) throws {
-        try eachRunning(rollout) { $0.close(canary: try TrafficRow.total($0.canary, of: name, in: sql)) }
+    /// Share of the service's requests since the beginning that this revision was given.
+    private func exposure(_ rollout: RolloutRow) throws -> Double {
+        let all = try TrafficRow.requests(of: name, in: sql) - rollout.requestsBefore
+        let own = try TrafficRow.total(rollout.revision, of: name, in: sql).requests - rollout.ownBefore
+        guard all > 0 else { return Double(rollout.weight) / 100 }
+        return min(1, Double(max(0, own)) / Double(all))
     }
 
-    private func retire(_ number: Int) throws {
+    /// From now on the same is not rolled out again, unless somebody wants it.
+    func condemn(_ number: Int, _ reason: String) throws {
         guard var revision = try RevisionRow.find(number, of: name, in: sql) else { return }
-        revision.retiredAt = now
+        revision.condemned = reason
+        try revision.write(in: sql)
+    }
+
+    private func retire(_ number: Int, at time: Timestamp) throws {
+        guard var revision = try RevisionRow.find(number, of: name, in: sql) else { return }
+        revision.retiredAt = time
         try revision.write(in: sql)
     }
 
@@ -215,6 +224,11 @@ struct RolloutWriter {
         where revision.revision != service.stable && !busy.contains(revision.revision) {
             try revision.remove(in: sql)
         }
+        try sql.run(
+            """
+            DELETE FROM delivery_outcome WHERE \(name.rows)
+                AND rollout < \(service.nextRollout - spec.rollback.keep_revisions)
+            """)
     }
 
     func tell(_ event: String, _ rollout: RolloutRow, _ more: Ordered<JSONValue>) throws {

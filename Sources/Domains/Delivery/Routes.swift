@@ -14,6 +14,16 @@ extension DeliveryDomain {
         routes.on(Services.promote) { input, call in try await verbs.promote(input, call) }
         routes.on(Services.abort) { input, call in try await verbs.abort(input, call) }
         routes.on(Services.undo) { input, call in try await verbs.undo(input, call) }
+        routes.on(Services.pause) { input, call in try await verbs.pause(input, call) }
+        routes.on(Services.resume) { input, call in try await verbs.resume(input, call) }
+        routes.on(Services.retry) { input, call in try await verbs.retry(input, call) }
+        routes.on(Services.scale) { input, call in try await verbs.scale(input, call) }
+        routes.on(Services.restart) { input, call in try await verbs.restart(input, call) }
+        routes.on(Services.analysis) { input, _ in try await verbs.analysis(input) }
+        routes.on(Services.outcomes) { input, call in
+            try await verbs.note(input, call)
+            return Nothing()
+        }
         routes.on(Services.traffic) { input, _ in
             let name = ServiceReference(project: input.project, name: input.name)
             let since = input.since ?? store.time.now.advanced(by: .seconds(-3600))
@@ -25,9 +35,11 @@ extension DeliveryDomain {
             try await desk.report(input)
             return Nothing()
         }
-        routes.on(Dora.get) { input, _ in
-            let now = store.time.now
-            return try await store.read { try DoraMath.report(input, now: now, in: $0) }
+        let dora = DoraDesk(store: store, caller: verbs.freezer.caller)
+        routes.on(Dora.get) { input, _ in try await dora.report(input) }
+        routes.on(Dora.incident) { input, call in
+            try await dora.note(input, call)
+            return Nothing()
         }
     }
 }

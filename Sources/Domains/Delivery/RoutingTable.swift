@@ -102,26 +102,108 @@ enum RouteShape {
         // A weight without copies that are well falls to the others.
         let lost = 100 - weighted.reduce(0) { $0 + $1.1 }
         let heir = weighted.firstIndex { $0.0.revision == view.stable } ?? weighted.indices.first
-        let revisions = weighted.enumerated().map { index, pair in
+        var revisions = weighted.enumerated().map { index, pair in
             revision(pair.0, weight: pair.1 + (index == heir ? lost : 0))
         }
-        var routes = [route(name, spec, path: path(name, spec), revisions)]
-        if let trial = view.trial, trial.plan.strategy == .blue_green, !trial.isDirect,
+        var main = route(name, spec, path: path(name, spec), [])
+        if let trial = view.trial, !trial.isDirect, let fresh = view.revision(trial.revision), fresh.ready > 0 {
+            let extras = extras(trial)
+            // What only some requests lead to has to be in the table, without a weight.
+            if !extras.isEmpty, !weighted.contains(where: { $0.0.revision == trial.revision }) {
+                revisions.append(revision(fresh, weight: 0))
+            }
+            for (key, value) in extras { main[key] = value }
+            if !weighted.isEmpty, let sticky = trial.settings.sticky { main["sticky"] = Self.sticky(sticky, trial) }
+        }
+        main["revisions"] = .array(revisions)
+        var routes: [JSONValue] = [.object(main)]
+        if let trial = view.trial, trial.plan.hasPreview,
             let preview = view.revision(trial.revision), preview.ready > 0
         {
-            routes.append(route(name, spec, path: path(name, spec) + "-preview", [revision(preview, weight: 100)]))
+            let shown = route(name, spec, path: path(name, spec) + "-preview", [revision(preview, weight: 100)])
+            routes.append(.object(shown))
         }
         return routes
     }
 
+    /// Rules and mirror of the step under way: they follow from it, so that they are gone with the rollout.
+    private static func extras(_ trial: RolloutRow) -> Ordered<JSONValue> {
+        let revision = JSONValue.string(String(trial.revision))
+        var extras: Ordered<JSONValue> = [:]
+        let rules = trial.plan.routes(at: trial.step).map { rule -> JSONValue in
+            let conditions =
+                rule.header.map { ["header": .string($0.key), "exact": .string($0.value)] as JSONValue }
+                + rule.cookie.map { ["cookie": .string($0.key), "exact": .string($0.value)] as JSONValue }
+            return ["name": .string(rule.name), "when": .array(conditions), "revision": revision]
+        }
+        if !rules.isEmpty { extras["rules"] = .array(rules) }
+        let mirrored = trial.plan.mirrored(at: trial.step)
+        if mirrored > 0 { extras["mirror"] = ["revision": revision, "percent": .integer(Int64(mirrored))] }
+        return extras
+    }
+
+    private static func sticky(_ spec: StickySpec, _ trial: RolloutRow) -> JSONValue {
+        var sticky: Ordered<JSONValue> = ["ttl_s": .integer(Int64(spec.ttl.seconds))]
+        if let cookie = spec.cookie { sticky["cookie"] = .string(cookie) }
+        if let header = spec.header { sticky["by_header"] = .string(header) }
+        if let cookie = spec.own_cookie { sticky["by_cookie"] = .string(cookie) }
+        // Two tests of one service divide its clients anew.
+        sticky["salt"] = .string("\(trial.service)/\(trial.revision)")
+        return .object(sticky)
+    }
+
     private static func route(
         _ name: ServiceReference, _ spec: ServiceSpec, path: String, _ revisions: [JSONValue]
-    ) -> JSONValue {
-        [
+    ) -> Ordered<JSONValue> {
+        var route: Ordered<JSONValue> = [
             "service": .string(name.description), "hosts": spec.route.hosts.json, "path_prefix": .string(path),
-            "strip_prefix": true, "revisions": .array(revisions), "retry": true,
-            "timeout_ms": .integer(Int64(spec.route.timeout.seconds * 1000)),
+            "strip_prefix": true, "revisions": .array(revisions), "retry": .bool(spec.route.retries.attempts > 0),
+            "timeout_ms": milliseconds(spec.route.timeout),
         ]
+        for (key, value) in policies(spec.route) { route[key] = value }
+        return route
+    }
+
+    private static func milliseconds(_ span: TimeSpan) -> JSONValue { .integer(Int64(span.seconds * 1000)) }
+
+    /// What was set beyond the defaults, which are the proxy's own.
+    private static func policies(_ spec: RouteSpec) -> Ordered<JSONValue> {
+        var policies: Ordered<JSONValue> = [:]
+        if spec.retries != RouteRetrySpec() {
+            policies["retries"] = [
+                "attempts": spec.retries.attempts.json, "statuses": spec.retries.statuses.json,
+                "budget_percent": .number(spec.retries.budget.fraction * 100),
+                "budget_per_second": .number(spec.retries.per_second),
+            ]
+        }
+        var timeouts: Ordered<JSONValue> = [:]
+        if let total = spec.total_timeout { timeouts["total_ms"] = milliseconds(total) }
+        if let idle = spec.idle_timeout { timeouts["idle_ms"] = milliseconds(idle) }
+        if !timeouts.isEmpty { policies["timeouts"] = .object(timeouts) }
+        if let outliers = spec.outliers {
+            policies["outliers"] = [
+                "consecutive_errors": outliers.errors.json, "ejection_ms": milliseconds(outliers.for),
+                "max_ejected_percent": .integer(Int64((outliers.most.fraction * 100).rounded())),
+            ]
+        }
+        if let limits = spec.limits {
+            var told: Ordered<JSONValue> = ["pending": limits.pending.json]
+            if let connections = limits.connections { told["connections"] = connections.json }
+            if let requests = limits.requests { told["requests"] = requests.json }
+            policies["limits"] = .object(told)
+        }
+        if !spec.rate_limits.isEmpty {
+            policies["rate_limits"] = .array(
+                spec.rate_limits.map { limit in
+                    var told: Ordered<JSONValue> = ["per_second": .number(limit.per_second)]
+                    if let burst = limit.burst { told["burst"] = burst.json }
+                    if limit.by_client { told["by_client"] = true }
+                    if let header = limit.by_header { told["by_header"] = .string(header) }
+                    if let cookie = limit.by_cookie { told["by_cookie"] = .string(cookie) }
+                    return .object(told)
+                })
+        }
+        return policies
     }
 
     private static func revision(_ revision: RolloutView.Revision, weight: Int) -> JSONValue {

@@ -18,6 +18,9 @@ struct ProxyURL: Sendable {
 
 /// What people and programs are told of a service.
 enum StatusReport {
+    /// Lines of a difference that are told.
+    private static let differenceLimit = 20
+
     /// The whole status; the numbers of requests, which change all the time, only when they are asked for.
     static func status(
         _ name: ServiceReference, _ spec: ServiceSpec, _ view: RolloutView, url: ProxyURL, now: Timestamp,
@@ -28,13 +31,15 @@ enum StatusReport {
         (status.phase, status.message) = RolloutWords.tell(view, now: now)
         if let rollout = view.rollout {
             // A rollout promoted in full skips its steps, yet it has them.
-            let hasSteps = !rollout.isRollback && rollout.origin != nil
+            let hasSteps = !(rollout.isRollback && rollout.isFast) && rollout.origin != nil
             status.steps = RolloutPlan(rollout.settings, isDirect: !hasSteps).stages.count
             status.step = rollout.isUnderWay || rollout.completion == .aborted ? rollout.step : nil
-            if rollout.isUnderWay { status.step_name = RolloutPlan.words(rollout.plan.stage(rollout.step)) }
+            if rollout.isUnderWay { status.step_name = rollout.plan.words(rollout.step) }
             status.aborted = rollout.completion == .aborted
             status.completion = rollout.completion
             status.rollout_started_at = rollout.startedAt
+            status.rollout = rollout.number
+            status.held = rollout.isUnderWay && rollout.pauseKind == .held
         }
         status.stable_revision = view.stable
         status.preview_revision = view.trial?.revision
@@ -44,13 +49,30 @@ enum StatusReport {
         status.url = try url.address(in: sql).map { $0 + RouteShape.path(name, spec) }
         status.analyses = view.analyses.map(\.status)
         status.revisions = try revisions(name, view, withTraffic: withTraffic, in: sql)
+        status.arms = try arms(name, view, withTraffic: withTraffic, in: sql)
         return status
+    }
+
+    private static func arms(
+        _ name: ServiceReference, _ view: RolloutView, withTraffic: Bool, in sql: Connection
+    ) throws -> [ArmStatus] {
+        try RevisionRow.all(of: name, in: sql).compactMap { row in
+            guard let arm = row.arm, let source = row.armOf, let seen = view.revision(row.revision) else { return nil }
+            var status = ArmStatus()
+            (status.name, status.revision) = (arm, source)
+            (status.replicas, status.ready) = (seen.live.count, seen.ready)
+            status.weight = view.weight(of: row.revision)
+            guard withTraffic else { return status }
+            let total = try TrafficRow.total(row.revision, of: name, in: sql)
+            (status.requests, status.errors) = (total.requests, total.errors)
+            return status
+        }
     }
 
     private static func revisions(
         _ name: ServiceReference, _ view: RolloutView, withTraffic: Bool, in sql: Connection
     ) throws -> [RevisionStatus] {
-        let rows = try RevisionRow.all(of: name, in: sql)
+        let rows = try RevisionRow.all(of: name, in: sql).filter { $0.armOf == nil }
         let shown = rows.filter { row in
             row.revision == rows.last?.revision || view.revision(row.revision) != nil
         }
@@ -62,11 +84,17 @@ enum StatusReport {
             status.ready = seen?.ready ?? 0
             status.weight = view.weight(of: row.revision)
             status.model = row.workload.modelText
+            (status.colour, status.migration) = (row.workload.colour, row.workload.migration)
             (status.commit, status.run, status.created_at) = (row.commit, row.run, row.createdAt)
             guard withTraffic else { return status }
             let total = try TrafficRow.total(row.revision, of: name, in: sql)
             (status.requests, status.errors) = (total.requests, total.errors)
             status.p99_ms = total.milliseconds(0.99)
+            let stable = rows.first { $0.revision == view.stable && $0.revision != row.revision }
+            if let other = stable ?? rows.last(where: { $0.revision < row.revision }) {
+                let lines = Difference.lines(from: other.workload.json, to: row.workload.json)
+                status.difference = Array(lines.prefix(Self.differenceLimit))
+            }
             return status
         }
     }
@@ -87,6 +115,13 @@ enum RolloutWords {
         }
         let stable =
             view.stable.map { "revision \($0) has all traffic" } ?? "there is no earlier revision to go back to"
+        if rollout.completion == .aborted, rollout.weight > 0 {
+            return (
+                .degraded,
+                "Revision \(rollout.revision) was aborted: \(rollout.reason ?? "no reason was given"); it keeps "
+                    + "\(rollout.weight) % of the traffic until the copies of the stable revision are back."
+            )
+        }
         if rollout.completion == .aborted {
             return (
                 .degraded,
@@ -119,6 +154,9 @@ enum RolloutWords {
         _ trial: RolloutRow, _ view: RolloutView, _ now: Timestamp
     ) -> (ServiceStatus.Phase, String) {
         let name = "Revision \(trial.revision)"
+        if let pause = trial.pause, trial.pauseKind == .held {
+            return (.paused, "\(name) is held by hand with \(trial.weight) % of the traffic: \(pause).")
+        }
         if let pause = trial.pause {
             return (.paused, "\(name) waits for a decision with \(trial.weight) % of the traffic: \(pause).")
         }
@@ -144,7 +182,18 @@ enum RolloutWords {
                 .progressing,
                 "\(name) has \(trial.weight) % of the traffic and is being judged\(said.isEmpty ? "" : " (\(said))")."
             )
-        case .weight, .preview, .all:
+        case .mirror(let duration?):
+            return (
+                .progressing,
+                "\(name) is mirrored \(trial.plan.mirrored(at: trial.step)) % of the requests until "
+                    + "\(trial.stepAt.advanced(by: duration))."
+            )
+        case .experiment(let spec):
+            return (
+                .progressing,
+                "\(name) is compared in an experiment until \(trial.stepAt.advanced(by: spec.for.duration))."
+            )
+        case .weight, .preview, .all, .scale, .route, .mirror(nil):
             if view.acknowledgement == .away {
                 return (
                     .progressing,
@@ -157,7 +206,7 @@ enum RolloutWords {
                     "\(name) shall have \(trial.weight) % of the traffic; waiting for the proxy to take it up."
                 )
             }
-            return (.progressing, "\(name) goes to \(RolloutPlan.words(stage)).")
+            return (.progressing, "\(name) goes to \(trial.plan.words(trial.step)).")
         }
     }
 }

@@ -77,7 +77,37 @@ enum Tables {
                 """,
                 "CREATE TABLE delivery_table (id BIGINT PRIMARY KEY, version BIGINT NOT NULL)",
                 "INSERT INTO delivery_table (id, version) VALUES (1, 0)",
-            ])
+            ]),
+        Migration(
+            id: "delivery-2",
+            statements: [
+                "CREATE INDEX delivery_rollout_open ON delivery_rollout (completion)",
+                "ALTER TABLE delivery_service ADD COLUMN restarted_at BIGINT",
+                "ALTER TABLE delivery_revision ADD COLUMN signature TEXT",
+                "ALTER TABLE delivery_revision ADD COLUMN condemned TEXT",
+                "ALTER TABLE delivery_revision ADD COLUMN arm TEXT",
+                "ALTER TABLE delivery_revision ADD COLUMN arm_of BIGINT",
+                "ALTER TABLE delivery_rollout ADD COLUMN is_fast BIGINT NOT NULL DEFAULT 1",
+                "ALTER TABLE delivery_rollout ADD COLUMN pause_kind TEXT",
+                "ALTER TABLE delivery_rollout ADD COLUMN paused_at BIGINT",
+                "ALTER TABLE delivery_rollout ADD COLUMN paused BIGINT NOT NULL DEFAULT 0",
+                "ALTER TABLE delivery_rollout ADD COLUMN switched_at BIGINT",
+                "ALTER TABLE delivery_rollout ADD COLUMN requests_before BIGINT NOT NULL DEFAULT 0",
+                "ALTER TABLE delivery_rollout ADD COLUMN own_before BIGINT NOT NULL DEFAULT 0",
+                "ALTER TABLE delivery_rollout ADD COLUMN exposure DOUBLE PRECISION",
+                "ALTER TABLE delivery_rollout ADD COLUMN is_hotfix BIGINT NOT NULL DEFAULT 0",
+                """
+                CREATE TABLE delivery_incident (
+                    project TEXT NOT NULL, service TEXT NOT NULL, id TEXT NOT NULL, began_at BIGINT NOT NULL,
+                    ended_at BIGINT, revision BIGINT, by_change BIGINT NOT NULL, PRIMARY KEY (project, service, id))
+                """,
+                """
+                CREATE TABLE delivery_outcome (
+                    project TEXT NOT NULL, service TEXT NOT NULL, rollout BIGINT NOT NULL, entity TEXT NOT NULL,
+                    revision BIGINT NOT NULL, outcome TEXT NOT NULL, seen_at BIGINT NOT NULL,
+                    PRIMARY KEY (project, service, rollout, entity, outcome))
+                """,
+            ]),
     ]
 }
 
@@ -127,6 +157,8 @@ struct ServiceRow: Sendable {
     var signature: String?
     /// Why the applied workload could not become a revision.
     var problem: String?
+    /// Copies that were ordered before are to be replaced.
+    var restartedAt: Timestamp?
 
     static func read(_ name: ServiceReference, in sql: Connection) throws -> ServiceRow {
         guard
@@ -135,18 +167,20 @@ struct ServiceRow: Sendable {
         else { return ServiceRow(name: name) }
         return ServiceRow(
             name: name, nextRevision: try row.get("next_revision"), nextRollout: try row.get("next_rollout"),
-            stable: try row.get("stable"), signature: try row.get("signature"), problem: try row.get("problem"))
+            stable: try row.get("stable"), signature: try row.get("signature"), problem: try row.get("problem"),
+            restartedAt: try row.get("restarted_at"))
     }
 
     func write(in sql: Connection) throws {
         try sql.run(
             """
-            INSERT INTO delivery_service (project, name, next_revision, next_rollout, stable, signature, problem)
+            INSERT INTO delivery_service (project, name, next_revision, next_rollout, stable, signature, problem,
+                restarted_at)
             VALUES (\(name.project), \(name.name), \(nextRevision), \(nextRollout), \(stable.sqlValue),
-                    \(signature.sqlValue), \(problem.sqlValue))
+                    \(signature.sqlValue), \(problem.sqlValue), \(restartedAt.sqlValue))
             ON CONFLICT (project, name) DO UPDATE SET next_revision = excluded.next_revision,
                 next_rollout = excluded.next_rollout, stable = excluded.stable, signature = excluded.signature,
-                problem = excluded.problem
+                problem = excluded.problem, restarted_at = excluded.restarted_at
             """)
     }
 
@@ -177,6 +211,15 @@ struct RevisionRow: Sendable {
     var crashedAt: Timestamp?
     /// Why the last copy could not be started or ended.
     var problem: String?
+    /// What was applied when it was made.
+    var signature: String?
+    /// Why it was aborted or gone back from: the same is not rolled out again unless somebody wants it.
+    var condemned: String?
+    /// Name of the arm, and the revision it is of, when these are extra copies for a comparison.
+    ///
+    /// Arms have numbers below zero, so that they take none from revisions.
+    var arm: String?
+    var armOf: Int?
 
     init(row: Row) throws {
         service = ServiceReference(project: try row.get("project"), name: try row.get("service"))
@@ -193,6 +236,10 @@ struct RevisionRow: Sendable {
         crashes = try row.get("crashes")
         crashedAt = try row.get("crashed_at")
         problem = try row.get("problem")
+        signature = try row.get("signature")
+        condemned = try row.get("condemned")
+        arm = try row.get("arm")
+        armOf = try row.get("arm_of")
     }
 
     init(_ service: ServiceReference, _ revision: Int, key: String, _ workload: FrozenWorkload, at now: Timestamp) {
@@ -218,13 +265,15 @@ struct RevisionRow: Sendable {
         try sql.run(
             """
             INSERT INTO delivery_revision (project, service, revision, deploy_key, workload, commit_id, run, pipeline,
-                created_at, next_copy, retired_at, was_stable, crashes, crashed_at, problem)
+                created_at, next_copy, retired_at, was_stable, crashes, crashed_at, problem, signature, condemned, arm,
+                arm_of)
             VALUES (\(service.project), \(service.name), \(revision), \(key), \(workload.json.text),
                     \(commit.sqlValue), \(run.sqlValue), \(pipeline.sqlValue), \(createdAt), \(nextCopy),
-                    \(retiredAt.sqlValue), \(wasStable), \(crashes), \(crashedAt.sqlValue), \(problem.sqlValue))
+                    \(retiredAt.sqlValue), \(wasStable), \(crashes), \(crashedAt.sqlValue), \(problem.sqlValue),
+                    \(signature.sqlValue), \(condemned.sqlValue), \(arm.sqlValue), \(armOf.sqlValue))
             ON CONFLICT (project, service, revision) DO UPDATE SET next_copy = excluded.next_copy,
                 retired_at = excluded.retired_at, was_stable = excluded.was_stable, crashes = excluded.crashes,
-                crashed_at = excluded.crashed_at, problem = excluded.problem
+                crashed_at = excluded.crashed_at, problem = excluded.problem, condemned = excluded.condemned
             """)
     }
 

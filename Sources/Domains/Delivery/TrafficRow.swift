@@ -25,6 +25,11 @@ enum TrafficRow {
             ?? Counts()
     }
 
+    /// All requests that a service ever had.
+    static func requests(of service: ServiceReference, in sql: Connection) throws -> Int64 {
+        try sql.value("SELECT coalesce(sum(requests), 0) FROM delivery_total WHERE \(service.rows)") ?? 0
+    }
+
     /// Counters of one proxy's life, by service and revision.
     static func counters(proxy: String, epoch: String, in sql: Connection) throws -> [String: Counts] {
         var found: [String: Counts] = [:]

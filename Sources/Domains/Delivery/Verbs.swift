@@ -86,11 +86,15 @@ struct Verbs: Sendable {
             guard try RevisionRow.find(key: input.key, of: name, in: change.sql) == nil else { return }
             let writer = try writer(change, name)
             var service = try ServiceRow.read(name, in: change.sql)
+            if !input.override {
+                try Condemned.refuse(frozen, commit: input.commit, of: name, stable: service.stable, in: change.sql)
+            }
             (service.signature, service.problem) = (signature, nil)
             var revision = RevisionRow(name, service.nextRevision, key: input.key, frozen, at: change.now)
+            revision.signature = signature
             (revision.commit, revision.run, revision.pipeline) = (input.commit, input.run, input.pipeline)
             try writer.begin(
-                revision, committedAt: input.committed_at, tier: environment?.tier, &service)
+                revision, committedAt: input.committed_at, tier: environment?.tier, isHotfix: input.hotfix, &service)
             _ = try writer.settle()
         }
         return try await status(name)
@@ -99,15 +103,27 @@ struct Verbs: Sendable {
     // MARK: - Steering
 
     func promote(_ input: PromoteInput, _ call: Call) async throws -> ServiceStatus {
-        try await steer(input.project, input.name, call, verb: "promote") { writer, trial in
+        let name = ServiceReference(project: input.project, name: input.name)
+        let ended = try await store.read { sql in
+            try RolloutRow.newest(of: name, in: sql).flatMap { $0.completion == .aborted ? $0 : nil }
+        }
+        // In full means whatever was said before, an abort too.
+        if ended != nil, input.full {
+            return try await change(name, call) { writer in try writer.retry(isFull: true) }
+        }
+        if let ended { throw Self.aborted(ended, "promote") }
+        return try await steer(input.project, input.name, call, verb: "promote") { writer, trial in
+            var rollout = trial
             if input.full {
-                var rollout = trial
                 rollout.isFull = true
-                rollout.pause = nil
+                (rollout.pause, rollout.pauseKind) = (nil, nil)
                 rollout.step = trial.plan.stages.count
                 rollout.stepAt = writer.change.now
-                try rollout.write(in: writer.change.sql)
+                try writer.save(&rollout)
                 try writer.tell("rollout.step", rollout, ["full": true])
+            } else if trial.pauseKind == .held {
+                // One thing at a time: what a person held goes on where it was.
+                try writer.resume(trial, [:])
             } else {
                 guard trial.step < trial.plan.stages.count || trial.pause != nil else {
                     throw Problem(
@@ -115,6 +131,7 @@ struct Verbs: Sendable {
                         "revision \(trial.revision) is on its last step already, on the way to all traffic",
                         hint: "See what it waits for: vagus status \(input.name)")
                 }
+                if trial.pause != nil { try writer.heedAnalyses(trial) }
                 try writer.advance(trial)
             }
         }
@@ -126,6 +143,35 @@ struct Verbs: Sendable {
         }
     }
 
+    func pause(_ input: HoldInput, _ call: Call) async throws -> ServiceStatus {
+        try await steer(input.project, input.name, call, verb: "pause") { writer, trial in
+            guard trial.pause == nil else { return }
+            var rollout = trial
+            (rollout.pause, rollout.pauseKind) = (input.reason ?? "\(call.actor) paused it", .held)
+            try writer.save(&rollout)
+            try writer.tell("rollout.paused", rollout, ["reason": (rollout.pause ?? "").json, "kind": "held"])
+        }
+    }
+
+    func resume(_ input: HoldInput, _ call: Call) async throws -> ServiceStatus {
+        try await steer(input.project, input.name, call, verb: "resume") { writer, trial in
+            guard trial.pauseKind == .held else {
+                throw Problem(
+                    "rollout.not-held", status: 409, "the rollout of service \"\(input.name)\" is not held by hand",
+                    hint: "End a pause of its steps, or a judge's, with: vagus promote \(input.name)")
+            }
+            try writer.resume(trial, input.reason.map { ["reason": .string($0)] } ?? [:])
+        }
+    }
+
+    private static func aborted(_ rollout: RolloutRow, _ verb: String) -> Problem {
+        Problem(
+            "rollout.aborted", status: 409,
+            "revision \(rollout.revision) of service \"\(rollout.service.name)\" was aborted, so there is nothing to "
+                + "\(verb): \(rollout.reason ?? "no reason was given")",
+            hint: "Roll it out once more from the first step with: vagus retry \(rollout.service.name)")
+    }
+
     /// Changes the rollout under way, then does what follows.
     private func steer(
         _ project: String, _ name: String, _ call: Call, verb: String,
@@ -134,7 +180,9 @@ struct Verbs: Sendable {
         let name = ServiceReference(project: project, name: name)
         try await store.change(call) { change in
             let writer = try writer(change, name)
-            guard let rollout = try RolloutRow.newest(of: name, in: change.sql), rollout.isUnderWay else {
+            let newest = try RolloutRow.newest(of: name, in: change.sql)
+            guard let rollout = newest, rollout.isUnderWay else {
+                if let newest, newest.completion == .aborted, verb != "abort" { throw Self.aborted(newest, verb) }
                 throw Problem(
                     "rollout.none", status: 409,
                     "nothing is being rolled out for service \"\(name.name)\", so there is nothing to \(verb)",
@@ -148,94 +196,105 @@ struct Verbs: Sendable {
         return try await status(name)
     }
 
-    func undo(_ input: UndoInput, _ call: Call) async throws -> ServiceStatus {
-        let name = ServiceReference(project: input.project, name: input.name)
+    /// One change of a service, then what follows from it.
+    private func change(
+        _ name: ServiceReference, _ call: Call, _ body: @Sendable @escaping (RolloutWriter) throws -> Void
+    ) async throws -> ServiceStatus {
         try await store.change(call) { change in
             let writer = try writer(change, name)
-            try writer.undo(to: input.revision, by: call.actor)
+            try body(writer)
             _ = try writer.settle()
         }
         return try await status(name)
     }
-}
 
-extension RolloutWriter {
-    /// Makes a revision and begins to roll it out; one under way is superseded.
-    func begin(
-        _ revision: RevisionRow, committedAt: Timestamp?, tier: EnvironmentSpec.Tier?, _ service: inout ServiceRow
-    ) throws {
-        let sql = change.sql
-        if let old = try RolloutRow.newest(of: name, in: sql), old.isUnderWay {
-            try end(old, .superseded, reason: "revision \(revision.revision) came after it")
+    func undo(_ input: UndoInput, _ call: Call) async throws -> ServiceStatus {
+        try await change(ServiceReference(project: input.project, name: input.name), call) { writer in
+            try writer.undo(
+                to: input.revision, isGradual: input.gradual, isAcross: input.across_migration, by: call.actor)
         }
-        service.nextRevision += 1
-        try revision.write(in: sql)
-        var facts: Ordered<JSONValue> = ["revision": .integer(Int64(revision.revision)), "key": .string(revision.key)]
-        if let model = revision.workload.modelText { facts["model"] = .string(model) }
-        if let commit = revision.commit { facts["commit"] = .string(commit) }
-        if let run = revision.run { facts["run"] = .string(run) }
-        try change.tell("service.revision-created", about: name.subject, facts)
-        var rollout = RolloutRow(
-            name, number: service.nextRollout, revision: revision.revision, settings: spec.rollout, at: change.now)
-        (rollout.commit, rollout.run, rollout.committedAt) = (revision.commit, revision.run, committedAt)
-        rollout.tier = tier?.rawValue ?? ""
-        try start(rollout, &service)
     }
 
-    private func start(_ new: RolloutRow, _ service: inout ServiceRow) throws {
-        var rollout = new
-        rollout.origin = service.stable
-        service.nextRollout += 1
-        try rollout.write(in: change.sql)
-        try service.write(in: change.sql)
-        try tell(
-            "rollout.started", rollout,
-            ["strategy": .string(rollout.settings.strategy.rawValue), "rollback": .bool(rollout.isRollback)])
+    func retry(_ input: Name, _ call: Call) async throws -> ServiceStatus {
+        try await change(ServiceReference(project: input.project, name: input.name), call) { writer in
+            try writer.retry(isFull: false)
+        }
     }
 
-    /// Goes back to an earlier revision: the one named, or the newest that was trusted before the present one.
-    ///
-    /// While something is rolled out, the way back is to end that, and the stable revision is where it leads.
-    func undo(to wanted: Int?, by actor: String) throws {
-        let sql = change.sql
-        var service = try ServiceRow.read(name, in: sql)
-        let trial = try RolloutRow.newest(of: name, in: sql).flatMap { $0.isUnderWay ? $0 : nil }
-        // Asked for twice is asked for once.
-        if let trial, trial.isRollback, wanted == nil || wanted == trial.revision { return }
-        let rows = try RevisionRow.all(of: name, in: sql)
-        let target =
-            wanted
-            ?? (trial == nil
-                ? rows.last { $0.wasStable && $0.revision < (service.stable ?? 0) }?.revision : service.stable)
-        guard let target, var revision = rows.first(where: { $0.revision == target }) else {
+    /// Sets the copies in the declared service itself, so that what is declared and what is so stay one.
+    func scale(_ input: ScaleInput, _ call: Call) async throws -> ServiceStatus {
+        let name = ServiceReference(project: input.project, name: input.name)
+        try await store.change(call) { change in
+            _ = try Self.spec(name, in: change.sql)
+            guard
+                var resource = try change.sql.resource(
+                    kind: ServiceKind.name, project: name.project, name: name.name)
+            else { return }
+            var spec = try ServiceSpec(json: resource.spec, at: [])
+            spec.workload.replicas = input.replicas
+            resource.spec = spec.json
+            _ = try change.put(resource)
+        }
+        return try await change(name, call) { _ in }
+    }
+
+    func restart(_ input: Name, _ call: Call) async throws -> ServiceStatus {
+        try await change(ServiceReference(project: input.project, name: input.name), call) { writer in
+            let (sql, now) = (writer.change.sql, writer.change.now)
+            if let rollout = try RolloutRow.newest(of: writer.name, in: sql), rollout.isUnderWay {
+                throw Problem(
+                    "rollout.under-way", status: 409,
+                    "revision \(rollout.revision) of service \"\(input.name)\" is being rolled out",
+                    hint: "Restart it when that is over, or end it with: vagus abort \(input.name)")
+            }
+            var service = try ServiceRow.read(writer.name, in: sql)
+            service.restartedAt = now
+            try service.write(in: sql)
+            try writer.change.tell("service.restarted", about: writer.name.subject, [:])
+        }
+    }
+
+    // MARK: - Judgements
+
+    func analysis(_ input: AnalysisQuery) async throws -> AnalysisReport {
+        let name = ServiceReference(project: input.project, name: input.name)
+        return try await store.read { sql in
+            _ = try Self.spec(name, in: sql)
+            var report = AnalysisReport()
+            (report.project, report.service, report.rollout) = (name.project, name.name, input.rollout)
+            let rollout =
+                try input.rollout.map { try RolloutRow.find($0, of: name, in: sql) }
+                ?? RolloutRow.newest(of: name, in: sql)
+            guard let rollout else {
+                guard let number = input.rollout else { return report }
+                throw Problem(
+                    "rollout.not-found", status: 404, "service \"\(name.name)\" has no rollout \(number)",
+                    hint: "See the newest with: vagus analysis \(name.name)")
+            }
+            (report.revision, report.rollout) = (rollout.revision, rollout.number)
+            report.runs = AnalysisRun.runs(try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql))
+            return report
+        }
+    }
+
+    func note(_ input: OutcomesInput, _ call: Call) async throws {
+        guard input.items.count <= OutcomesInput.itemLimit else {
             throw Problem(
-                "revision.not-found", status: wanted == nil ? 409 : 404,
-                wanted.map { "service \"\(name.name)\" has no revision \($0)" }
-                    ?? "there is no earlier revision of service \"\(name.name)\" to go back to",
-                hint: "It remembers: \(rows.map { String($0.revision) }.joined(separator: ", ")).")
+                "outcomes.too-many", status: 413, "a request tells at most \(OutcomesInput.itemLimit) outcomes",
+                hint: "Send them in parts.")
         }
-        guard target != service.stable || trial != nil else {
-            throw Problem(
-                "revision.stable", status: 409, "revision \(target) has all traffic already",
-                hint: "Name another: vagus undo \(name.name) --to N")
+        let name = ServiceReference(project: input.project, name: input.name)
+        try await store.change(call) { change in
+            let rollout = try RolloutRow.newest(of: name, in: change.sql)
+            guard let rollout, rollout.isUnderWay, rollout.settings.strategy == .a_b_testing else {
+                throw Problem(
+                    "rollout.none", status: 409, "no a_b_testing rollout of service \"\(name.name)\" is under way",
+                    hint: "See how it is with: vagus status \(name.name)")
+            }
+            let sides = [rollout.revision, rollout.origin ?? 0]
+            for item in input.items where sides.contains(item.revision) {
+                try OutcomeRow.note(item, rollout.number, of: name, in: change)
+            }
         }
-        if let trial { try end(trial, .aborted, reason: "\(actor) went back to revision \(target)") }
-        if target == service.stable { return }
-        if let stable = service.stable, var bad = try RolloutRow.promoted(stable, of: name, in: sql) {
-            bad.outcome = .failed
-            bad.reason = "\(actor) went back to revision \(target)"
-            bad.firstBadAt = bad.firstBadAt ?? change.now
-            bad.recoveredAt = nil
-            try bad.write(in: sql)
-        }
-        revision.retiredAt = nil
-        (revision.crashes, revision.crashedAt, revision.problem) = (0, nil, nil)
-        try revision.write(in: sql)
-        var rollout = RolloutRow(
-            name, number: service.nextRollout, revision: target, settings: spec.rollout, at: change.now)
-        rollout.isRollback = true
-        rollout.reason = "\(actor) went back to revision \(target)"
-        rollout.commit = revision.commit
-        try start(rollout, &service)
     }
 }

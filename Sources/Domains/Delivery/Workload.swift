@@ -12,6 +12,12 @@ struct FrozenWorkload: Manifest {
     var artifact: String?
     var variables: Ordered<String> = [:]
     var sample = Share(1)
+    var resources = ResourcesSpec()
+    var migration: String?
+    /// Variables of both sides in blue_green, and the side that it has.
+    var blue: Ordered<String> = [:]
+    var green: Ordered<String> = [:]
+    var colour: String?
 
     init() {}
     static let fields: [Field<Self>] = [
@@ -23,7 +29,13 @@ struct FrozenWorkload: Manifest {
         .optional("artifact", \.artifact, "Tree of the working folder."),
         .optional("variables", \.variables, "Environment variables, those of the environment included."),
         .optional("sample", \.sample, "Share of the predictions that is kept."),
+        .optional("resources", \.resources, "What each copy may take."),
+        .optional("migration", \.migration, "Migration that it needs."), .optional("blue", \.blue, "Variables."),
+        .optional("green", \.green, "Variables."), .optional("colour", \.colour, "Its side."),
     ]
+
+    static let blue = "blue"
+    static let green = "green"
 
     /// `name@3`, for people.
     var modelText: String? { model.map { name in model_version.map { "\(name)@\($0)" } ?? name } }
@@ -31,7 +43,8 @@ struct FrozenWorkload: Manifest {
     /// The same digest and the same variables: a new revision of it is only another commit.
     func runsTheSame(as other: FrozenWorkload) -> Bool {
         command == other.command && digest == other.digest && model == other.model && artifact == other.artifact
-            && variables == other.variables
+            && variables == other.variables && resources == other.resources
+            && migration == other.migration && blue == other.blue && green == other.green
     }
 }
 
@@ -55,11 +68,16 @@ struct WorkloadFreezer: Sendable {
     /// What a spec with its environment asks for; a change of it makes a revision.
     static func signature(_ spec: ServiceSpec, _ environment: EnvironmentSpec?) -> String {
         let workload = spec.workload
-        let parts: JSONValue = [
+        var parts: Ordered<JSONValue> = [
             "command": workload.command.json, "model": workload.model.json, "variables": workload.variables.json,
             "environment": (environment?.variables ?? [:]).json,
         ]
-        return parts.canonicalText
+        // Left out where there are none, so that what was applied before they were known is no news.
+        if workload.resources != ResourcesSpec() { parts["resources"] = workload.resources.json }
+        if let migration = workload.migration { parts["migration"] = .string(migration) }
+        if !spec.rollout.blue_env.isEmpty { parts["blue"] = spec.rollout.blue_env.json }
+        if !spec.rollout.green_env.isEmpty { parts["green"] = spec.rollout.green_env.json }
+        return JSONValue.object(parts).canonicalText
     }
 
     /// Fixes a workload; nil when the spec waits for a deploy to choose a version.
@@ -74,6 +92,10 @@ struct WorkloadFreezer: Sendable {
         frozen.variables = environment?.variables ?? [:]
         for (name, value) in spec.workload.variables { frozen.variables[name] = value }
         frozen.sample = spec.predictions.sample
+        (frozen.resources, frozen.migration) = (spec.workload.resources, spec.workload.migration)
+        if spec.rollout.strategy == .blue_green {
+            (frozen.blue, frozen.green) = (spec.rollout.blue_env, spec.rollout.green_env)
+        }
         guard let declared = spec.workload.model else {
             frozen.command = spec.workload.command
             frozen.artifact = artifact ?? newest?.artifact
@@ -125,13 +147,20 @@ extension DeliverySettings {
         let (project, name) = (copy.service.project, copy.service.name)
         var environment: [String: String] = [:]
         for (key, value) in workload.variables { environment[key] = value }
+        if let colour = workload.colour {
+            for (key, value) in colour == FrozenWorkload.blue ? workload.blue : workload.green {
+                environment[key] = value
+            }
+            environment["VAGUS_COLOUR"] = colour
+        }
         environment["VAGUS_PROJECT"] = project
         environment["VAGUS_SERVICE"] = name
         environment["VAGUS_REVISION"] = String(copy.revision)
         guard let model = workload.model else {
-            return InstanceOrder(
-                id: copy.id, service: copy.service, revision: copy.revision, command: workload.command,
-                environment: environment, artifact: workload.artifact)
+            return bounded(
+                InstanceOrder(
+                    id: copy.id, service: copy.service, revision: copy.revision, command: workload.command,
+                    environment: environment, artifact: workload.artifact), workload)
         }
         let log = "\(predictions)/\(project)/\(name)/\(copy.revision).\(copy.number)"
         let command =
@@ -141,9 +170,16 @@ extension DeliverySettings {
                 "--predictions", log, "--sample", String(workload.sample.fraction), "--requests",
                 "\(requests)/\(project).\(name).\(copy.revision).\(copy.number)", "--port", "$PORT",
             ]
-        return InstanceOrder(
-            id: copy.id, service: copy.service, revision: copy.revision, command: command, environment: environment,
-            artifact: workload.digest)
+        return bounded(
+            InstanceOrder(
+                id: copy.id, service: copy.service, revision: copy.revision, command: command,
+                environment: environment, artifact: workload.digest), workload)
+    }
+
+    private func bounded(_ order: InstanceOrder, _ workload: FrozenWorkload) -> InstanceOrder {
+        var order = order
+        (order.cpus, order.memory) = (workload.resources.cpu?.cpus, workload.resources.memory?.bytes)
+        return order
     }
 
     /// The path that tells whether a copy is well; nil: an open port is enough.

@@ -65,6 +65,10 @@ enum ServiceText {
             ]
         }
         if !table.rows.isEmpty { out += table.text }
+        for arm in status.arms {
+            out += "  \(arm.name) (revision \(arm.revision)): \(arm.weight)%, \(arm.ready)/\(arm.replicas) ready, "
+            out += "\(arm.errors) of \(arm.requests) requests failed\n"
+        }
         for analysis in status.analyses {
             out += "  \(analysis.name): \(analysis.verdict.rawValue). \(analysis.message)\n"
         }
@@ -108,15 +112,18 @@ struct AbortCommand: AsyncParsableCommand {
 
 struct UndoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "undo", abstract: "Goes back to an earlier revision, at once.",
-        discussion: "Examples:\n  vagus undo shop-api\n  vagus undo shop-api --to 3")
+        commandName: "undo", abstract: "Goes back to an earlier revision: at once inside the rollback window.",
+        discussion: "Examples:\n  vagus undo shop-api\n  vagus undo shop-api --to 3\n  vagus undo shop-api --gradual")
     @OptionGroup var connection: Connection
     @Argument var service: String
     @Option(help: "Revision; absent: the one before the stable one.") var to: Int?
+    @Flag(help: "Goes back by the steps of the rollout.") var gradual = false
+    @Flag(help: "Goes back even to a revision that knows an older form of the data.") var acrossMigration = false
 
     func run() async throws {
         var input = UndoInput()
         (input.project, input.name, input.revision) = (connection.projectName, service, to)
+        (input.gradual, input.across_migration) = (gradual, acrossMigration)
         let sent = input
         let status = try await connection.connected { try await $0.call(Services.undo, sent) }
         connection.show(status) { ServiceText.text(status) }

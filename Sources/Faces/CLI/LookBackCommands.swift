@@ -5,15 +5,18 @@ import Manifests
 
 struct DoraCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "dora", abstract: "The four numbers, measured from what happened here.",
-        discussion: "Examples:\n  vagus dora\n  vagus dora --service shop-api --days 7 -o json")
+        commandName: "dora", abstract: "The five numbers, measured from what happened here.",
+        discussion:
+            "Examples:\n  vagus dora\n  vagus dora --service shop-api --days 7 -o json\n  vagus dora --team checkout")
     @OptionGroup var connection: Connection
     @Option(help: "Only this service.") var service: String?
+    @Option(help: "Only services with this label `team`.") var team: String?
     @Option(help: "Days back.") var days = 30
 
     func run() async throws {
         var query = DoraQuery()
         (query.project, query.service, query.days) = (connection.projectName, service, days)
+        query.team = team
         let sent = query
         let report = try await connection.connected { try await $0.call(Dora.get, sent) }
         connection.show(report) {
@@ -21,6 +24,7 @@ struct DoraCommand: AsyncParsableCommand {
             for (name, number) in [
                 ("deployment frequency", report.deployment_frequency), ("lead time", report.lead_time),
                 ("change failure rate", report.change_failure_rate), ("recovery time", report.recovery_time),
+                ("rework rate", report.rework_rate),
             ] {
                 let verdict = number.meets_target.map { $0 ? Terminal.styled("✓", .green) : Terminal.styled("✗", .red) }
                 table.rows.append([
@@ -28,8 +32,18 @@ struct DoraCommand: AsyncParsableCommand {
                     "\(number.n)", verdict ?? "",
                 ])
             }
-            return table.text + "\n" + Self.deployments(report)
+            return table.text + Self.parts(report.lead_time_parts) + "\n" + Self.deployments(report)
         }
+    }
+
+    private static func parts(_ parts: LeadTimeParts) -> String {
+        guard parts.n > 0 else { return "" }
+        let all: [(String, Double?)] = [
+            ("wait", parts.wait), ("review", parts.review), ("queue", parts.queue), ("build", parts.build),
+            ("approval", parts.approval), ("rollout", parts.rollout),
+        ]
+        let words = all.compactMap { name, value in value.map { "\(name) \(Words.length(seconds: $0))" } }
+        return "lead time, median of each part: \(words.joined(separator: ", "))\n"
     }
 
     private static func deployments(_ report: DoraReport) -> String {

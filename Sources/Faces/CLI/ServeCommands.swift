@@ -2,9 +2,11 @@ import API
 import ArgumentParser
 import Client
 import Foundation
+import Kernel
 import Logging
 import Manifests
 import Outbound
+import Routers
 import Server
 
 /// HOST:PORT as people write it.
@@ -126,6 +128,42 @@ struct AgentFlags: ParsableArguments {
     }
 }
 
+/// Which router carries the traffic, when it is not our own.
+struct RouterFlags: ParsableArguments {
+    @Option(help: "haproxy, nginx or envoy: it carries the traffic, and we tell it how. (default: vagus itself)")
+    var router: String?
+    @Option(help: "Folder for the files that it reads.") var routerFolder: String?
+    @Option(help: "File with its process id (haproxy: the master's).") var routerPid: String?
+    @Option(help: "HAProxy's runtime socket, level admin.") var routerSocket: String?
+    @Option(help: "Envoy's admin page.") var routerAdmin = Address(argument: "127.0.0.1:9901")
+
+    func router(listen: Address) throws -> (any TrafficRouter)? {
+        guard let router else { return nil }
+        guard let kind = RouterKind(rawValue: router) else {
+            throw ValidationError("--router takes haproxy, nginx or envoy.")
+        }
+        guard let routerFolder else { throw ValidationError("--router needs --router-folder.") }
+        let bind = "\(listen.host):\(listen.port)"
+        switch kind {
+        case .haproxy:
+            guard let routerPid, let routerSocket else {
+                throw ValidationError("--router haproxy needs --router-pid and --router-socket.")
+            }
+            return try HAProxyRouter(
+                HAProxyRouter.Settings(folder: routerFolder, bind: bind, socket: routerSocket, pidFile: routerPid))
+        case .nginx:
+            guard let routerPid else { throw ValidationError("--router nginx needs --router-pid.") }
+            return try NginxRouter(NginxRouter.Settings(folder: routerFolder, bind: bind, pidFile: routerPid))
+        case .envoy:
+            guard let routerAdmin else { throw ValidationError("--router-admin takes HOST:PORT.") }
+            return try EnvoyRouter(
+                EnvoyRouter.Settings(
+                    folder: routerFolder, bind: (listen.host, listen.port), admin: (routerAdmin.host, routerAdmin.port))
+            )
+        }
+    }
+}
+
 struct RunnerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "runner", abstract: "Takes jobs from a server and runs them here.",
@@ -167,15 +205,29 @@ struct ProxyCommand: AsyncParsableCommand {
     @OptionGroup var flags: ServerFlags
     @OptionGroup var agent: AgentFlags
     @Option(help: "Where services are reached.") var listen = Address(argument: "127.0.0.1:8480")
+    @OptionGroup(title: "Another router") var router: RouterFlags
+    @Option(help: "Threads that carry traffic. (default: one a core, at most 8)") var workers: Int?
+    @Option(help: "PEM file of the certificate and those that lead to its root; with it the proxy speaks TLS.")
+    var tlsCertificate: String?
+    @Option(help: "PEM file of the certificate's key. Renewed files are taken up within a second.") var tlsKey: String?
 
     func run() async throws {
         guard let listen else { throw ValidationError("--listen takes HOST:PORT.") }
+        guard (1...64).contains(workers ?? 1) else { throw ValidationError("--workers takes 1 to 64.") }
+        guard (tlsCertificate == nil) == (tlsKey == nil) else {
+            throw ValidationError("--tls-certificate and --tls-key go together.")
+        }
         let config = try flags.read()
         let outbound = OutboundClient()
         let client = VagusClient(server: agent.serverURL, token: agent.secret, outbound: outbound)
-        try await Agents.proxy(
-            client: client, name: agent.agentName, host: listen.host, port: listen.port, data: flags.data,
-            logger: try flags.logger(config)
-        ) { Terminal.line("services are reached at http://\(listen.host):\($0)") }
+        var settings = ProxyAgent.Settings(
+            name: agent.agentName, host: listen.host, port: listen.port, folder: flags.data)
+        settings.workers = workers
+        if let tlsCertificate, let tlsKey { settings.certificate = (tlsCertificate, tlsKey) }
+        settings.router = try router.router(listen: listen)
+        let scheme = tlsKey == nil ? "http" : "https"
+        try await Agents.proxy(client: client, settings: settings, logger: try flags.logger(config)) {
+            Terminal.line("services are reached at \(scheme)://\(listen.host):\($0)")
+        }
     }
 }

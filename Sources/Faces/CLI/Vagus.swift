@@ -39,7 +39,9 @@ package struct Vagus: AsyncParsableCommand {
             CommandGroup(
                 name: "Deliver:",
                 subcommands: [
-                    StatusCommand.self, PromoteCommand.self, AbortCommand.self, UndoCommand.self, ModelsCommand.self,
+                    StatusCommand.self, AnalysisCommand.self, EventsCommand.self, PromoteCommand.self,
+                    PauseCommand.self, ResumeCommand.self, AbortCommand.self, RetryCommand.self, UndoCommand.self,
+                    ScaleCommand.self, RestartCommand.self, ModelsCommand.self,
                 ]),
             CommandGroup(name: "Learn:", subcommands: [ExperimentsCommand.self]),
             CommandGroup(

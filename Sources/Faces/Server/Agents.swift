@@ -26,14 +26,14 @@ package struct RunnerLife: Sendable {
 /// `vagus runner` and `vagus proxy`: agents as processes of their own.
 package enum Agents {
     package static func proxy(
-        client: VagusClient, name: String, host: String, port: Int, data: String, logger: Logger,
-        tell: @escaping @Sendable (Int) -> Void
+        client: VagusClient, settings: ProxyAgent.Settings, logger: Logger, tell: @escaping @Sendable (Int) -> Void
     ) async throws {
-        let folder = try DataFolder(data)
-        let settings = ProxyAgent.Settings(name: name, host: host, port: port, folder: folder.file("proxy"))
+        var settings = settings
+        settings.folder = try DataFolder(settings.folder).file("proxy")
+        let chosen = settings
         try await alone(logger) {
             do {
-                try await ProxyAgent(client: client, settings: settings, logger: logger).run { tell($0) }
+                try await ProxyAgent(client: client, settings: chosen, logger: logger).run { tell($0) }
             } catch {
                 throw ProxyAgent.problem(error)
             }

@@ -1,14 +1,14 @@
 import API
 package import Client
 import Foundation
-import Kernel
+package import Kernel
 package import Logging
 import Manifests
 import Proxy
-import Stats
+import Routers
 import Synchronization
 
-/// `vagus proxy`: the data plane, with the server's routing table in force and its counts told.
+/// `vagus proxy`: the data plane, ours or another's, with the server's routing table in force and its counts told.
 ///
 /// It needs the server for news only: without it the last table stays in force, over a restart of the proxy too.
 package struct ProxyAgent: Sendable {
@@ -19,6 +19,12 @@ package struct ProxyAgent: Sendable {
         package var port: Int
         /// Folder where the last table is kept.
         package var folder: String
+        /// Set for TLS; PEM files, looked at again every second.
+        package var certificate: (chain: String, key: String)?
+        /// Another proxy that carries the traffic, reached at `host` and `port`; nil: we do.
+        package var router: (any TrafficRouter)?
+        /// Event loops; nil is one a core, at most eight.
+        package var workers: Int?
         package init(name: String = "proxy", host: String, port: Int, folder: String) {
             (self.name, self.host, self.port, self.folder) = (name, host, port, folder)
         }
@@ -27,8 +33,13 @@ package struct ProxyAgent: Sendable {
     private let client: VagusClient
     private let settings: Settings
     private let logger: Logger
-    private let server: ProxyServer
+    /// nil when another proxy carries the traffic.
+    private let server: ProxyServer?
+    private let router: any TrafficRouter
+    /// What the built-in proxy tells of single requests.
     private let records = RequestRecords()
+    /// Version of the table in force.
+    private let inForce = Version()
     /// Time between two reports.
     private static let reportEvery = Duration.milliseconds(500)
 
@@ -36,24 +47,33 @@ package struct ProxyAgent: Sendable {
         self.client = client
         self.settings = settings
         self.logger = logger
+        if let router = settings.router {
+            (server, self.router) = (nil, router)
+            return
+        }
         var configuration = ProxyConfiguration()
+        if let workers = settings.workers { configuration.maxLoops = workers }
         configuration.records = records
-        server = ProxyServer(configuration: configuration, logger: logger)
+        configuration.tls = settings.certificate.map { TLSFiles(certificate: $0.chain, key: $0.key) }
+        let server = ProxyServer(configuration: configuration, logger: logger)
+        (self.server, router) = (server, BuiltInRouter(server))
     }
 
     /// Serves until cancelled; tells the port once it listens.
     package func run(onReady: @escaping @Sendable (Int) async -> Void) async throws {
-        restore()
-        let (settings, server) = (settings, server)
+        await restore()
+        let settings = settings
+        let scheme = settings.certificate == nil ? "http" : "https"
+        guard let server else {
+            await onReady(settings.port)
+            await work(url: "\(scheme)://\(settings.host):\(settings.port)")
+            return
+        }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 try await server.run(listen: (host: settings.host, port: settings.port)) { port in
                     await onReady(port)
-                    await withTaskGroup(of: Void.self) { agents in
-                        agents.addTask { await follow(url: "http://\(settings.host):\(port)") }
-                        agents.addTask { await report() }
-                        agents.addTask { await tellRequests() }
-                    }
+                    await work(url: "\(scheme)://\(settings.host):\(port)")
                 }
             }
             defer { group.cancelAll() }
@@ -61,15 +81,31 @@ package struct ProxyAgent: Sendable {
         }
     }
 
+    /// Follows the server's table and tells it the counts, until cancelled.
+    private func work(url: String) async {
+        await withTaskGroup(of: Void.self) { agents in
+            agents.addTask { await follow(url: url) }
+            agents.addTask { await report() }
+            // Other proxies keep logs of their own.
+            if server != nil { agents.addTask { await tellRequests() } }
+        }
+    }
+
     private func follow(url: String) async {
         while !Task.isCancelled {
             var query = TableQuery()
             query.name = settings.name
-            query.have = server.table.version
+            query.have = inForce.number
             query.url = url
             do {
                 let table = try await client.call(Proxies.table, query)
-                if table.version != server.table.version { try take(table) }
+                if table.version != inForce.number { try await take(table) }
+            } catch let problem as Problem where problem.code.hasPrefix("router.") {
+                guard !Task.isCancelled else { return }
+                logger.warning(
+                    "the router does not take the routing table; the last one stays",
+                    metadata: ["why": "\(problem.message)"])
+                await pause(.seconds(2))
             } catch {
                 guard !Task.isCancelled else { return }
                 logger.debug("no routing table from the server; the last one stays", metadata: ["error": "\(error)"])
@@ -78,9 +114,10 @@ package struct ProxyAgent: Sendable {
         }
     }
 
-    private func take(_ table: RoutingTable) throws {
+    private func take(_ table: RoutingTable) async throws {
         let text = table.json.bytes
-        server.swap(try Self.decode(table))
+        try await router.take(table)
+        inForce.number = table.version
         try Data(text).write(to: file, options: .atomic)
         logger.info(
             "routing table in force", metadata: ["version": "\(table.version)", "routes": "\(table.routes.count)"])
@@ -89,27 +126,21 @@ package struct ProxyAgent: Sendable {
     private var file: URL { URL(filePath: settings.folder).appending(path: "routing-table.json") }
 
     /// Puts the table of the last life in force, so that a restart needs no server.
-    private func restore() {
+    ///
+    /// Its version is not told: it is asked for again at once, since the server may have counted on.
+    private func restore() async {
         do {
-            let table = try RoutingTable(json: JSONParser.parse(Array(try Data(contentsOf: file))), at: [])
-            var old = try Self.decode(table)
-            // Asked for again at once: the server may have counted on since.
-            old.version = 0
-            server.swap(old)
+            try await router.take(
+                try RoutingTable(json: JSONParser.parse(Array(try Data(contentsOf: file))), at: []))
         } catch {
             logger.debug("no routing table kept from before", metadata: ["error": "\(error)"])
         }
     }
 
-    static func decode(_ table: RoutingTable) throws -> RouteTable {
-        let routes = try JSONDecoder().decode([Route].self, from: Data(JSONValue.array(table.routes).bytes))
-        return RouteTable(version: table.version, routes: routes)
-    }
-
     private func report() async {
         while !Task.isCancelled {
             do {
-                _ = try await client.call(Proxies.report, counters())
+                _ = try await client.call(Proxies.report, try await counters())
             } catch {
                 logger.debug(
                     "could not tell the counts; they add up until the next time", metadata: ["error": "\(error)"])
@@ -173,40 +204,23 @@ package struct ProxyAgent: Sendable {
         do { try await Task.sleep(for: time) } catch { return }  // cancelled: the loops look for themselves
     }
 
-    private func counters() -> CountersInput {
-        let counters = server.counters()
+    private func counters() async throws -> CountersInput {
+        let counts = try await router.counts()
         var input = CountersInput()
         input.name = settings.name
-        input.epoch = counters.epoch
-        input.table = server.table.version
-        input.revisions = counters.revisions.compactMap { revision in
-            guard let number = Int(revision.revision) else { return nil }
-            var count = RevisionCount()
-            count.service = revision.service
-            count.revision = number
-            count.requests = Int64(revision.requests)
-            count.errors = Int64(revision.errors)
-            count.latency = Self.histogram(revision.latency_buckets)
-            return count
-        }
+        input.epoch = counts.epoch
+        input.table = inForce.number
+        input.revisions = counts.revisions
         return input
     }
 
-    /// The proxy's latency buckets, which count all up to their bound, in those of `LatencyHistogram`.
-    static func histogram(_ cumulative: [UInt64]) -> [Int64] {
-        var counts = [Int64](repeating: 0, count: LatencyHistogram.bucketCount)
-        var before: UInt64 = 0
-        for (index, upTo) in cumulative.enumerated() where upTo > before {
-            counts[places[min(index, places.count - 1)]] += Int64(upTo - before)
-            before = upTo
+    /// A number that two tasks look at.
+    private final class Version: Sendable {
+        private let value = Mutex<Int64>(0)
+        var number: Int64 {
+            get { value.withLock { $0 } }
+            set { value.withLock { $0 = newValue } }
         }
-        return counts
-    }
-
-    private static let places: [Int] = (RevisionCounters.bucketBounds + [100_000_000]).map { bound in
-        var histogram = LatencyHistogram()
-        histogram.record(microseconds: bound)
-        return histogram.buckets.firstIndex(of: 1) ?? 0
     }
 }
 

@@ -52,7 +52,8 @@ enum Rooms {
                 settings: DeliverySettings(
                     serveCommand: [options.executable, "serve"]
                         + (xgboost(options.config).map { ["--xgboost-library", $0] } ?? []),
-                    predictions: folder.file("predictions"), requests: folder.file("requests"))),
+                    predictions: folder.file("predictions"), requests: folder.file("requests"),
+                    outside: Measuring(own: telemetry.metrics, outbound: outbound))),
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(

@@ -69,6 +69,11 @@ extension Visitor {
             var input = AbortInput()
             (input.project, input.name, input.reason) = (project, target, "aborted in the web UI")
             _ = try await ask(Services.abort, input)
+        case ("services", "pause"), ("services", "resume"):
+            var input = HoldInput()
+            (input.project, input.name) = (project, target)
+            _ = try await ask(verb == "pause" ? Services.pause : Services.resume, input)
+        case ("services", "retry"): _ = try await ask(Services.retry, Name(project: project, name: target))
         case ("services", "undo"):
             var input = UndoInput()
             (input.project, input.name) = (project, target)

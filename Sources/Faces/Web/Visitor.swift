@@ -83,6 +83,7 @@ struct Visitor: Sendable {
             "cancel": "The run is being stopped", "promote": "Promoted: the rollout goes on",
             "promote-full": "Promoted: the new revision gets all traffic",
             "abort": "Aborted: all traffic goes to the stable revision",
+            "pause": "Held where it is", "resume": "It goes on", "retry": "It is rolled out once more",
             "undo": "Going back to the earlier revision", "again": "A new run was started",
             "run": "The run was started", "approve": "Approved", "reject": "Rejected: the job fails",
             "reject-version": "Rejected", "ask": "Asked for approval",

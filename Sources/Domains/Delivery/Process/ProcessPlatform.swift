@@ -161,9 +161,13 @@ package final class ProcessPlatform: Platform {
         func filled(_ text: String) -> String {
             text.replacing("${PORT}", with: String(record.port)).replacing("$PORT", with: String(record.port))
         }
-        let command = Command(
+        var command = Command(
             executable: filled(program), arguments: order.command.dropFirst().map(filled), environment: environment,
             directory: place.work, output: .file(place.log), marker: ProcessSearch.variable)
+        // What this machine cannot hold is left out: the same manifest runs on machines with and without cgroups.
+        let budget = ResourceBudget(
+            memoryBytes: order.memory.map { UInt64(max(0, $0)) }, cpus: order.cpus)
+        command.budget = budget.only(Processes.bounds)
         do {
             return try await Processes.start(command).identity
         } catch {

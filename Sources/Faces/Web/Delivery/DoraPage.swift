@@ -1,6 +1,6 @@
 import API
 
-/// One of the four numbers as a card.
+/// One of the five numbers as a card.
 struct DoraCard: Sendable {
     let name: String
     let value: String
@@ -17,6 +17,7 @@ struct DoraCard: Sendable {
             DoraCard("Lead time", report.lead_time, "deployment", smallIsGood: true, href),
             DoraCard("Change failure rate", report.change_failure_rate, "deployment", smallIsGood: true, href),
             DoraCard("Time to recover", report.recovery_time, "failure", smallIsGood: true, href),
+            DoraCard("Rework rate", report.rework_rate, "deployment", smallIsGood: true, href),
         ]
     }
 
@@ -47,7 +48,7 @@ struct DoraCard: Sendable {
     }
 }
 
-/// The four numbers with the deployments behind them.
+/// The five numbers with the deployments behind them.
 struct DoraPage: PageBody {
     static let template = "dora"
     static let title = "Delivery performance"
@@ -80,7 +81,7 @@ struct DoraPage: PageBody {
         service = query.service ?? ""
         cards = DoraCard.all(report, href: "#d-behind")
         charts = Self.charts(report)
-        behindNote = "a lead time runs from the commit to 100 % of the traffic"
+        behindNote = Self.behind(report)
         table = Rows(report.deployments.prefix(200).map { Self.row($0, now: now) })
         empty =
             !report.deployments.isEmpty
@@ -90,6 +91,22 @@ struct DoraPage: PageBody {
                 text:
                     "Each rollout of a service counts. Push a change, or look further back:",
                 commands: ["git push origin main", "vagus dora --days 90"])
+    }
+
+    /// Where lead time goes, and what failures weigh.
+    private static func behind(_ report: DoraReport) -> String {
+        let parts = report.lead_time_parts
+        let all: [(String, Double?)] = [
+            ("wait", parts.wait), ("review", parts.review), ("queue", parts.queue), ("build", parts.build),
+            ("approval", parts.approval), ("rollout", parts.rollout),
+        ]
+        let known = all.compactMap { name, value in value.map { "\(name) \(Format.duration($0))" } }
+        var words = "a lead time runs from the commit to 100 % of the traffic"
+        if !known.isEmpty { words += ": \(known.joined(separator: ", "))" }
+        if let weighted = report.change_failure_rate.weighted {
+            words += "; failures weighed by the traffic they had: \(Format.percent(weighted))"
+        }
+        return words
     }
 
     private static func row(_ one: Deployment, now: Double) -> Row {

@@ -2,10 +2,14 @@ import API
 
 /// What a person may do about a service, each told with its consequences in the state it is in now.
 enum ServiceActions {
-    static func all(_ service: ServiceStatus, csrf: String) -> [Action] {
+    static func all(_ service: ServiceStatus, _ spec: ServiceSpec?, csrf: String) -> [Action] {
         let isUnderWay =
             service.preview_revision != nil && service.preview_revision != service.stable_revision && !service.aborted
-        if isUnderWay { return [promote(service, csrf), full(service, csrf), abort(service, csrf)] }
+        if isUnderWay {
+            let hold = service.held ? resume(service, csrf) : pause(service, csrf)
+            return [promote(service, spec, csrf), full(service, csrf), hold, abort(service, csrf)]
+        }
+        if service.aborted { return [retry(service, spec, csrf)] }
         let earlier = service.revisions.filter { $0.revision != service.stable_revision }
         return service.stable_revision.map { $0 > 1 || !earlier.isEmpty } == true ? [undo(service, csrf)] : []
     }
@@ -21,7 +25,7 @@ enum ServiceActions {
         )
     }
 
-    private static func promote(_ service: ServiceStatus, _ csrf: String) -> Action {
+    private static func promote(_ service: ServiceStatus, _ spec: ServiceSpec?, _ csrf: String) -> Action {
         let (fresh, _) = names(service)
         let share = service.revisions.first { $0.revision == service.preview_revision }?.weight ?? 0
         let isLast = service.step.map { $0 + 1 >= service.steps } ?? false
@@ -35,7 +39,39 @@ enum ServiceActions {
                     ? "It is the last one: \(fresh) gets all traffic."
                     : "The next step decides the share of \(fresh), which has \(share) % now.",
                 "Analyses that run in the background go on and may still abort.",
-            ], confirm: "Promote", csrf: csrf)
+                RolloutForecast.words(spec?.rollout, from: (service.step ?? 0) + 1),
+            ].compactMap { $0 }, confirm: "Promote", csrf: csrf)
+    }
+
+    private static func pause(_ service: ServiceStatus, _ csrf: String) -> Action {
+        let (fresh, _) = names(service)
+        let share = service.revisions.first { $0.revision == service.preview_revision }?.weight ?? 0
+        return Action(
+            id: "act-pause", label: "Pause", icon: "paused", look: "", isDanger: false,
+            target: target(service, "pause"), question: "Hold the rollout where it is?",
+            consequences: [
+                "\(fresh.prefix(1).uppercased())\(fresh.dropFirst()) keeps its \(share) % of the traffic.",
+                "No time runs out and no step is done until somebody lets it go on.",
+                "A judgement that fails still aborts it.",
+            ], confirm: "Hold it", csrf: csrf)
+    }
+
+    private static func resume(_ service: ServiceStatus, _ csrf: String) -> Action {
+        Action(
+            id: "act-resume", label: "Resume", icon: "promote", look: "", isDanger: false,
+            target: target(service, "resume"), question: "Let the rollout go on?",
+            consequences: ["It goes on with the step that it was held in."], confirm: "Go on", csrf: csrf)
+    }
+
+    private static func retry(_ service: ServiceStatus, _ spec: ServiceSpec?, _ csrf: String) -> Action {
+        Action(
+            id: "act-retry", label: "Retry", icon: "again", look: "", isDanger: false,
+            target: target(service, "retry"), question: "Roll out the aborted revision once more?",
+            consequences: [
+                "It begins with the first step; what was judged before is judged anew.",
+                "It was aborted: \(service.message)",
+                RolloutForecast.words(spec?.rollout, from: 0),
+            ].compactMap { $0 }, confirm: "Roll it out again", csrf: csrf)
     }
 
     private static func full(_ service: ServiceStatus, _ csrf: String) -> Action {

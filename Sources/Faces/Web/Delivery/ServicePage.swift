@@ -67,7 +67,8 @@ struct ServicePage: PageBody {
         let name = service.service
         head = PageHead(
             name, in: [Link("Services", "/services")], status: Badge(status: service.phase.rawValue),
-            lead: service.message.isEmpty ? nil : service.message, actions: ServiceActions.all(service, csrf: csrf))
+            lead: service.message.isEmpty ? nil : service.message,
+            actions: ServiceActions.all(service, spec, csrf: csrf))
         alarm = Self.alarm(service)
         facts = Self.facts(service, spec)
         let rows = service.revisions.sorted { $0.revision > $1.revision }
@@ -140,6 +141,8 @@ struct ServicePage: PageBody {
         let share = one.requests > 0 ? " (\(Format.percent(Double(one.errors) / Double(one.requests))))" : ""
         var what = [one.model, one.commit.map { "commit \(Format.short($0))" }].compactMap { $0 }
         if what.isEmpty, let run = one.run { what.append("run \(run)") }
+        // What it runs that the other does not: the first lines say most.
+        what += one.difference.filter { !$0.hasPrefix("colour") }.prefix(3)
         return RevisionRow(
             name: "r\(one.revision)", role: isStable ? Badge(.ok, "ok", "Stable") : isTrial ? trial : nil,
             what: what.joined(separator: ", "), isOld: !isStable && !isTrial && one.weight == 0,

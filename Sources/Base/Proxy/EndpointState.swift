@@ -1,0 +1,100 @@
+import NIOCore
+import Synchronization
+
+/// An endpoint as the loops share it: its load and whether it is left out for the moment.
+final class EndpointState: Sendable {
+    let endpoint: Endpoint
+    /// Set when the host is an IP address; names are resolved at each connect.
+    let address: SocketAddress?
+    /// It left the table: connections to it are not kept.
+    let isRetired = Atomic<Bool>(false)
+    private let active = Atomic<Int>(0)
+    private let open = Atomic<Int>(0)
+    /// The loop that found no place for a connection last; 0 is none.
+    private let wantedBy = Atomic<Int>(0)
+    private let ejectedUntil = Atomic<UInt64>(0)
+    private let failuresInARow = Atomic<Int>(0)
+    private let ejections = Atomic<Int>(0)
+
+    init(_ endpoint: Endpoint) {
+        self.endpoint = endpoint
+        address = try? SocketAddress(ipAddress: endpoint.host, port: endpoint.port)  // a name is no error
+    }
+
+    var load: Int { active.load(ordering: .relaxed) }
+    func end() { active.wrappingSubtract(1, ordering: .relaxed) }
+
+    /// Takes on one more request; false when there are `limit` already.
+    func begin(limit: Int) -> Bool {
+        if active.wrappingAdd(1, ordering: .relaxed).newValue <= limit { return true }
+        end()
+        return false
+    }
+
+    /// Reserves a place for one more connection of a loop; false when there are `limit` already.
+    func beginConnection(limit: Int, by loop: Int) -> Bool {
+        if open.wrappingAdd(1, ordering: .relaxed).newValue <= limit { return true }
+        endConnection()
+        wantedBy.store(loop, ordering: .relaxed)
+        return false
+    }
+
+    /// Whether another loop waits for a connection to be given up; told to one of those who ask.
+    func isWantedElsewhere(than loop: Int) -> Bool {
+        let wanting = wantedBy.load(ordering: .relaxed)
+        guard wanting != 0, wanting != loop else { return false }
+        return wantedBy.compareExchange(expected: wanting, desired: 0, ordering: .relaxed).exchanged
+    }
+
+    func hasRoom(limit: Int, by loop: Int) -> Bool {
+        if open.load(ordering: .relaxed) < limit { return true }
+        wantedBy.store(loop, ordering: .relaxed)
+        return false
+    }
+
+    func endConnection() { open.wrappingSubtract(1, ordering: .relaxed) }
+
+    func eject(until deadline: NIODeadline) {
+        ejectedUntil.store(deadline.uptimeNanoseconds, ordering: .relaxed)
+    }
+
+    func isLive(at now: NIODeadline) -> Bool {
+        ejectedUntil.load(ordering: .relaxed) <= now.uptimeNanoseconds
+    }
+
+    /// Notes how an attempt ended.
+    ///
+    /// - Returns: For how long to leave the endpoint out, if its failures in a row say so.
+    func note(hasFailed: Bool, _ policy: CompiledOutliers, at now: NIODeadline) -> TimeAmount? {
+        guard hasFailed else {
+            if failuresInARow.load(ordering: .relaxed) != 0 { failuresInARow.store(0, ordering: .relaxed) }
+            return nil
+        }
+        let failures = failuresInARow.wrappingAdd(1, ordering: .relaxed).newValue
+        guard failures >= policy.failures, isLive(at: now) else { return nil }
+        let quiet = now.uptimeNanoseconds &- ejectedUntil.load(ordering: .relaxed)
+        if quiet > UInt64(policy.ejection.nanoseconds) * 10 { ejections.store(0, ordering: .relaxed) }
+        let times = min(10, ejections.load(ordering: .relaxed) + 1)
+        return .nanoseconds(policy.ejection.nanoseconds * Int64(times))
+    }
+
+    /// Leaves the endpoint out after `note` said so.
+    func ejectAsOutlier(until deadline: NIODeadline) {
+        failuresInARow.store(0, ordering: .relaxed)
+        ejections.wrappingAdd(1, ordering: .relaxed)
+        eject(until: deadline)
+    }
+}
+
+/// `OutlierPolicy` with its defaults.
+struct CompiledOutliers: Sendable {
+    let failures: Int
+    let ejection: TimeAmount
+    let maxEjectedPercent: Int
+
+    init(_ policy: OutlierPolicy) {
+        failures = max(1, policy.consecutive_errors ?? 5)
+        ejection = .milliseconds(Int64(min(max(1, policy.ejection_ms ?? 1_000), 86_400_000)))
+        maxEjectedPercent = min(max(0, policy.max_ejected_percent ?? 50), 100)
+    }
+}

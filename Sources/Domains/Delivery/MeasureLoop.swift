@@ -1,0 +1,166 @@
+import API
+package import Kernel
+package import Manifests
+import SQL
+
+/// Asks others for the numbers that an analysis judges.
+package protocol MeasureOutside: Sendable {
+    /// The metrics that a query is asked of: those of this house, or of the Prometheus at a URL.
+    func metrics(at url: String?) -> any MetricSource
+    /// Posts JSON; the status and the body of the answer.
+    ///
+    /// - Throws: `Problem` when there is none in time.
+    func post(_ url: String, _ body: JSONValue, timeout: Duration) async throws -> (status: Int, body: [UInt8])
+}
+
+/// Takes the looks of analyses whose numbers are elsewhere: queries of metrics, webhooks.
+///
+/// It asks outside of any transaction and writes what it heard; the rollout loop decides.
+struct MeasureLoop: Reconciler {
+    static let name = "delivery.measure"
+    static let topics: Set<String> = [ServiceKind.name]
+    /// How long an answer may take.
+    static let patience = Duration.seconds(10)
+    let store: Store
+    let outside: (any MeasureOutside)?
+
+    func keys() async throws -> [ServiceReference] {
+        try await store.read { sql in
+            try sql.rows(
+                "SELECT DISTINCT project, service FROM delivery_rollout WHERE completion IS NULL"
+            ).map { ServiceReference(project: try $0.get(0), name: try $0.get(1)) }
+        }
+    }
+
+    private struct Due: Sendable {
+        var rollout: RolloutRow
+        var records: [AnalysisRecord]
+    }
+
+    func reconcile(_ name: ServiceReference) async throws -> Next {
+        let due = try await store.read { sql -> Due? in
+            guard let rollout = try RolloutRow.newest(of: name, in: sql), rollout.isUnderWay else { return nil }
+            let records = try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql)
+                .filter { $0.verdict == .running && $0.isExternal }
+            return records.isEmpty ? nil : Due(rollout: rollout, records: records)
+        }
+        guard let due else { return .settled }
+        var next: Timestamp?
+        for record in due.records {
+            var record = record
+            if record.next_at <= store.time.now {
+                let answer = try await ask(record, due.rollout)
+                record = try await write(answer, of: record, due.rollout)
+            }
+            if record.verdict == .running { next = min(next ?? record.next_at, record.next_at) }
+        }
+        return next.map { .again(in: max(.milliseconds(50), $0.since(store.time.now))) } ?? .settled
+    }
+
+    // MARK: - Writing
+
+    private func write(
+        _ answer: Answer, of record: AnalysisRecord, _ rollout: RolloutRow
+    ) async throws -> AnalysisRecord {
+        let name = rollout.service
+        return try await store.change(.system("delivery")) { change in
+            // The rollout may have gone on meanwhile: what is written is the record as it stands now.
+            let now = try AnalysisRecord.all(of: name, rollout: rollout.number, in: change.sql)
+                .first { $0.name == record.name && $0.step == record.step }
+            guard var fresh = now, fresh.verdict == .running, fresh.next_at == record.next_at else {
+                return now ?? record
+            }
+            switch answer {
+            case .values(let value, let baseline): fresh.look(value: value, baseline: baseline, at: change.now)
+            case .counts(let canary, let stable): fresh.look(canary: canary, stable: stable, at: change.now)
+            case .said(let phase, let message): fresh.look(phase, message, at: change.now)
+            }
+            try fresh.write(name, rollout: rollout.number, in: change.sql)
+            change.ring(ServiceKind.name)
+            return fresh
+        }
+    }
+
+    // MARK: - Asking
+
+    private enum Answer: Sendable {
+        case values(Double?, Double?)
+        case counts(Counts, Counts)
+        case said(AnalysisRun.Phase, String)
+    }
+
+    private func ask(_ record: AnalysisRecord, _ rollout: RolloutRow) async throws -> Answer {
+        guard let outside else { return .said(.error, "nobody is there to be asked about metrics") }
+        do {
+            if let url = record.spec.webhook { return try await call(url, record, rollout, outside) }
+            guard let query = record.spec.query else { return .said(.error, "there is no query") }
+            guard let total = record.spec.total, record.spec.judge.method == .sequential else {
+                let value = try await one(query, record.canary, record, rollout, outside)
+                guard record.spec.judge.method == .mann_whitney else { return .values(value, nil) }
+                return .values(value, try await one(query, record.stable, record, rollout, outside))
+            }
+            var counts: [Counts] = []
+            for side in [record.canary, record.stable] {
+                let bad = try await one(query, side, record, rollout, outside) ?? 0
+                let all = try await one(total, side, record, rollout, outside) ?? 0
+                // `increase` extrapolates, so that it gives parts of a request.
+                counts.append(Counts(requests: Self.whole(max(bad, all)), errors: Self.whole(bad)))
+            }
+            return .counts(counts[0], counts[1])
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            let problem = Problem(describing: error)
+            return .said(.error, problem.message)
+        }
+    }
+
+    private static func whole(_ value: Double) -> Int64 {
+        value.isFinite && value > 0 ? Int64(min(value.rounded(), 9e15)) : 0
+    }
+
+    /// The one value of a query for one side; nil when it finds nothing.
+    private func one(
+        _ query: MetricQuerySpec, _ side: Int, _ record: AnalysisRecord, _ rollout: RolloutRow,
+        _ outside: any MeasureOutside
+    ) async throws -> Double? {
+        let now = store.time.now
+        let window = max(1, now.since(record.started_at) / .seconds(1))
+        let words = Self.filled(query.prometheus, side: side, rollout.service, windowSeconds: Int(window))
+        let found = try await outside.metrics(at: query.source).query(words, at: now)
+        guard found.count <= 1 else {
+            throw Problem(
+                "analysis.query", status: 422, "the query finds \(found.count) series where one is needed",
+                hint: "Put it in sum(…) or max(…).")
+        }
+        return found.first.flatMap { $0.value.isFinite ? $0.value : nil }
+    }
+
+    /// The query with its words replaced.
+    static func filled(_ text: String, side: Int, _ service: ServiceReference, windowSeconds: Int) -> String {
+        text.replacing("$revision", with: "\(side)").replacing("$rev", with: "\(side)")
+            .replacing("$service", with: service.name).replacing("$project", with: service.project)
+            .replacing("$window", with: "\(windowSeconds)s")
+    }
+
+    private func call(
+        _ url: String, _ record: AnalysisRecord, _ rollout: RolloutRow, _ outside: any MeasureOutside
+    ) async throws -> Answer {
+        let question: JSONValue = [
+            "name": record.name.json, "project": rollout.service.project.json, "service": rollout.service.name.json,
+            "revision": record.canary.json, "stable": record.stable.json, "rollout": rollout.number.json,
+            "step": rollout.step.json, "weight": rollout.weight.json, "count": record.tally.count.json,
+        ]
+        let answer = try await outside.post(url, question, timeout: Self.patience)
+        switch answer.status {
+        case 200..<300:
+            let json = try? JSONParser.parse(answer.body)  // no JSON is an answer too
+            guard let json, let value = json["value"]?.double else {
+                return .said(.successful, "the webhook said yes (\(answer.status))")
+            }
+            return .values(value, json["baseline"]?.double)
+        case 400..<500: return .said(.failed, "the webhook said no (\(answer.status))")
+        default: return .said(.error, "the webhook answered \(answer.status)")
+        }
+    }
+}

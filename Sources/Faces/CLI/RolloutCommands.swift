@@ -1,0 +1,145 @@
+import API
+import ArgumentParser
+import Client
+import Manifests
+
+struct PauseCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pause", abstract: "Holds a rollout where it is.",
+        discussion: "Example:\n  vagus pause shop-api --reason \"the on-call wants to look\"")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+    @Option(help: "Why; kept in the event log.") var reason: String?
+
+    func run() async throws { try await hold(Services.pause, service, reason, connection) }
+}
+
+struct ResumeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "resume", abstract: "Lets a rollout that was held by hand go on.",
+        discussion: "Example:\n  vagus resume shop-api")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+    @Option(help: "Why; kept in the event log.") var reason: String?
+
+    func run() async throws { try await hold(Services.resume, service, reason, connection) }
+}
+
+private func hold(
+    _ operation: API.Operation<HoldInput, ServiceStatus>, _ service: String, _ reason: String?, _ connection: Connection
+) async throws {
+    var input = HoldInput()
+    (input.project, input.name, input.reason) = (connection.projectName, service, reason)
+    let sent = input
+    let status = try await connection.connected { try await $0.call(operation, sent) }
+    connection.show(status) { ServiceText.text(status) }
+}
+
+struct RetryCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "retry", abstract: "Rolls out once more what was aborted or gone back from, from the first step.",
+        discussion: "Example:\n  vagus retry shop-api")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+
+    func run() async throws {
+        let name = Name(project: connection.projectName, name: service)
+        let status = try await connection.connected { try await $0.call(Services.retry, name) }
+        connection.show(status) { ServiceText.text(status) }
+    }
+}
+
+struct RestartCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "restart", abstract: "Replaces all copies by new ones of the same revision, few at a time.",
+        discussion: "Example:\n  vagus restart shop-api")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+
+    func run() async throws {
+        let name = Name(project: connection.projectName, name: service)
+        let status = try await connection.connected { try await $0.call(Services.restart, name) }
+        connection.show(status) { ServiceText.text(status) }
+    }
+}
+
+struct ScaleCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "scale", abstract: "Sets how many copies are wanted.",
+        discussion: "Example:\n  vagus scale shop-api 6")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+    @Argument(help: "Copies.") var replicas: Int
+
+    func run() async throws {
+        var input = ScaleInput()
+        (input.project, input.name, input.replicas) = (connection.projectName, service, replicas)
+        let sent = input
+        let status = try await connection.connected { try await $0.call(Services.scale, sent) }
+        connection.show(status) { ServiceText.text(status) }
+    }
+}
+
+struct AnalysisCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "analysis", abstract: "The judgements of a rollout, with their evidence.",
+        discussion: "Examples:\n  vagus analysis shop-api\n  vagus analysis shop-api --rollout 4 -o json")
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+    @Option(help: "Number of the attempt; absent: the newest.") var rollout: Int?
+
+    func run() async throws {
+        var query = AnalysisQuery()
+        (query.project, query.name, query.rollout) = (connection.projectName, service, rollout)
+        let sent = query
+        let report = try await connection.connected { try await $0.call(Services.analysis, sent) }
+        connection.show(report) {
+            guard !report.runs.isEmpty else { return "nothing was judged in the newest rollout\n" }
+            var table = Table(["RUN", "METRIC", "PHASE", "GOOD", "BAD", "NEITHER", "ERRORS", "MESSAGE"])
+            for run in report.runs {
+                for metric in run.metrics {
+                    table.rows.append([
+                        run.name, metric.name + (metric.dry_run ? " (dry)" : ""), metric.phase.rawValue,
+                        "\(metric.successful)", "\(metric.failed)", "\(metric.inconclusive)", "\(metric.error)",
+                        metric.message,
+                    ])
+                }
+            }
+            return table.text
+        }
+    }
+}
+
+struct EventsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "events", abstract: "What happened to a service, oldest first.",
+        discussion: "Examples:\n  vagus events --about shop-api\n  vagus events --about shop-api --after 812 -o json")
+    @OptionGroup var connection: Connection
+    @Option(help: "The service; with --kind anything else of this name.") var about: String
+    @Option(help: "Kind of what it is about.") var kind = "Service"
+    @Option(help: "Only events after this sequence number.") var after: Int64 = 0
+    @Option(help: "The newest so many of them.") var limit = 10_000
+
+    /// Events that one request brings.
+    private static let page = 1000
+
+    func run() async throws {
+        let kind = try Kinds.named(kind).name
+        let (about, project, first) = (about, connection.projectName, after)
+        let events = try await connection.connected { client in
+            var all: [Event] = []
+            var last = first
+            while true {
+                var query = EventQuery()
+                (query.kind, query.subject, query.project) = (kind, about, project)
+                (query.after, query.limit) = (last, Self.page)
+                let items = try await client.call(Events.list, query).items
+                all += items
+                guard items.count == Self.page, let end = items.last?.sequence, end > last else { return all }
+                last = end
+            }
+        }
+        let list = ItemList(Array(events.suffix(max(0, limit))))
+        connection.show(list) { list.items.map { EventLine.text($0) + "\n" }.joined() }
+    }
+}

@@ -1,0 +1,374 @@
+import API
+import Kernel
+import KernelTesting
+import Manifests
+import Testing
+
+@testable import Delivery
+
+/// Verbs and rules through the whole room: tables, loops, routing table.
+@Suite(.timeLimit(.minutes(2))) struct SteeringTests {
+    private static let canary =
+        "{ strategy: canary, steps: [{ weight: 20 }, { pause: {} }, { weight: 50 }, { pause: {} }] }"
+
+    private func established(
+        _ rollout: String = SteeringTests.canary, replicas: Int = 1, more: String = ""
+    ) async throws -> Rig {
+        let rig = try await Rig.open()
+        try await rig.house.apply(web(rollout, replicas: replicas, more: more))
+        try await rig.settle()
+        try #require(try await rig.status().stable_revision == 1)
+        return rig
+    }
+
+    // MARK: - Hold, go on, retry
+
+    @Test func `what is held stays where it is, and promote then only lets it go on`() async throws {
+        let rig = try await established(
+            "{ strategy: canary, steps: [{ weight: 20 }, { pause: { for: 90s } }, { weight: 50 }, { pause: {} }] }")
+        try await rig.deploy("k1")
+        try await rig.settle()
+        var status = try await rig.pause("wait")
+        #expect((status.phase, status.held) == (.paused, true))
+        #expect(status.message == "Revision 2 is held by hand with 20 % of the traffic: wait.")
+        try await rig.pass(70)
+        #expect(try await rig.status().step == 1)
+        status = try await rig.promote()
+        #expect((status.held, status.step) == (false, 1))
+        try await rig.pass(25)
+        #expect(try await rig.status().step == 3)
+        #expect(await problem { try await rig.resume() }?.code == "rollout.not-held")
+        #expect(try await rig.events("rollout.resumed").count == 1)
+        let paused = try await rig.house.store.read { sql in
+            try RolloutRow.newest(of: ServiceReference(project: "default", name: "web"), in: sql)?.paused
+        }
+        #expect(paused ?? 0 >= 70_000_000)
+    }
+
+    @Test func `an aborted rollout is retried from its first step, and nothing else steers it`() async throws {
+        let rig = try await established()
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.promote()
+        try await rig.settle()
+        #expect(try await rig.status().weights == [1: 50, 2: 50])
+        try await rig.abort("no")
+        let refused = await problem { try await rig.promote() }
+        #expect(refused?.code == "rollout.aborted")
+        #expect(refused?.hint == "Roll it out once more from the first step with: vagus retry web")
+        #expect(await problem { try await rig.pause() }?.code == "rollout.aborted")
+        try await rig.retry()
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect((status.step, status.rollout, status.preview_revision) == (1, 3, 2))
+        #expect(status.weights == [1: 80, 2: 20])
+        #expect(await problem { try await rig.retry() }?.code == "rollout.under-way")
+    }
+
+    @Test func `promote in full brings even an aborted revision to all traffic`() async throws {
+        let rig = try await established()
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.abort("no")
+        try await rig.promote(full: true)
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect((status.stable_revision, status.completion) == (2, .fast_promoted))
+    }
+
+    @Test func `a change of the steps begins a rollout anew, and leaves an aborted one alone`() async throws {
+        let rig = try await established()
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.promote()
+        try await rig.settle()
+        let other = "{ strategy: canary, steps: [{ weight: 10 }, { pause: {} }] }"
+        try await rig.house.apply(web(other))
+        try await rig.settle()
+        var status = try await rig.status()
+        #expect((status.step, status.steps, status.preview_revision) == (1, 2, 2))
+        #expect(status.weights == [1: 90, 2: 10])
+        try await rig.abort("no")
+        try await rig.house.apply(web(Self.canary))
+        try await rig.settle()
+        status = try await rig.status()
+        #expect(status.aborted)
+        #expect(status.weights == [1: 100])
+    }
+
+    // MARK: - What was bad stays away
+
+    @Test func `what was gone back from is refused when it is applied again, until somebody wants it`() async throws {
+        let rig = try await established("{ strategy: recreate }")
+        let bad = web("{ strategy: recreate }", command: "./bad")
+        try await rig.house.apply(bad)
+        try await rig.settle()
+        #expect(try await rig.status().stable_revision == 2)
+        try await rig.undo()
+        try await rig.pass(2)
+        let refused = await problem { try await rig.house.apply(bad) }
+        #expect(refused?.status == 409)
+        #expect(
+            refused?.message
+                == "service \"web\" went back from just this, its revision 2: system:test went back to revision 1")
+        try await rig.settle()
+        #expect(try await rig.status().stable_revision == 1)
+        // Something else may come, and a person may want it all the same.
+        try await rig.house.apply(web("{ strategy: recreate }", command: "./third"))
+        try await rig.settle()
+        #expect(try await rig.status().stable_revision == 3)
+        #expect(await problem { try await rig.house.apply(bad) }?.code == "service.condemned")
+        try await rig.retry()
+        try await rig.pass(2)
+        #expect(try await rig.status().stable_revision == 2)
+        try await rig.house.apply(bad)
+    }
+
+    @Test func `a deploy of the aborted commit is refused, and of another one not`() async throws {
+        let rig = try await established()
+        try await rig.deploy("k1", commit: "abc")
+        try await rig.settle()
+        try await rig.abort("errors")
+        #expect(await problem { try await rig.deploy("k2", commit: "abc") }?.code == "service.condemned")
+        try await rig.deploy("k3", commit: "def")
+        try await rig.settle()
+        #expect(try await rig.status().preview_revision == 3)
+    }
+
+    @Test func `the stable workload applied in the middle of a rollout ends it, past all steps`() async throws {
+        let rig = try await established()
+        let copies = rig.platform.running(1).map(\.id)
+        try await rig.house.apply(web(Self.canary, command: "./other"))
+        try await rig.settle()
+        #expect(try await rig.status().weights == [1: 80, 2: 20])
+        try await rig.house.apply(web(Self.canary))
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect((status.stable_revision, status.completion, status.phase) == (1, .rolled_back, .healthy))
+        #expect(status.weights == [1: 100])
+        #expect(rig.platform.running(1).map(\.id) == copies)
+        #expect(try await rig.events("service.revision-created").count == 2)
+    }
+
+    // MARK: - The way back
+
+    @Test(arguments: [1, 2])
+    func `a way back beyond the window takes the steps`(window: Int) async throws {
+        // Argo Rollouts' code: window 1 reaches only the revision just before, window 2 also over one in between.
+        let rig = try await established(more: "rollback: { window: \(window), scale_down_delay: 1h }")
+        for key in ["k1", "k2"] {
+            try await rig.deploy(key)
+            try await rig.settle()
+            try await rig.promote(full: true)
+            try await rig.settle()
+        }
+        try #require(try await rig.status().stable_revision == 3)
+        try await rig.undo(to: 1)
+        try await rig.settle()
+        let seen = try await rig.status().weights
+        #expect(seen == (window == 1 ? [3: 80, 1: 20] : [1: 100]))
+    }
+
+    @Test func `undo may be asked to go by the steps`() async throws {
+        let rig = try await established()
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.promote(full: true)
+        try await rig.settle()
+        var input = UndoInput()
+        (input.name, input.gradual) = ("web", true)
+        _ = try await rig.house.call(Services.undo, input)
+        try await rig.settle()
+        #expect(try await rig.status().weights == [2: 80, 1: 20])
+    }
+
+    @Test func `a way back across a migration is refused until it is asked for on purpose`() async throws {
+        let rig = try await established("{ strategy: recreate }")
+        try await rig.house.apply(
+            "kind: Service\nname: web\nworkload: { command: [./web], migration: \"7-names\" }\nrollout: { strategy: recreate }"
+        )
+        try await rig.settle()
+        try #require(try await rig.status().stable_revision == 2)
+        let refused = await problem { try await rig.undo() }
+        #expect(refused?.code == "revision.migrated")
+        #expect(refused?.hint == "If it can live with them: vagus undo web --to 1 --across-migration")
+        var input = UndoInput()
+        (input.name, input.across_migration) = ("web", true)
+        _ = try await rig.house.call(Services.undo, input)
+        try await rig.pass(2)
+        #expect(try await rig.status().stable_revision == 1)
+    }
+
+    @Test func `blue and green take turns, each with its own variables`() async throws {
+        let rollout = "{ strategy: blue_green, blue_env: { SIDE: left }, green_env: { SIDE: right } }"
+        let rig = try await established(rollout)
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.deploy("k2")
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect(status.stable_revision == 3)
+        let sides = (1...3).map { rig.platform.order(of: InstanceID("default/web/\($0)/1"))?.environment["SIDE"] }
+        #expect(sides == ["left", "right", "left"])
+        #expect(status.revision(3)?.colour == "blue")
+    }
+
+    // MARK: - Checks around the switch
+
+    @Test func `checks after the switch that fail switch back, and the old copies are all there`() async throws {
+        let rig = try await established(
+            "{ strategy: blue_green, after_promotion: [errors], analysis: { errors: { built_in: error_rate, interval: 10s, judge: { method: threshold, success: \"result < 0.1\", min_samples: 10 } } } }",
+            replicas: 2, more: "rollback: { scale_down_delay: 5s }")
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.report([1: (100, 0)])
+        try await rig.settle()
+        #expect(try await rig.status().weights == [2: 100])
+        // The checks outlast the delay: the copies that lost their traffic stay all the same.
+        for _ in 0..<3 {
+            try await rig.pass(4)
+            try await rig.report([1: (100, 0), 2: (5, 5)])
+        }
+        #expect(rig.platform.running(1).count == 2)
+        #expect(try await rig.status().stable_revision == 1)
+        for _ in 0..<3 {
+            try await rig.report([1: (100, 0), 2: (100, 50)])
+            try await rig.pass(4)
+        }
+        try await rig.report([1: (100, 0), 2: (100, 50)])
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect(status.aborted)
+        #expect(status.weights == [1: 100])
+        #expect(rig.platform.running(1).count == 2)
+    }
+
+    // MARK: - Copies
+
+    @Test func `a restart gives every copy a successor, and never one copy too few`() async throws {
+        let rig = try await established(replicas: 3)
+        let before = Set(rig.platform.running(1).map(\.id))
+        rig.time.advance(by: .seconds(1))
+        _ = try await rig.house.call(Services.restart, Name(project: "default", name: "web"))
+        for _ in 0..<12 {
+            try await rig.pass(1)
+            #expect(try await rig.status().revision(1)?.ready ?? 0 >= 3)
+        }
+        let after = Set(rig.platform.running(1).map(\.id))
+        #expect(after.count == 3)
+        #expect(after.isDisjoint(with: before))
+    }
+
+    @Test func `scale changes what is declared`() async throws {
+        let rig = try await established()
+        var input = ScaleInput()
+        (input.name, input.replicas) = ("web", 3)
+        _ = try await rig.house.call(Services.scale, input)
+        try await rig.settle()
+        #expect(rig.platform.running(1).count == 3)
+        let spec = try await rig.house.store.read {
+            try $0.resource(ServiceKind.self, .init(project: "default", name: "web"))
+        }
+        #expect(spec?.spec.workload.replicas == 3)
+    }
+
+    @Test func `an aborted rolling keeps the traffic where copies are until the old ones are back`() async throws {
+        let rig = try await established("{ strategy: rolling }", replicas: 4)
+        rig.platform.setWell(false, InstanceID("default/web/2/4"))
+        try await rig.deploy("k1")
+        try await rig.settle(turns: 10)
+        #expect(try await rig.status().weights == [1: 25, 2: 75])
+        for number in 5...9 { rig.platform.setWell(false, InstanceID("default/web/1/\(number)")) }
+        try await rig.abort("no")
+        #expect(try await rig.status().weights == [1: 25, 2: 75])
+        for number in 5...9 { rig.platform.setWell(true, InstanceID("default/web/1/\(number)")) }
+        try await rig.pass(3)
+        let status = try await rig.status()
+        #expect(status.weights == [1: 100])
+        #expect(status.revision(1)?.ready == 4)
+        #expect(status.phase == .degraded)
+    }
+
+    // MARK: - Fresh baseline, outcomes
+
+    @Test func `a fresh baseline is started, judged against, and gone in the end`() async throws {
+        let rig = try await established(
+            "{ strategy: canary, baseline: {}, steps: [{ weight: 20 }, { analyze: [errors] }, { pause: {} }], analysis: { errors: { built_in: error_rate, judge: { against: baseline, min_samples: 50 } } } }",
+            replicas: 2)
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.report()
+        try await rig.settle()
+        var status = try await rig.status()
+        #expect(status.weights == [1: 60, 2: 20])
+        #expect(status.arms.map(\.name) == ["baseline"])
+        #expect(status.arms.first?.weight == 20)
+        #expect(try await rig.table().weights == ["1": 60, "2": 20, "-2001": 20])
+        // The stable copies, old and tired, fail as often as the canary; the fresh baseline does not.
+        for turn in 1...6 {
+            let n = Int64(turn * 100)
+            try await rig.report([1: (n, n / 5), 2: (n, n / 5), -2001: (n, 0)])
+            rig.time.advance(by: .seconds(10))
+            try await rig.report([1: (n, n / 5), 2: (n, n / 5), -2001: (n, 0)])
+            try await rig.settle()
+        }
+        status = try await rig.status()
+        #expect(status.aborted)
+        #expect(status.message.contains("0 of 100 on the baseline"))
+        try await rig.pass(2)
+        #expect(rig.platform.running().allSatisfy { $0.revision > 0 })
+    }
+
+    @Test func `a_b_testing holds the split until one side is better`() async throws {
+        let rig = try await established(
+            "{ strategy: a_b_testing, sticky: { header: X-User }, test: { share: 50, outcome: signup, min_entities: 100 } }"
+        )
+        try await rig.deploy("k1")
+        try await rig.settle()
+        #expect(try await rig.status().weights == [1: 50, 2: 50])
+        var input = OutcomesInput()
+        input.name = "web"
+        for index in 0..<400 {
+            var item = OutcomeItem()
+            (item.entity, item.revision) = ("user-\(index)", index % 2 == 0 ? 2 : 1)
+            // 3 in 10 on the new side, 1 in 10 on the old.
+            item.outcome = (index / 2) % 10 < (index % 2 == 0 ? 3 : 1) ? "signup" : ""
+            input.items.append(item)
+        }
+        let sent = input
+        _ = try await rig.house.call(Services.outcomes, sent)
+        _ = try await rig.house.call(Services.outcomes, sent)
+        rig.time.advance(by: .seconds(6))
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect((status.stable_revision, status.completion) == (2, .promoted))
+        var query = AnalysisQuery()
+        query.name = "web"
+        let report = try await rig.house.call(Services.analysis, query)
+        #expect(report.runs.first?.phase == .successful)
+        #expect(
+            report.runs.first?.message.hasPrefix(
+                "signup is 30.0 % of 200 clients of revision 2 and 10.0 % of 200 of revision 1") == true)
+    }
+
+    @Test func `a split that is not the one that was meant is told and decides nothing`() async throws {
+        let rig = try await established(
+            "{ strategy: a_b_testing, sticky: { header: X-User }, test: { share: 50, outcome: signup, min_entities: 10 } }"
+        )
+        try await rig.deploy("k1")
+        try await rig.settle()
+        var input = OutcomesInput()
+        input.name = "web"
+        for index in 0..<300 {
+            var item = OutcomeItem()
+            (item.entity, item.revision) = ("user-\(index)", index % 3 == 0 ? 2 : 1)
+            input.items.append(item)
+        }
+        _ = try await rig.house.call(Services.outcomes, input)
+        rig.time.advance(by: .seconds(6))
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect(status.phase == .paused)
+        #expect(status.message.contains("the split is not the one that was meant, 50 %"))
+    }
+}
