@@ -211,6 +211,8 @@ final class ClientConnection: ChannelDuplexHandler, RemovableChannelHandler {
         switch phase {
         case .waiting, .lingering, .closed: closeAfterFlush()
         case .exchanging where !body.isComplete: cut()
+        // Nobody who says no more than that is told apart from one who has left: his place in line is for others.
+        case .exchanging where exchange?.isInLine ?? false: cut()
         case .exchanging: break
         case .tunnelling: exchange?.upstream?.closeOutput()
         }

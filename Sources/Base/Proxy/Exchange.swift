@@ -63,7 +63,7 @@ final class Exchange {
     private var refusals = 0
     private var isFinished = false
     private var isTunnel = false
-    private var isInLine = false
+    private(set) var isInLine = false
     /// A stale connection was replaced already.
     private var hasRenewed = false
     private let cookieLine: [UInt8]
