@@ -29,7 +29,7 @@ enum Tables {
             ]),
         // Of an RSA key, x is the modulus and y the exponent.
         Migration(
-            id: "vault-3",
+            id: "vault-2",
             statements: ["ALTER TABLE vault_signing_key ADD COLUMN algorithm TEXT NOT NULL DEFAULT 'ES256'"]),
     ]
 }
