@@ -332,7 +332,7 @@ def good_calls(both):
     both("GET", f"{API}/experiments/get-by-name", query={"experiment_name": "side"})
     both("POST", f"{API}/experiments/set-experiment-tag", {"experiment_id": "$exp", "key": "k", "value": "v"})
     both("POST", f"{API}/experiments/search", {"max_results": 5, "filter": "tags.k = 'v'"})
-    both("GET", f"{API}/experiments/search", query={"max_results": 5, "order_by": "name ASC"})
+    both("GET", f"{API}/experiments/search", query={"max_results": 500, "order_by": "name ASC"})
     both("POST", f"{API}/experiments/delete-experiment-tag", {"experiment_id": "$exp", "key": "k"})
     both("POST", f"{API}/runs/create", {"experiment_id": "$exp", "start_time": 1000, "run_name": "one",
                                        "user_id": "ana", "tags": [{"key": "t", "value": "1"}]},

@@ -81,7 +81,7 @@ struct ArtifactCalls: Sendable {
         let (digest, bytes) = try await store(input.request)
         let now = try tracking.store.milliseconds
         try await tracking.store.write { try $0.keepArtifact(path, digest, bytes: bytes, at: now) }
-        return .empty
+        return .foreign(ForeignAnswer(type: nil, headers: [], .bytes([])))
     }
 
     /// Keeps the body of a request. What comes to an end too early leaves nothing.

@@ -9,9 +9,9 @@ enum ServiceActions {
             let hold = service.held ? resume(service, csrf) : pause(service, csrf)
             return [promote(service, spec, csrf), full(service, csrf), hold, abort(service, csrf)]
         }
-        if service.aborted { return [retry(service, spec, csrf)] }
         let earlier = service.revisions.filter { $0.revision != service.stable_revision }
-        return service.stable_revision.map { $0 > 1 || !earlier.isEmpty } == true ? [undo(service, csrf)] : []
+        let back = service.stable_revision.map { $0 > 1 || !earlier.isEmpty } == true ? [undo(service, csrf)] : []
+        return service.aborted ? [retry(service, spec, csrf)] + back : back
     }
 
     private static func target(_ service: ServiceStatus, _ verb: String) -> String {
