@@ -73,10 +73,14 @@ package actor HAProxyRouter: TrafficRouter {
         let old = try? await worker()  // the first reload may be what brings the socket up
         let before = folder.read(Self.file)
         try folder.write(next.text, to: Self.file)
-        kill(master, SIGUSR2)
-        let isDone = try await waitUntil(time, Self.patience) {
-            let now = try? await self.worker()  // it is away for a moment
-            return now != nil && now != old
+        // A master that is just being started, or reloads already, does not hear of it: it is told again.
+        var isDone = false
+        for _ in 0..<5 where !isDone {
+            kill(master, SIGUSR2)
+            isDone = try await waitUntil(time, Self.patience / 5) {
+                let now = try? await self.worker()  // it is away for a moment
+                return now != nil && now != old
+            }
         }
         guard isDone else {
             if let before { try folder.write(before, to: Self.file) }

@@ -1,6 +1,7 @@
 import API
 package import Kernel
 import Manifests
+import Synchronization
 
 /// A router under test, what stands behind it, and a client in front of it.
 package struct RouterSubject: Sendable {
@@ -131,8 +132,9 @@ package struct RouterCheck: Sendable {
         },
         RouterCheck(name: "copies and weights change under load without a lost request") { trial in
             try await trial.take(trial.table([100, 0]))
-            let asked = try await trial.underLoad {
+            let asked = try await trial.underLoad { more in
                 for round in 0..<8 {
+                    try await more(15)
                     let copies = [[0], [0, 1], [1], [1, 2]][round % 4]
                     try await trial.take(
                         trial.table([
@@ -247,10 +249,13 @@ package struct RouterTrial: Sendable {
     }
 
     /// Keeps asking while `body` works.
-    func underLoad(_ body: @escaping @Sendable () async throws -> Void) async throws -> (
-        count: Int, lost: [String]
-    ) {
-        try await withThrowingTaskGroup(of: (Int, [String])?.self) { group in
+    ///
+    /// - Parameter body: Is given what waits until so many more requests were answered.
+    func underLoad(
+        _ body: @escaping @Sendable (_ more: @Sendable (Int) async throws -> Void) async throws -> Void
+    ) async throws -> (count: Int, lost: [String]) {
+        let answered = Tally()
+        return try await withThrowingTaskGroup(of: (Int, [String])?.self) { group in
             for _ in 0..<4 {
                 group.addTask {
                     var (count, lost) = (0, [String]())
@@ -264,12 +269,16 @@ package struct RouterTrial: Sendable {
                             lost.append("\(error)")
                         }
                         count += 1
+                        answered.add()
                     }
                     return (count, lost)
                 }
             }
             group.addTask {
-                try await body()
+                try await body { wanted in
+                    let goal = answered.value + wanted
+                    while answered.value < goal { try await SystemTime().sleep(for: .milliseconds(2)) }
+                }
                 return nil
             }
             var total = (count: 0, lost: [String]())
@@ -295,4 +304,11 @@ package struct RouterTrial: Sendable {
             try await time.sleep(for: .milliseconds(50))
         }
     }
+}
+
+/// A sum that several tasks may touch.
+private final class Tally: Sendable {
+    private let sum = Mutex(0)
+    var value: Int { sum.withLock { $0 } }
+    func add() { sum.withLock { $0 += 1 } }
 }
