@@ -224,6 +224,7 @@ def load_back(client, vagus):
         pass
     refused(lambda: client.create_model_version("Frozen Model", source, stranger.info.run_id), "INVALID_PARAMETER_VALUE")
     try:
+        import numpy
         import sklearn.linear_model
     except ImportError:
         print("scikit-learn is not installed: no model was trained")
@@ -231,7 +232,8 @@ def load_back(client, vagus):
     rows = [[0.0], [1.0], [2.0], [3.0]]
     trained = sklearn.linear_model.LinearRegression().fit(rows, [0.0, 2.0, 4.0, 6.0])
     with mlflow.start_run():
-        logged = mlflow.sklearn.log_model(trained, name="line", registered_model_name="Line", input_example=rows)
+        signature = mlflow.models.infer_signature(numpy.array(rows), trained.predict(rows))
+        logged = mlflow.sklearn.log_model(trained, name="line", registered_model_name="Line", signature=signature)
     client.set_registered_model_alias("Line", "best", "1")
     loaded = mlflow.sklearn.load_model("models:/Line@best")
     check(abs(loaded.predict([[4.0]])[0] - 8.0) < 1e-9, "predicts")

@@ -249,8 +249,7 @@ package struct RouterTrial: Sendable {
     }
 
     /// Keeps asking while `body` works.
-    ///
-    /// - Parameter body: Is given what waits until so many more requests were answered.
+    /// `body` is given what waits until so many more were answered.
     func underLoad(
         _ body: @escaping @Sendable (_ more: @Sendable (Int) async throws -> Void) async throws -> Void
     ) async throws -> (count: Int, lost: [String]) {
