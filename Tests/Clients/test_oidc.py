@@ -71,7 +71,7 @@ def main():
             audience="api://AzureADTokenExchange", issuer=found["issuer"])
         assert claims["job"] == "deploy/azure", claims
         assert read("mode") == "600" and read("env") == "0"
-        log = vagus.run("logs", "shop:latest", "deploy").stdout
+        log = vagus.run("logs", "shop:latest", "deploy/app").stdout
         assert "***" in log and tokens[0] not in log, log
 
         for wrong in ({"audience": "other"}, {"audience": "sts.example.com", "issuer": "https://evil.example.com"}):

@@ -73,7 +73,7 @@ def main():
 
             # Somebody sits there: size, keys, the interrupt, the exit code.
             terminal = Terminal(
-                [BINARY, "shell", "far:latest", "test/unit", "--step", "1", "--remote"],
+                [BINARY, "shell", "far:latest", "test/unit", "--remote"],
                 {**os.environ, "VAGUS_SERVER": vagus.url, "TERM": "xterm"})
             terminal.read("on runner far")
             terminal.type("tty; echo typed-$COLOUR\n")
