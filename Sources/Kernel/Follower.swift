@@ -67,7 +67,8 @@ package struct FollowLoop<F: Follower>: RunnableLoop {
                 if let first = try events.first(where: { try follower.minds($0, in: sql) }) {
                     return (first.sequence - 1, true)
                 }
-                from = max(from, try events.count < Self.batch ? EventLog.newest(in: sql) : events[events.count - 1].sequence)
+                from = max(
+                    from, try events.count < Self.batch ? EventLog.newest(in: sql) : events[events.count - 1].sequence)
                 if events.count < Self.batch { return (from, from - cursor >= Self.unsaved) }
             }
         }

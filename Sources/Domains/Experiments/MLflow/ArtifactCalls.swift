@@ -58,7 +58,9 @@ struct ArtifactCalls: Sendable {
     private func allow(_ path: String, _ project: String, _ call: Call) async throws {
         guard let own = call.project else { return }
         if FrozenFiles.holds(path) {
-            guard FrozenFiles.project(of: path) == own else { throw MLflowError(.permissionDenied, "Permission denied") }
+            guard FrozenFiles.project(of: path) == own else {
+                throw MLflowError(.permissionDenied, "Permission denied")
+            }
             return
         }
         guard let first = path.split(separator: "/").first, let id = Int64(first) else {

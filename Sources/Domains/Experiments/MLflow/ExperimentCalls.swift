@@ -88,7 +88,9 @@ struct ExperimentCalls: Sendable {
         let now = try tracking.store.milliseconds
         let renamed = try await tracking.store.write { sql in
             let experiment = try sql.experiment(id, in: project)
-            guard !experiment.isDeleted else { throw MLflowError(.invalidState, "Cannot rename a non-active experiment.") }
+            guard !experiment.isDeleted else {
+                throw MLflowError(.invalidState, "Cannot rename a non-active experiment.")
+            }
             if let other = try sql.experiment(named: name, in: project), other.id != id {
                 throw MLflowError(.alreadyExists, "Experiment(name=\(name)) already exists.")
             }

@@ -166,7 +166,8 @@ extension Connection {
             parts[run, default: RunLists()].params.comma()
             parts[run, default: RunLists()].params.pair(try row.get(1), try row.get(2))
         }
-        try each("SELECT t.run, n.text, t.value FROM tag t JOIN name n ON n.id = t.key WHERE t.run IN \(wanted)") { row in
+        try each("SELECT t.run, n.text, t.value FROM tag t JOIN name n ON n.id = t.key WHERE t.run IN \(wanted)") {
+            row in
             let run = try row.get(0, as: Int64.self)
             parts[run, default: RunLists()].tags.comma()
             parts[run, default: RunLists()].tags.pair(try row.get(1), try row.get(2))

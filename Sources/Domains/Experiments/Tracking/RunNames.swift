@@ -3,7 +3,8 @@ import Points
 /// Names of runs and models that their makers did not name: two words and a number.
 enum RunNames {
     private static let kinds = [
-        "able", "amber", "ample", "brave", "bright", "brisk", "calm", "clear", "clever", "coral", "crisp", "deft", "eager",
+        "able", "amber", "ample", "brave", "bright", "brisk", "calm", "clear", "clever", "coral", "crisp", "deft",
+        "eager",
         "fair", "fine", "firm", "fleet", "fond", "glad", "golden", "grand", "handy", "hardy", "honest", "jolly", "keen",
         "kind", "lively", "loyal", "lucid", "mellow", "merry", "mild", "neat", "nimble", "noble", "patient", "plain",
         "polite", "prime", "proud", "quick", "quiet", "rapid", "ready", "robust", "serene", "sharp", "silent", "smart",
@@ -13,7 +14,8 @@ enum RunNames {
         "ant", "badger", "bat", "bear", "bee", "bison", "boar", "carp", "cat", "colt", "crab", "crane", "crow", "deer",
         "dove", "duck", "eel", "elk", "ewe", "finch", "fox", "frog", "gnat", "goat", "goose", "grouse", "gull", "hare",
         "hawk", "heron", "hog", "ibex", "jay", "kite", "lark", "loon", "lynx", "mink", "mole", "moth", "mouse", "newt",
-        "owl", "perch", "quail", "ram", "rook", "seal", "shrew", "skunk", "slug", "snail", "stag", "stork", "swan", "toad",
+        "owl", "perch", "quail", "ram", "rook", "seal", "shrew", "skunk", "slug", "snail", "stag", "stork", "swan",
+        "toad",
         "trout", "vole", "wasp", "wren",
     ]
 

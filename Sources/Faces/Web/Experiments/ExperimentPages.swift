@@ -146,7 +146,8 @@ struct ExperimentPage: PageBody {
     }
 
     private static func unasked(_ all: [RunColumn]) -> [RunColumn] {
-        Array(all.filter { $0.part == .metrics }.prefix(unaskedColumns)) + all.filter { $0.part == .params }.prefix(unaskedColumns)
+        Array(all.filter { $0.part == .metrics }.prefix(unaskedColumns))
+            + all.filter { $0.part == .params }.prefix(unaskedColumns)
     }
 
     /// A head sorts by its column: downwards first, then upwards.

@@ -72,12 +72,14 @@ struct FilterSchema: Sendable {
         case .attribute:
             guard let attribute = attributes[key] else {
                 throw .invalid(
-                    "Invalid attribute key '\(key)' specified. Valid keys are '\(Self.listed(attributes.keys.sorted()))'")
+                    "Invalid attribute key '\(key)' specified. Valid keys are '\(Self.listed(attributes.keys.sorted()))'"
+                )
             }
             return FilterColumn(entity: .attribute, key: attribute.name)
         case .dataset where !["name", "digest", "context"].contains(key):
             throw .invalid(
-                "Invalid dataset key '\(key)' specified. Valid keys are '\(Self.listed(["context", "digest", "name"]))'")
+                "Invalid dataset key '\(key)' specified. Valid keys are '\(Self.listed(["context", "digest", "name"]))'"
+            )
         default: return FilterColumn(entity: entity, key: key)
         }
     }
