@@ -225,6 +225,26 @@ import Testing
         #expect(try await place.domain.namesOfOwnContent() == [digest.text])
     }
 
+    @Test func `parts of an upload that nobody went on with are forgotten after a week`() async throws {
+        let place = try await Place()
+        let store = try place.domain.tracking.store
+        let (old, new) = (Digest(of: [1]), Digest(of: [2]))
+        try await store.write { [now = store.milliseconds] in try $0.keepPart(1, of: "a", old, bytes: 1, at: now) }
+        place.house.time.advance(by: UploadReconciler.patience + .seconds(1))
+        try await store.write { [now = store.milliseconds] in try $0.keepPart(1, of: "b", new, bytes: 1, at: now) }
+        _ = try await UploadReconciler(tracking: place.domain.tracking).reconcile("all")
+        #expect(try await store.read { try $0.parts(of: "a").isEmpty })
+        #expect(try await store.read { try $0.parts(of: "b").map(\.digest) } == [new])
+    }
+
+    @Test func `only the signature that was given out opens the address of a part`() {
+        let tokens = PageTokens(key: [1, 2, 3])
+        let signature = tokens.sign("up", 1)
+        #expect(tokens.isSigned(signature, "up", 1))
+        #expect(!tokens.isSigned(signature, "up", 2) && !tokens.isSigned(signature, "other", 1))
+        #expect(!tokens.isSigned("", "up", 1) && !tokens.isSigned(signature + "A", "up", 1))
+    }
+
     @Test func `ranges of bytes are those of the standard`() {
         #expect(ByteRange("bytes=2-4", of: 10).bytes == 2..<5)
         #expect(ByteRange("bytes=7-", of: 10).bytes == 7..<10)

@@ -40,6 +40,24 @@ final class FakeSystems: Sendable {
 }
 
 extension PipelineHouse {
+    /// A house with a pipeline whose first stage deploys to environment "production", which has this spec.
+    static func gated(
+        _ environment: String, pipeline: String = GateTests.pipeline, systems: FakeSystems = FakeSystems(),
+        secrets: FakeSecrets = FakeSecrets()
+    ) async throws -> PipelineHouse {
+        let it = try await PipelineHouse(outside: systems.outside(secrets))
+        try await it.house.apply(pipeline)
+        try await it.apply(environment)
+        try await it.hello()
+        return it
+    }
+
+    /// Applies environment "production" with this spec, and a team.
+    func apply(_ environment: String) async throws {
+        try await house.apply("kind: Environment\nname: production\n\(environment == "{}" ? "" : environment)")
+        try await house.apply("{ kind: Team, name: sre, members: [cleo, dan] }")
+    }
+
     /// A call of a person, by their token.
     static func person(_ name: String, permission: Permission = .run) -> Call {
         Call(actor: "token:\(name)", correlation: "test", permission: permission)

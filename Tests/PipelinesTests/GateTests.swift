@@ -18,23 +18,12 @@ import Testing
           - { name: after, jobs: { j: { steps: [{ run: a }] } } }
         """
 
-    private func house(
-        _ environment: String, pipeline: String = pipeline, systems: FakeSystems = FakeSystems(),
-        secrets: FakeSecrets = FakeSecrets()
-    ) async throws -> PipelineHouse {
-        let it = try await PipelineHouse(outside: systems.outside(secrets))
-        try await it.house.apply(pipeline)
-        try await it.apply(environment)
-        try await it.hello()
-        return it
-    }
-
     // MARK: Approvals
 
     static let two = "approval_gates: { approvals: { min: 2, from: [\"team:sre\", \"user:ana\"], expires: 24h } }"
 
     @Test func `a job begins once enough people have said yes, and not before`() async throws {
-        let it = try await house(Self.two)
+        let it = try await PipelineHouse.gated(Self.two)
         let run = try await it.begin()
         #expect(run.jobs[0].status == .waiting)
         #expect(
@@ -61,7 +50,7 @@ import Testing
     }
 
     @Test func `neither who started a run nor who wrote its commit may approve it`() async throws {
-        let it = try await house("approval_gates: { approvals: { min: 1 } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { min: 1 } }")
         let run = try await it.push("c1", author: "Ana <ana@example.com>")
         for name in ["bob", "ana"] {
             let refused = await #expect(throws: Problem.self) { try await it.say(.approved, run, by: name) }
@@ -74,7 +63,7 @@ import Testing
     }
 
     @Test func `who was not asked, and who is no person, cannot approve`() async throws {
-        let it = try await house("approval_gates: { approvals: { from: [\"team:sre\"] } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { from: [\"team:sre\"] } }")
         let run = try await it.begin()
         var refused = await #expect(throws: Problem.self) { try await it.say(.approved, run, by: "ana") }
         #expect(refused?.code == "approval.not-asked" && refused?.status == 403)
@@ -91,7 +80,7 @@ import Testing
     }
 
     @Test func `the same person twice counts once, and is told once`() async throws {
-        let it = try await house(Self.two)
+        let it = try await PipelineHouse.gated(Self.two)
         let run = try await it.begin()
         for _ in 0..<3 { try await it.say(.approved, run, by: "ana") }
         #expect(try await !it.isReady())
@@ -100,7 +89,7 @@ import Testing
     }
 
     @Test func `people who approve at the same moment all count, and the gate opens once`() async throws {
-        let it = try await house("approval_gates: { approvals: { min: 5 } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { min: 5 } }")
         let run = try await it.begin()
         var input = VerdictInput()
         input.run = run.id
@@ -120,7 +109,7 @@ import Testing
     }
 
     @Test func `a comment that is wanted must be given`() async throws {
-        let it = try await house("approval_gates: { approvals: { comment: required } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { comment: required } }")
         let run = try await it.begin()
         for comment in [nil, " \n"] {
             let refused = await #expect(throws: Problem.self) {
@@ -133,7 +122,7 @@ import Testing
     }
 
     @Test func `one no ends the job, whoever has said yes`() async throws {
-        let it = try await house(Self.two)
+        let it = try await PipelineHouse.gated(Self.two)
         let run = try await it.begin()
         try await it.say(.approved, run, by: "ana")
         let gate = try await it.say(.rejected, run, by: "cleo", comment: "locks the orders table")
@@ -150,7 +139,7 @@ import Testing
     }
 
     @Test func `a job whose approvals come too late fails, and says what it had`() async throws {
-        let it = try await house(Self.two)
+        let it = try await PipelineHouse.gated(Self.two)
         let run = try await it.begin()
         try await it.say(.approved, run, by: "ana")
         it.house.time.advance(by: .seconds(86_399))
@@ -169,7 +158,7 @@ import Testing
     }
 
     @Test func `a change of what waits voids what was said of it`() async throws {
-        let it = try await house(Self.two)
+        let it = try await PipelineHouse.gated(Self.two)
         let run = try await it.begin()
         let before = try await it.say(.approved, run, by: "ana")
         try await it.apply(Self.two + "\nvariables: { LOG_LEVEL: debug }")
@@ -188,7 +177,7 @@ import Testing
     }
 
     @Test func `a change at the last moment keeps the job out`() async throws {
-        let it = try await house("approval_gates: { approvals: { min: 1 } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { min: 1 } }")
         let run = try await it.begin()
         var input = VerdictInput()
         input.run = run.id
@@ -201,7 +190,7 @@ import Testing
     }
 
     @Test func `who approves a digest approves nothing else`() async throws {
-        let it = try await house("approval_gates: { approvals: { min: 1 } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { min: 1 } }")
         let run = try await it.begin()
         let refused = await #expect(throws: Problem.self) {
             try await it.say(.approved, run, by: "ana", digest: "0000")
@@ -213,7 +202,7 @@ import Testing
     }
 
     @Test func `a newer run that is let in supersedes older ones that wait`() async throws {
-        let it = try await house("approval_gates: { approvals: { min: 1, supersede: true } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { min: 1, supersede: true } }")
         let (first, second, third) = (try await it.begin(), try await it.begin(), try await it.begin())
         try await it.say(.approved, second, by: "ana")
         try await it.settle()
@@ -227,14 +216,14 @@ import Testing
     }
 
     @Test func `without supersede older runs wait on`() async throws {
-        let it = try await house("approval_gates: { approvals: { min: 1 } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { min: 1 } }")
         let (first, second) = (try await it.begin(), try await it.begin())
         try await it.say(.approved, second, by: "ana")
         #expect(try await it.run(first.id).jobs[0].status == .waiting)
     }
 
     @Test func `what waits in several stages must be named`() async throws {
-        let it = try await house(
+        let it = try await PipelineHouse.gated(
             "approval_gates: { approvals: { min: 1 } }",
             pipeline: """
                 kind: Pipeline
@@ -251,7 +240,7 @@ import Testing
     }
 
     @Test func `a cancelled run leaves nothing in the inbox`() async throws {
-        let it = try await house("approval_gates: { approvals: { min: 1 } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { min: 1 } }")
         let run = try await it.begin()
         _ = try await it.house.call(Runs.cancel, RunName(project: "default", run: run.id))
         try await it.settle()
@@ -264,7 +253,7 @@ import Testing
     // MARK: Branches, freezes, waits
 
     @Test func `a run of another branch is turned away, with the reason kept`() async throws {
-        let it = try await house("branches: [main]")
+        let it = try await PipelineHouse.gated("branches: [main]")
         let run = try await it.push("c1") { $0.ref = "refs/heads/feature" }
         #expect(run.status == .failed)
         #expect(run.jobs[0].reason == "environment \"production\" takes only runs of main, not of feature")
@@ -273,7 +262,7 @@ import Testing
     }
 
     @Test func `an environment that goes away lets nobody in`() async throws {
-        let it = try await house("approval_gates: { approvals: { min: 1 } }")
+        let it = try await PipelineHouse.gated("approval_gates: { approvals: { min: 1 } }")
         let run = try await it.begin()
         let name = ResourceName(project: "default", kind: "environments", name: "production")
         _ = try await it.house.call(Resources.delete, name)
@@ -286,7 +275,7 @@ import Testing
     @Test func `a freeze holds jobs back until it ends, and lets a rollback pass`() async throws {
         let freeze =
             "freeze: [{ name: winter, from: 2026-01-06T00:00:00Z, to: 2026-01-07T00:00:00Z, allow: [rollback, \"label:hotfix\"] }]"
-        let it = try await house(freeze)
+        let it = try await PipelineHouse.gated(freeze)
         for commit in ["good", "bad"] {
             let run = try await it.push(commit)
             for _ in 0..<2 { try await it.work() }
@@ -306,7 +295,7 @@ import Testing
     }
 
     @Test func `a wait is waited, then the job begins by itself`() async throws {
-        let it = try await house("approval_gates: { wait: 5m }")
+        let it = try await PipelineHouse.gated("approval_gates: { wait: 5m }")
         let run = try await it.begin()
         #expect(
             run.jobs[0].reason == "environment \"production\" lets it in at 2026-01-05T08:05:00Z, after 5m")
@@ -327,7 +316,7 @@ import Testing
         systems.answer([
             (202, "{\"message\": \"in the board\"}"), (503, ""), (200, "{\"message\": \"CHG-7 is approved\"}"),
         ])
-        let it = try await house(Self.hook, systems: systems)
+        let it = try await PipelineHouse.gated(Self.hook, systems: systems)
         let run = try await it.begin()
         try await it.check()
         #expect(
@@ -355,7 +344,7 @@ import Testing
     @Test func `a webhook that says no ends the job with its words`() async throws {
         let systems = FakeSystems()
         systems.answer([(409, "{\"message\": \"change CHG-7 is not approved\"}")])
-        let it = try await house(Self.hook, systems: systems)
+        let it = try await PipelineHouse.gated(Self.hook, systems: systems)
         let run = try await it.begin()
         try await it.check()
         let ended = try await it.run(run.id)
@@ -367,7 +356,7 @@ import Testing
     }
 
     @Test func `a webhook that says nothing in time keeps the job out`() async throws {
-        let it = try await house(Self.hook)
+        let it = try await PipelineHouse.gated(Self.hook)
         let run = try await it.begin()
         for _ in 0..<7 {
             try await it.check()
@@ -405,7 +394,7 @@ import Testing
     @Test func `a query is asked of the Prometheus that is named`() async throws {
         let systems = FakeSystems()
         systems.answer([(200, Self.vector("1"))])
-        let it = try await house(
+        let it = try await PipelineHouse.gated(
             "approval_gates: { checks: [{ query: 'up{job=\"a b\"} > 0', source: \"http://prometheus:9090/\" }] }",
             systems: systems)
         _ = try await it.begin()
@@ -417,108 +406,10 @@ import Testing
                 == ["query=up%7Bjob%3D%22a%20b%22%7D%20%3E%200"])
     }
 
-    // MARK: Objectives
-
-    static let slo = "approval_gates: { checks: [{ slo: api, min_budget: 20%, timeout: 1m }] }"
-    static let objective = "{ kind: Slo, name: api, target: 99.9%, service: shop-api }"
-    static let counted = [
-        "sum(increase(vagus_proxy_errors_total{project=\"default\",service=\"shop-api\"}[2592000000ms]))",
-        "sum(increase(vagus_proxy_requests_total{project=\"default\",service=\"shop-api\"}[2592000000ms]))",
-    ]
-
-    @Test func `a gate opens once enough of an objective's budget is left, and says what was counted`() async throws {
-        let systems = FakeSystems()
-        let it = try await house(Self.slo, systems: systems)
-        try await it.house.apply(Self.objective)
-        let run = try await it.begin()
-        try await it.check()
-        #expect(try await it.run(run.id).jobs[0].reason == "waits for the answer of slo api: nothing was counted yet")
-        systems.metrics.tell(Self.counted[0], [900])
-        systems.metrics.tell(Self.counted[1], [1_000_000])
-        it.house.time.advance(by: .seconds(10))
-        try await it.check()
-        #expect(
-            try await it.run(run.id).jobs[0].reason
-                == "waits for the answer of slo api: 10% of the budget is left, 20% is needed: 900 of 1000000 were bad in 30d, 99.9% good is wanted"
-        )
-        systems.metrics.tell(Self.counted[0], [800])
-        it.house.time.advance(by: .seconds(10))
-        try await it.check()
-        #expect(try await it.isReady())
-        #expect(
-            try await it.run(run.id).gates[0].checks.map(\.message)
-                == ["20% of the budget is left: 800 of 1000000 were bad in 30d, 99.9% good is wanted"])
-    }
-
-    @Test func `a gate stays shut without the objective, and when nobody answers in time`() async throws {
-        let nameless = try await house(Self.slo)
-        let refused = try await nameless.begin()
-        try await nameless.check()
-        #expect(
-            try await nameless.run(refused.id).jobs[0].reason
-                == "slo api has said no: there is no Slo \"api\" in project \"default\"")
-        let systems = FakeSystems()
-        systems.metrics.fail(Problem("metrics.store", status: 503, "the store is being opened"))
-        let silent = try await house(Self.slo, systems: systems)
-        try await silent.house.apply(Self.objective)
-        let run = try await silent.begin()
-        for _ in 0..<7 {
-            try await silent.check()
-            silent.house.time.advance(by: .seconds(10))
-        }
-        try await silent.check()
-        let ended = try await silent.run(run.id)
-        #expect(ended.status == .failed)
-        #expect(
-            ended.jobs[0].reason
-                == "slo api has said no: it was not yes within 1m; the last answer was: the store is being opened")
-    }
-
-    @Test func `a query without a source is asked of Telemetry`() async throws {
-        let systems = FakeSystems()
-        systems.metrics.tell("sum(up)", [3])
-        let it = try await house("approval_gates: { checks: [{ query: sum(up), min: 2 }] }", systems: systems)
-        _ = try await it.begin()
-        try await it.check()
-        #expect(try await it.isReady())
-        #expect(systems.metrics.asked == ["sum(up)"] && systems.asked.isEmpty)
-    }
-
-    static let budgets: [(errors: [Double], total: [Double], answer: CheckReconciler.Answer)] = [
-        ([0], [10], .passed("100% of the budget is left: 0 of 10 were bad in 1h, 90% good is wanted")),
-        ([1], [10], .notYet("0% of the budget is left, 50% is needed: 1 of 10 were bad in 1h, 90% good is wanted")),
-        ([2], [10], .notYet("-100% of the budget is left, 50% is needed: 2 of 10 were bad in 1h, 90% good is wanted")),
-        ([], [10], .notYet("the query of errors finds 0 series, not one")),
-        ([.nan], [10], .notYet("the query of errors gives no number")),
-        ([0], [0], .notYet("nothing was counted yet")), ([0], [.nan], .notYet("nothing was counted yet")),
-        ([0], [1, 2], .notYet("the query of all finds 2 series")),
-    ]
-
-    @Test(arguments: budgets.indices)
-    func `what is left of a budget is what was not used up by bad ones`(row: Int) throws {
-        let (errors, total, answer) = Self.budgets[row]
-        let slo = try SloSpec(yaml: "{ target: 90%, window: 1h, service: x }")
-        #expect(MetricChecks.reading(errors: errors, total: total, slo, atLeast: 0.5) == answer)
-    }
-
-    @Test(arguments: [
-        ("{ target: 100%, service: x }", "a target lies between 0% and 100%, and is neither"),
-        ("{ target: 99% }", "an objective counts either the requests of a service, or \"errors\" of \"total\""),
-        (
-            "{ target: 99%, errors: \"a[$window]\" }",
-            "an objective counts either the requests of a service, or \"errors\" of \"total\""
-        ),
-        ("{ target: 99%, errors: \"a[$window]\", total: b }", "the query does not say where its window is"),
-    ])
-    func `an objective that cannot be worked out is refused`(yaml: String, message: String) {
-        let error = #expect(throws: ManifestError.self) { try SloSpec(yaml: yaml) }
-        #expect(error?.message == message)
-    }
-
     @Test func `checks come before approvals are asked for`() async throws {
         let systems = FakeSystems()
         systems.answer([(200, "")])
-        let it = try await house(
+        let it = try await PipelineHouse.gated(
             "approval_gates: { checks: [{ webhook: \"https://a\" }], approvals: { min: 1 } }", systems: systems)
         let run = try await it.begin()
         #expect(try await it.house.events(named: "approval.requested").isEmpty)
@@ -526,13 +417,5 @@ import Testing
         #expect(try await it.house.events(named: "approval.requested").count == 1)
         try await it.say(.approved, run, by: "ana")
         #expect(try await it.isReady())
-    }
-}
-
-extension PipelineHouse {
-    /// Applies environment "production" with this spec, and a team.
-    fileprivate func apply(_ environment: String) async throws {
-        try await house.apply("kind: Environment\nname: production\n\(environment == "{}" ? "" : environment)")
-        try await house.apply("{ kind: Team, name: sre, members: [cleo, dan] }")
     }
 }

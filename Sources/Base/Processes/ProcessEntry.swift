@@ -49,7 +49,7 @@ enum ProcFile {
 }
 
 /// One line of the kernel's list of processes, as it was at the time of reading.
-struct ProcessEntry: Sendable, Equatable {
+package struct ProcessEntry: Sendable, Equatable {
     let pid: Int32
     let state: UInt8
     let parent: Int32
@@ -123,6 +123,15 @@ struct ProcessEntry: Sendable, Equatable {
             }
         }
         return family
+    }
+
+    /// Children of a process, which need not be ours.
+    package static func children(of pid: Int32) -> [ProcessEntry] { family(of: pid).filter { $0.parent == pid } }
+
+    /// What this very process calls itself now (`/proc/<pid>/cmdline`), its parts ended by zeros; nil when it has ended.
+    package var title: String? {
+        guard let now = ProcessEntry(pid: pid), now.startTime == startTime, !now.hasEnded else { return nil }
+        return ProcFile.text("/proc/\(pid)/cmdline")
     }
 
     /// Sends a signal to this very process, or to nobody when its number has gone to another.

@@ -34,22 +34,7 @@ final class MirrorPool {
             return
         }
         let connection = MirrorConnection(endpoint: endpoint, worker: worker)
-        let bound = NIOLoopBound(connection, eventLoop: loop)
-        let bootstrap = ClientBootstrap(group: loop)
-            .connectTimeout(TimeAmount(configuration.connectTimeout))
-            .channelOption(.allowRemoteHalfClosure, value: true)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(bound.value)
-                }
-            }
-        let future =
-            if let address = endpoint.address {
-                bootstrap.connect(to: address)
-            } else {
-                bootstrap.connect(host: endpoint.endpoint.host, port: endpoint.endpoint.port)
-            }
-        future.assumeIsolated().whenComplete { result in
+        endpoint.connect(connection, on: loop, within: configuration.connectTimeout) { result in
             if case .success = result { then(connection) } else { then(nil) }
         }
     }

@@ -191,22 +191,7 @@ final class Worker {
         then: @escaping (Result<UpstreamConnection, any Error>) -> Void
     ) {
         let connection = UpstreamConnection(endpoint: endpoint, worker: self)
-        let bound = NIOLoopBound(connection, eventLoop: loop)
-        let bootstrap = ClientBootstrap(group: loop)
-            .connectTimeout(TimeAmount(patience ?? configuration.connectTimeout))
-            .channelOption(.allowRemoteHalfClosure, value: true)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(bound.value)
-                }
-            }
-        let future =
-            if let address = endpoint.address {
-                bootstrap.connect(to: address)
-            } else {
-                bootstrap.connect(host: endpoint.endpoint.host, port: endpoint.endpoint.port)
-            }
-        future.assumeIsolated().whenComplete { result in
+        endpoint.connect(connection, on: loop, within: patience ?? configuration.connectTimeout) { result in
             switch result {
             case .success(let channel): channel.closeFuture.whenComplete { _ in endpoint.endConnection() }
             case .failure: endpoint.endConnection()
@@ -263,5 +248,30 @@ final class Worker {
         } else {
             scheduleSweep()
         }
+    }
+}
+
+extension EndpointState {
+    /// Opens a connection with one handler on the caller's own loop; `then` is called on it.
+    func connect(
+        _ handler: some ChannelHandler, on loop: any EventLoop, within patience: Duration,
+        then: @escaping (Result<any Channel, any Error>) -> Void
+    ) {
+        let bound = NIOLoopBound(handler, eventLoop: loop)
+        let bootstrap = ClientBootstrap(group: loop)
+            .connectTimeout(TimeAmount(patience))
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(bound.value)
+                }
+            }
+        let future =
+            if let address {
+                bootstrap.connect(to: address)
+            } else {
+                bootstrap.connect(host: endpoint.host, port: endpoint.port)
+            }
+        future.assumeIsolated().whenComplete(then)
     }
 }

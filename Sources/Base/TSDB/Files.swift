@@ -126,15 +126,22 @@ final class FolderLock: Sendable {
     private let descriptor: Int32
 
     init(_ path: String) throws {
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw Files.failure("open", path) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            close(descriptor)
+        let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw Files.failure("open", path) }
+        // A child between fork and exec, or a process that is just ending, holds a lock a moment longer.
+        for _ in 0..<Self.tries where flock(file, LOCK_EX | LOCK_NB) != 0 { usleep(Self.pause) }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            close(file)
             throw SeriesError(.storage, "the store is in use by another process: \(path)")
         }
+        descriptor = file
     }
 
     deinit { close(descriptor) }
+
+    private static let tries = 100
+    /// In microseconds.
+    private static let pause: UInt32 = 5_000
 }
 
 /// A file's bytes in memory, with a page of readable zeros behind them.

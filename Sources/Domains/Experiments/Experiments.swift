@@ -20,7 +20,7 @@ package import SQL
 /// `.version-removed`, `.tagged`, `.untagged`, `.requested`, `.approval-given`, `.approved`, `.rejected`, `.approval-expired`,
 /// `.approval-voided`, `.approval-refused`; `webhook.created`, `.changed`, `.deleted`, `.given-up`; `experiment.created`, `.renamed`,
 /// `.deleted`, `.restored`, `experiment-run.deleted`, `.restored`.
-/// Loops: model-requests (time ends requests), experiments-webhooks (messages are written, then sent).
+/// Loops: model-requests (time ends requests), experiments-uploads (abandoned parts are forgotten), experiments-webhooks (messages are written, then sent).
 package struct ExperimentsDomain: Domain {
     package static let name = "experiments"
     let store: Store

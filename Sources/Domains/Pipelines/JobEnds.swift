@@ -62,6 +62,7 @@ extension Leases {
             answer.state = state
             guard var job = held, let stored else { return answer }
             if let tail = report.output {
+                try Leases.checkSize(tail.text.utf8.count)
                 // Bytes that were heard already are left alone.
                 _ = try logs.append(Array(tail.text.utf8), at: tail.offset, to: key, epoch: report.epoch)
             }

@@ -131,11 +131,7 @@ struct Leases: Sendable {
     }
 
     func append(_ bytes: [UInt8], _ input: OutputInput) async throws -> LeaseState {
-        guard bytes.count <= PipelineLimits.chunkBytes else {
-            throw Problem(
-                "output.invalid", status: 413, "a piece of output has at most \(PipelineLimits.chunkBytes) bytes",
-                hint: "Send smaller pieces.")
-        }
+        try Self.checkSize(bytes.count)
         let key = JobKey(run: input.run, stage: input.stage, job: input.job)
         var state = LeaseState()
         if !logs.trusts(key, epoch: input.epoch, at: store.time.now) {
@@ -152,6 +148,14 @@ struct Leases: Sendable {
         if written.isFenced { (state.stop, state.reason) = (true, "the lease was lost") }
         store.bells.ring([key.logTopic])
         return state
+    }
+
+    static func checkSize(_ bytes: Int) throws {
+        guard bytes <= PipelineLimits.chunkBytes else {
+            throw Problem(
+                "output.invalid", status: 413, "a piece of output has at most \(PipelineLimits.chunkBytes) bytes",
+                hint: "Send smaller pieces.")
+        }
     }
 
     // MARK: Reports

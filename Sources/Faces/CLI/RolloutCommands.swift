@@ -30,8 +30,14 @@ private func hold(
 ) async throws {
     var input = HoldInput()
     (input.project, input.name, input.reason) = (connection.projectName, service, reason)
-    let sent = input
-    let status = try await connection.connected { try await $0.call(operation, sent) }
+    try await act(operation, input, connection)
+}
+
+/// Does one thing about a service, and shows how it stands then.
+private func act<Input: Manifest>(
+    _ operation: API.Operation<Input, ServiceStatus>, _ input: Input, _ connection: Connection
+) async throws {
+    let status = try await connection.connected { try await $0.call(operation, input) }
     connection.show(status) { ServiceText.text(status) }
 }
 
@@ -43,9 +49,7 @@ struct RetryCommand: AsyncParsableCommand {
     @Argument var service: String
 
     func run() async throws {
-        let name = Name(project: connection.projectName, name: service)
-        let status = try await connection.connected { try await $0.call(Services.retry, name) }
-        connection.show(status) { ServiceText.text(status) }
+        try await act(Services.retry, Name(project: connection.projectName, name: service), connection)
     }
 }
 
@@ -57,9 +61,7 @@ struct RestartCommand: AsyncParsableCommand {
     @Argument var service: String
 
     func run() async throws {
-        let name = Name(project: connection.projectName, name: service)
-        let status = try await connection.connected { try await $0.call(Services.restart, name) }
-        connection.show(status) { ServiceText.text(status) }
+        try await act(Services.restart, Name(project: connection.projectName, name: service), connection)
     }
 }
 
@@ -74,9 +76,7 @@ struct ScaleCommand: AsyncParsableCommand {
     func run() async throws {
         var input = ScaleInput()
         (input.project, input.name, input.replicas) = (connection.projectName, service, replicas)
-        let sent = input
-        let status = try await connection.connected { try await $0.call(Services.scale, sent) }
-        connection.show(status) { ServiceText.text(status) }
+        try await act(Services.scale, input, connection)
     }
 }
 

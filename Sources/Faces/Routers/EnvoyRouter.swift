@@ -95,7 +95,8 @@ package actor EnvoyRouter: TrafficRouter {
 
     private func absorb() async throws {
         guard !owners.isEmpty else { return }
-        let pattern = "%5Ecluster%5C.vagus_.*%5C.(upstream_rq_total|upstream_rq_5xx|upstream_rq_rx_reset)%24"
+        // Encoded whole: of an address with anything else in it Foundation encodes the percent signs once more.
+        let pattern = "%5Ecluster%5C.vagus_.*%5C.%28upstream_rq_total%7Cupstream_rq_5xx%7Cupstream_rq_rx_reset%29%24"
         var numbers: [String: (requests: Int64, errors: Int64)] = [:]
         for line in try await admin("/stats?filter=\(pattern)").split(separator: "\n") {
             let parts = line.split(separator: ": ")

@@ -11,7 +11,8 @@ import Stats
 ///
 /// A change is a reload (SIGHUP), after `nginx -t` has found the file sound: new workers take over, old ones end their
 /// requests and close the connections that clients keep open, so a client may find its idle connection closed. It is over
-/// when our status socket, a part of the same file, tells the new version several times in a row. Counts and latencies
+/// when our status socket, a part of the same file, tells the new version and no worker of before takes connections (each
+/// names itself "shutting down" from then on). Counts and latencies
 /// come from an access log of our own, read twice a second and started anew when it is long.
 package actor NginxRouter: TrafficRouter {
     /// Where an nginx is reached.
@@ -70,11 +71,11 @@ package actor NginxRouter: TrafficRouter {
             throw error
         }
         note(routes)
+        let workers = ProcessEntry.children(of: master)
         kill(master, SIGHUP)
-        var inARow = 0
         let isDone = try await waitUntil(time, Self.patience) {
-            inARow = await self.tells(name) ? inARow + 1 : 0
-            return inARow == Self.enough
+            guard await self.tells(name) else { return false }
+            return workers.allSatisfy { $0.title?.contains("shutting down") ?? true }
         }
         guard isDone else {
             if let before { try folder.write(before, to: Self.file) }
@@ -156,8 +157,6 @@ package actor NginxRouter: TrafficRouter {
     private static let file = "vagus.conf"
     private static let log = "counts.log"
     private static let patience = Duration.seconds(10)
-    /// Answers of new workers in a row after which the old ones accept no more.
-    private static let enough = 5
     private static let piece = 1 << 20
     private static let longLog: UInt64 = 64 << 20
 

@@ -32,7 +32,8 @@ extension ExperimentsDomain {
     package var loops: [any RunnableLoop] {
         let logger = context.logger(for: Self.name)
         var loops: [any RunnableLoop] = [
-            ReconcileLoop(RequestReconciler(store: store), store: store, sweep: .seconds(60), logger: logger)
+            ReconcileLoop(RequestReconciler(store: store), store: store, sweep: .seconds(60), logger: logger),
+            ReconcileLoop(UploadReconciler(tracking: tracking), store: store, sweep: .seconds(3600), logger: logger),
         ]
         if let sender = outside.sender {
             loops.append(FollowLoop(WebhookFollower(), store: store, logger: logger))
