@@ -13,6 +13,7 @@ let house: [SwiftSetting] = [
 ]
 
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
@@ -71,7 +72,7 @@ var targets: [Target] = [
     .target(name: "CAssets", path: "Sources/System/CAssets", exclude: ["assets"]),
 ]
 targets += base("Manifests", [yams])
-targets += base("SQL", [grdb])
+targets += base("SQL", [grdb, sqlite])
 targets += base("Globs")
 targets += base("Processes", ["CLinux"])
 targets += base("Blobs", [crypto])

@@ -81,8 +81,10 @@ class Upstream(Program):
     def __init__(self, folder, word):
         super().__init__(folder)
         (self.folder / "large").write_bytes(b"x" * LARGE)
+        # As root its worker would be somebody else, who may not read in our folder.
+        user = "user root;" if os.geteuid() == 0 else ""
         (self.folder / "nginx.conf").write_text(f"""
-daemon off; worker_processes 1; pid {self.folder}/pid; error_log {self.folder}/errors crit;
+{user} daemon off; worker_processes 1; pid {self.folder}/pid; error_log {self.folder}/errors crit;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 3600s; sendfile on; tcp_nopush on; open_file_cache max=10;
@@ -262,7 +264,8 @@ def wrk(port, path, connections, seconds):
     wrong += sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", done))
     return {"requests": int(re.search(r"(\d+) requests in", done)[1]), "wrong": wrong,
             "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1]),
-            "p50": milliseconds(re.search(r"50%\s+(\S+)", done)[1]), "p99": milliseconds(re.search(r"99%\s+(\S+)", done)[1])}
+            "p50": milliseconds(re.search(r"\s50%\s+(\S+)", done)[1]),
+            "p99": milliseconds(re.search(r"\s99%\s+(\S+)", done)[1])}
 
 
 def milliseconds(text):

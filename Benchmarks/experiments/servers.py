@@ -33,7 +33,7 @@ class Server:
         self.folder.mkdir(exist_ok=True)
         self.process, self.peak_bytes = None, 0
 
-    def start(self, seconds=120):
+    def start(self, seconds=300):
         """Seconds from exec to a 200 of /health."""
         self.port = bench.free_port()
         with open(self.folder / "log", "a") as log:

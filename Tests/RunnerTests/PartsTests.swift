@@ -37,6 +37,35 @@ import Testing
         #expect(try FileManager.default.contentsOfDirectory(atPath: place.workspaces).isEmpty)
     }
 
+    @Test func `a folder that a job left clean serves the next one, any other does not`() throws {
+        let folder = NSTemporaryDirectory() + "vagus-folders-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
+        let place = try RunnerPlace(folder)
+        func job(_ name: String, leaving work: (JobFolder) throws -> Void = { _ in }) throws -> UInt64 {
+            var lease = Lease()
+            (lease.run, lease.stage, lease.job) = ("run_1", "all", name)
+            let job = JobFolder(place, lease)
+            try job.begin()
+            #expect(try FileManager.default.contentsOfDirectory(atPath: job.workspace).isEmpty)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: job.temporary).isEmpty)
+            _ = try job.makeStep(0)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: job.folder).count == 3)
+            var status = stat()
+            stat(job.folder, &status)
+            try work(job)
+            job.remove()
+            #expect(!FileManager.default.fileExists(atPath: job.folder))
+            return UInt64(status.st_ino)
+        }
+        let first = try job("a")
+        #expect(try job("b") == first)
+        let written = try job("c") { try Data([1]).write(to: URL(fileURLWithPath: "\($0.workspace)/.hidden")) }
+        #expect(written == first)
+        _ = try job("d") { chmod($0.temporary, 0o777) }
+        _ = try job("e") { try JobFolder.make("\($0.folder)/more") }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: place.spares.folder).isEmpty)
+    }
+
     @Test func `one verdict a test case, the worst of what it says`() throws {
         let xml = """
             <?xml version="1.0"?><!-- <testcase/> --><testsuites><testsuite tests="99" failures="99">

@@ -79,13 +79,21 @@ import Testing
         var count = RevisionCount()
         (count.service, count.revision, count.requests, count.errors) = ("default/shop", 3, 10, 1)
         report.revisions = [count]
+        count.revision = 2
+        report.revisions.append(count)
+        room.domain.house.proxies.take(report)
+        // Only what has changed: the rest stays as it was told.
+        (count.revision, count.requests) = (2, 12)
+        (report.revisions, report.whole) = ([count], false)
         room.domain.house.proxies.take(report)
         let answer = try await room.ask(ForeignRequest(method: "GET", path: ""), at: "/metrics")
         let text = String(decoding: answer.bytes, as: UTF8.self)
         #expect(text.contains("vagus_http_requests_total{code=\"200\",operation=\"runs.list\"} 1\n"))
         #expect(
             text.contains(
-                "vagus_proxy_requests_total{project=\"default\",proxy=\"proxy\",revision=\"3\",service=\"shop\"} 10\n"))
+                "vagus_proxy_requests_total{project=\"default\",proxy=\"proxy\",revision=\"2\",service=\"shop\"} 12\n"
+                    + "vagus_proxy_requests_total{project=\"default\",proxy=\"proxy\",revision=\"3\",service=\"shop\"} 10\n"
+            ))
         for name in ["process_resident_memory_bytes", "vagus_telemetry_series", "vagus_build_info"] {
             #expect(text.contains(name))
         }

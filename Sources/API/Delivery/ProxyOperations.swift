@@ -42,12 +42,14 @@ public struct CountersInput: Manifest {
     /// Version of the table in force at the proxy.
     public var table: Int64 = 0
     public var revisions: [RevisionCount] = []
+    public var whole = true
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("name", \.name, "The proxy."),
         .required("epoch", \.epoch, "Changes with every start of the proxy: counts begin at 0 again."),
         .told("table", \.table, "Version of the routing table in force."),
         .told("revisions", \.revisions, "Cumulative counts since the proxy's start."),
+        .told("whole", \.whole, "All revisions that it counts; false: those that have changed since its last report."),
     ]
 }
 

@@ -5,7 +5,8 @@ public struct Field<Root: Sendable>: Sendable {
     public let isRequired: Bool
     /// Made when asked for, since manifests may contain themselves.
     let schema: @Sendable () -> Schema
-    let decode: @Sendable (Ordered<JSONValue>, inout Root, [String]) throws(ManifestError) -> Void
+    /// False when the field is not there.
+    let decode: @Sendable (Ordered<JSONValue>, inout Root, [String]) throws(ManifestError) -> Bool
     /// Nil when the value is the default of a field that may be left out.
     let encode: @Sendable (Root) -> JSONValue?
 }
@@ -55,19 +56,25 @@ extension Field where Root: Manifest {
                 return schema
             },
             decode: { (members, root, at) throws(ManifestError) in
-                guard let json = members[name], !json.isNull || isRequired else {
-                    guard isRequired else { return }
+                let written = members[name]
+                guard let json = written, !json.isNull || isRequired else {
+                    guard isRequired else { return written != nil }
                     throw ManifestError(
                         at: at, message: "field \"\(name)\" of a \(Root.noun) is missing",
                         hint: "Add \"\(name):\". \(help)")
                 }
-                let value = try Value(json: json, at: at + [name])
+                let value: Value
+                // Its place is put into words only when something is wrong there.
+                do throws(ManifestError) { value = try Value(json: json, at: []) } catch {
+                    throw error.below(at + [name])
+                }
                 if let range, let number = json.double ?? value.json.double, !range.contains(number) {
                     throw ManifestError(
                         at: at + [name], message: "\(json.text) is out of range for \"\(name)\"",
                         hint: "Use a value from \(plain(range.lowerBound)) to \(plain(range.upperBound)).")
                 }
                 root[keyPath: path] = value
+                return true
             },
             encode: { root in
                 let value = root[keyPath: path]

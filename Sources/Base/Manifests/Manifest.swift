@@ -45,15 +45,26 @@ extension Manifest {
         }
         self.init()
         let fields = Self.fields
-        for key in members.keys where !fields.contains(where: { $0.name == key }) {
-            throw ManifestError(
-                at: path + [key], message: "\"\(key)\" is not a field of a \(Self.noun)",
-                hint: suggestion(for: key, among: fields.map(\.name), called: "field"))
+        var found = 0
+        do throws(ManifestError) {
+            try Self.checkChoices(members, at: path)
+            // By their positions: to copy a field costs more than most of them take to read.
+            for index in fields.indices where try fields[index].decode(members, &self, path) { found += 1 }
+        } catch {
+            // A name that is misspelt is most often why something else is missing.
+            try Self.checkNames(members, at: path)
+            throw error
         }
-        try Self.checkChoices(members, at: path)
-        // By their positions: to copy a field costs more than most of them take to read.
-        for index in fields.indices { try fields[index].decode(members, &self, path) }
+        if found != members.count { try Self.checkNames(members, at: path) }
         if let problem = Self.check(self).first { throw problem.below(path) }
+    }
+
+    private static func checkNames(_ members: Ordered<JSONValue>, at path: [String]) throws(ManifestError) {
+        let names = fields.map { $0.name }
+        guard let unknown = members.keys.first(where: { !names.contains($0) }) else { return }
+        throw ManifestError(
+            at: path + [unknown], message: "\"\(unknown)\" is not a field of a \(noun)",
+            hint: suggestion(for: unknown, among: names, called: "field"))
     }
 
     private static func checkChoices(_ members: Ordered<JSONValue>, at path: [String]) throws(ManifestError) {

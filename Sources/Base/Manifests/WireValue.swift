@@ -87,9 +87,14 @@ extension Array: WireValue where Element: WireValue {
         guard case .array(let items) = json else { throw .expected("a list", at: path, found: json) }
         self = []
         reserveCapacity(items.count)
-        for (index, item) in items.enumerated() { append(try Element(json: item, at: path + ["\(index)"])) }
+        for (index, item) in items.enumerated() {
+            // Its place is put into words only when something is wrong there.
+            do throws(ManifestError) { append(try Element(json: item, at: [])) } catch {
+                throw error.below(path + ["\(index)"])
+            }
+        }
     }
-    public var json: JSONValue { .array(map(\.json)) }
+    public var json: JSONValue { .array(map { $0.json }) }
 }
 
 extension Ordered: WireValue where Value: WireValue {
@@ -101,9 +106,13 @@ extension Ordered: WireValue where Value: WireValue {
     public init(json: JSONValue, at path: [String]) throws(ManifestError) {
         guard case .object(let members) = json else { throw .expected("a map", at: path, found: json) }
         self.init()
-        for (key, value) in members { self[key] = try Value(json: value, at: path + [key]) }
+        for (key, value) in members {
+            do throws(ManifestError) { self[key] = try Value(json: value, at: []) } catch {
+                throw error.below(path + [key])
+            }
+        }
     }
-    public var json: JSONValue { .object(map(\.json)) }
+    public var json: JSONValue { .object(map { $0.json }) }
 }
 
 extension Optional: WireValue where Wrapped: WireValue {

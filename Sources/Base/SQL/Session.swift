@@ -1,5 +1,5 @@
-import Foundation
 import GRDB
+import GRDBSQLite
 
 /// One open connection while a body runs on it.
 ///
@@ -23,18 +23,16 @@ final class Session {
     }
 
     func each(_ statement: Statement, limit: Int = .max, _ body: (Row) throws -> Void) throws {
-        let sql = try checkedText(statement)
-        let prepared: Prepared
-        do { prepared = try cache.checkOut(sql, on: db) } catch { throw SQLError(engine: error, sql: sql) }
+        let prepared = try checkOut(statement)
         var isSound = false
-        defer { cache.checkIn(sql, isSound: isSound) }
+        defer { cache.checkIn(prepared, isSound: isSound) }
         do {
             let columns = prepared.columns
-            let cursor = try GRDB.Row.fetchCursor(prepared.statement, arguments: try arguments(statement))
+            try prepared.bind(statement.values)
             var left = limit
-            while left > 0, let row = try cursor.next() {
-                let values = columns.names.indices.map { SQLValue(row[$0] as DatabaseValue) }
-                do { try body(Row(columns: columns, values: values)) } catch { throw BodyError(cause: error) }
+            while left > 0, try prepared.step() {
+                let row = Row(columns: columns, values: prepared.row)
+                do { try body(row) } catch { throw BodyError(cause: error) }
                 left -= 1
             }
             isSound = true
@@ -42,32 +40,33 @@ final class Session {
             isSound = true
             throw error.cause
         } catch {
-            throw SQLError(engine: error, sql: sql)
+            throw SQLError(engine: error, sql: prepared.sql)
         }
     }
 
     func run(_ statement: Statement) throws(SQLError) -> Int {
-        let sql = try checkedText(statement)
+        let prepared = try checkOut(statement)
         do {
-            let prepared = try cache.checkOut(sql, on: db)
             var isSound = false
-            defer { cache.checkIn(sql, isSound: isSound) }
+            defer { cache.checkIn(prepared, isSound: isSound) }
             let before = db.totalChangesCount
-            try prepared.statement.execute(arguments: try arguments(statement))
+            try prepared.bind(statement.values)
+            while try prepared.step() {}
             isSound = true
             // `changesCount` keeps the number of an earlier statement when this one changed nothing.
             return db.totalChangesCount == before ? 0 : db.changesCount
         } catch {
-            throw SQLError(engine: error, sql: sql)
+            throw SQLError(engine: error, sql: prepared.sql)
         }
     }
 
     /// Runs one of the statements that frame the bodies: BEGIN, SAVEPOINT, COMMIT.
     func control(_ sql: String) throws(SQLError) {
         do {
-            let prepared = try cache.checkOut(sql, on: db)
+            let prepared = try cache.checkOut(sql, on: db, isFrame: true)
             var isSound = false
-            defer { cache.checkIn(sql, isSound: isSound) }
+            defer { cache.checkIn(prepared, isSound: isSound) }
+            // By the engine's own door: it keeps count of transactions.
             try prepared.statement.execute()
             isSound = true
         } catch {
@@ -75,27 +74,17 @@ final class Session {
         }
     }
 
-    private func checkedText(_ statement: Statement) throws(SQLError) -> String {
+    private func checkOut(_ statement: Statement) throws(SQLError) -> Prepared {
         let sql = statement.text { _ in "?" }
-        switch FirstWord(sql) {
-        case .frame:
-            throw SQLError(.other, "a body cannot begin or end transactions, or change the connection: \(sql)")
-        case .schema: hasChangedSchema = true
-        case .other: break
-        }
-        return sql
-    }
-
-    private func arguments(_ statement: Statement) throws(SQLError) -> StatementArguments {
-        var values: [DatabaseValue] = []
-        values.reserveCapacity(statement.values.count)
-        for value in statement.values { values.append(try DatabaseValue(value)) }
-        return StatementArguments(values)
+        let prepared: Prepared
+        do { prepared = try cache.checkOut(sql, on: db) } catch { throw SQLError(engine: error, sql: sql) }
+        if prepared.firstWord == .schema { hasChangedSchema = true }
+        return prepared
     }
 }
 
 /// What the first word of a statement does.
-private enum FirstWord {
+enum FirstWord {
     /// Would break the transaction around the body.
     case frame
     /// Changes tables.
@@ -119,11 +108,112 @@ private enum FirstWord {
 private struct BodyError: Error { let cause: any Error }
 
 /// A prepared statement and the columns of its result.
+///
+/// Its values go in and out by SQLite's own functions (https://www.sqlite.org/c3ref/): a run of pipelines reads and writes
+/// thousands of rows a second.
 final class Prepared {
+    let sql: String
     let statement: GRDB.Statement
+    let firstWord: FirstWord
     lazy var columns = Columns(statement.columnNames)
+    fileprivate var isInUse = true
+    private let handle: OpaquePointer
+    private let count: Int32
 
-    init(_ statement: GRDB.Statement) { self.statement = statement }
+    init(_ sql: String, _ firstWord: FirstWord, on db: GRDB.Database) throws {
+        (self.sql, self.firstWord) = (sql, firstWord)
+        statement = try db.makeStatement(sql: sql)
+        handle = statement.sqliteStatement
+        count = sqlite3_column_count(handle)
+    }
+
+    /// Gives the values to a statement that stands at its beginning.
+    func bind(_ values: [SQLValue]) throws {
+        guard sqlite3_bind_parameter_count(handle) == Int32(values.count) else {
+            throw SQLError(.other, "a statement was given \(values.count) values, another number than it takes")
+        }
+        for (index, value) in values.enumerated() {
+            let place = Int32(index + 1)
+            let code =
+                switch value {
+                case .null: sqlite3_bind_null(handle, place)
+                case .integer(let number): sqlite3_bind_int64(handle, place, number)
+                case .real(let number): sqlite3_bind_double(handle, place, number)
+                case .text(let text): try bind(text, at: place)
+                case .blob(let bytes):
+                    bytes.isEmpty
+                        ? sqlite3_bind_zeroblob(handle, place, 0)
+                        : bytes.withUnsafeBytes {
+                            sqlite3_bind_blob64(handle, place, $0.baseAddress, UInt64($0.count), Self.isCopied)
+                        }
+                }
+            guard code == SQLITE_OK else { throw failure(code) }
+        }
+    }
+
+    private func bind(_ text: String, at place: Int32) throws -> Int32 {
+        var text = text
+        return try text.withUTF8 { bytes in
+            // Readers that take text as a C string would lose in silence what follows a NUL.
+            guard !bytes.contains(0) else {
+                throw SQLError(.wrongType, "text that holds a NUL character cannot be stored")
+            }
+            return bytes.withMemoryRebound(to: CChar.self) {
+                // An empty text may have no address, and would be NULL.
+                $0.isEmpty
+                    ? sqlite3_bind_text(handle, place, "", 0, Self.isCopied)
+                    : sqlite3_bind_text(handle, place, $0.baseAddress, Int32($0.count), Self.isCopied)
+            }
+        }
+    }
+
+    /// Goes to the next row; false when there is none.
+    func step() throws -> Bool {
+        switch sqlite3_step(handle) {
+        case SQLITE_ROW: return true
+        case SQLITE_DONE: return false
+        case let code: throw failure(code)
+        }
+    }
+
+    /// The values of the row that it stands at.
+    var row: [SQLValue] {
+        [SQLValue](unsafeUninitializedCapacity: Int(count)) { buffer, filled in
+            for column in 0..<count { buffer.initializeElement(at: Int(column), to: value(column)) }
+            filled = Int(count)
+        }
+    }
+
+    private func value(_ column: Int32) -> SQLValue {
+        switch sqlite3_column_type(handle, column) {
+        case SQLITE_INTEGER: return .integer(sqlite3_column_int64(handle, column))
+        case SQLITE_FLOAT: return .real(sqlite3_column_double(handle, column))
+        case SQLITE_TEXT:
+            let start = sqlite3_column_text(handle, column)
+            let bytes = UnsafeBufferPointer(start: start, count: Int(sqlite3_column_bytes(handle, column)))
+            return .text(String(decoding: bytes, as: UTF8.self))
+        case SQLITE_BLOB:
+            let start = sqlite3_column_blob(handle, column)
+            let bytes = UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(handle, column)))
+            return .blob([UInt8](bytes))
+        default: return .null
+        }
+    }
+
+    fileprivate func rewind() {
+        // What it reports is the failure of the last step, told already.
+        sqlite3_reset(handle)
+        sqlite3_clear_bindings(handle)
+    }
+
+    private func failure(_ code: Int32) -> DatabaseError {
+        DatabaseError(
+            resultCode: ResultCode(rawValue: sqlite3_extended_errcode(sqlite3_db_handle(handle))),
+            message: String(cString: sqlite3_errmsg(sqlite3_db_handle(handle))), sql: sql)
+    }
+
+    /// SQLITE_TRANSIENT: the engine takes a copy.
+    private static let isCopied = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
 }
 
 /// The prepared statements of one connection.
@@ -131,60 +221,33 @@ final class Prepared {
 /// A statement in use is never handed out twice: a body that runs the same SQL inside `each` gets a second one.
 final class StatementCache {
     private var statements: [String: Prepared] = [:]
-    private var inUse: [String: Int] = [:]
 
-    func checkOut(_ sql: String, on db: GRDB.Database) throws -> Prepared {
-        inUse[sql, default: 0] += 1
-        if inUse[sql] == 1, let statement = statements[sql] { return statement }
-        do {
-            let statement = Prepared(try db.makeStatement(sql: sql))
-            if statements.count >= Database.Limits.cachedStatements { statements.removeAll() }
-            if inUse[sql] == 1 { statements[sql] = statement }
-            return statement
-        } catch {
-            checkIn(sql, isSound: false)
-            throw error
+    /// - Parameter isFrame: Whether it may be one of those that frame bodies; no body may run them.
+    func checkOut(_ sql: String, on db: GRDB.Database, isFrame: Bool = false) throws -> Prepared {
+        let known = statements[sql]
+        let firstWord = known?.firstWord ?? FirstWord(sql)
+        guard firstWord != .frame || isFrame else {
+            throw SQLError(.other, "a body cannot begin or end transactions, or change the connection: \(sql)")
         }
+        if let known, !known.isInUse {
+            known.isInUse = true
+            return known
+        }
+        let statement = try Prepared(sql, firstWord, on: db)
+        if statements.count >= Database.Limits.cachedStatements { statements.removeAll() }
+        if statements[sql] == nil { statements[sql] = statement }
+        return statement
     }
 
     /// Takes a statement back.
     ///
     /// One that failed is forgotten: its next use would report the old failure again.
-    func checkIn(_ sql: String, isSound: Bool) {
-        if !isSound { statements[sql] = nil }
-        guard let count = inUse[sql] else { return }
-        inUse[sql] = count > 1 ? count - 1 : nil
+    func checkIn(_ statement: Prepared, isSound: Bool) {
+        statement.rewind()
+        statement.isInUse = false
+        if !isSound, statements[statement.sql] === statement { statements[statement.sql] = nil }
     }
 
     /// Forgets all statements, whose columns a change of the schema may have changed.
     func removeAll() { statements.removeAll() }
-}
-
-extension DatabaseValue {
-    fileprivate init(_ value: SQLValue) throws(SQLError) {
-        switch value {
-        case .null: self = .null
-        case .integer(let number): self = number.databaseValue
-        case .real(let number): self = number.databaseValue
-        case .text(let text):
-            // The engine takes text as a C string: what follows a NUL would be lost in silence.
-            guard !text.utf8.contains(0) else {
-                throw SQLError(.wrongType, "text that holds a NUL character cannot be stored")
-            }
-            self = text.databaseValue
-        case .blob(let bytes): self = Data(bytes).databaseValue
-        }
-    }
-}
-
-extension SQLValue {
-    fileprivate init(_ value: DatabaseValue) {
-        switch value.storage {
-        case .null: self = .null
-        case .int64(let number): self = .integer(number)
-        case .double(let number): self = .real(number)
-        case .string(let text): self = .text(text)
-        case .blob(let data): self = .blob([UInt8](data))
-        }
-    }
 }

@@ -84,7 +84,7 @@ package final class ProcessExecutor: Executor {
         if order.memory != nil, command.budget.memoryBytes == nil {
             try await output(Array("! memory is not bounded: no cgroup may be made on this machine\n".utf8))
         }
-        var note: String?
+        var note: Int?
         defer { if let note { notes.forget(note) } }
         let outcome = try await Processes.run(
             command, timeout: order.timeout, grace: order.grace, started: { note = try notes.remember($0) },

@@ -27,7 +27,7 @@ package struct BuiltInRouter: TrafficRouter {
             count.revision = number
             count.requests = Int64(revision.requests)
             count.errors = Int64(revision.errors)
-            count.latency = Self.histogram(revision.latency_buckets)
+            if revision.requests > 0 { count.latency = Self.histogram(revision.latency_buckets) }
             return count
         }
         return RouterCounts(epoch: counters.epoch, revisions: revisions)

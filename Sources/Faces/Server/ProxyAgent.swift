@@ -138,10 +138,16 @@ package struct ProxyAgent: Sendable {
     }
 
     private func report() async {
+        var told = Told()
         while !Task.isCancelled {
             do {
-                _ = try await client.call(Proxies.report, try await counters())
+                let counts = try await router.counts()
+                let now = ContinuousClock.now
+                _ = try await client.call(Proxies.report, input(counts, since: told, at: now))
+                told.take(counts, at: now)
             } catch {
+                // Whoever answers next may know nothing of us.
+                told = Told()
                 logger.debug(
                     "could not tell the counts; they add up until the next time", metadata: ["error": "\(error)"])
             }
@@ -204,14 +210,38 @@ package struct ProxyAgent: Sendable {
         do { try await Task.sleep(for: time) } catch { return }  // cancelled: the loops look for themselves
     }
 
-    private func counters() async throws -> CountersInput {
-        let counts = try await router.counts()
+    /// What has changed since the last report; now and then all, for whoever has forgotten.
+    private func input(_ counts: RouterCounts, since told: Told, at now: ContinuousClock.Instant) -> CountersInput {
         var input = CountersInput()
-        input.name = settings.name
-        input.epoch = counts.epoch
-        input.table = inForce.number
-        input.revisions = counts.revisions
+        (input.name, input.epoch, input.table) = (settings.name, counts.epoch, inForce.number)
+        input.whole = told.isStale(counts.epoch, at: now)
+        input.revisions =
+            input.whole ? counts.revisions : counts.revisions.filter { told.revisions[RevisionKey($0)] != $0 }
         return input
+    }
+
+    /// What the server has heard.
+    private struct Told {
+        var epoch = ""
+        var revisions: [RevisionKey: RevisionCount] = [:]
+        var wholeAt: ContinuousClock.Instant?
+        private static let wholeEvery = Duration.seconds(60)
+
+        func isStale(_ epoch: String, at now: ContinuousClock.Instant) -> Bool {
+            guard let wholeAt, epoch == self.epoch else { return true }
+            return wholeAt.duration(to: now) >= Self.wholeEvery
+        }
+
+        mutating func take(_ counts: RouterCounts, at now: ContinuousClock.Instant) {
+            if isStale(counts.epoch, at: now) { (wholeAt, epoch, revisions) = (now, counts.epoch, [:]) }
+            for count in counts.revisions { revisions[RevisionKey(count)] = count }
+        }
+    }
+
+    private struct RevisionKey: Hashable {
+        let service: String
+        let revision: Int
+        init(_ count: RevisionCount) { (service, revision) = (count.service, count.revision) }
     }
 
     /// A number that two tasks look at.

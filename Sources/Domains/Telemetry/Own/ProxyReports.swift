@@ -5,14 +5,19 @@ import Synchronization
 
 /// The counts that proxies told last, as counters: they begin at zero with each start of a proxy, as counters may.
 final class ProxyReports: Sendable {
-    private let reports = Mutex<[String: [RevisionCount]]>([:])
+    private struct Report {
+        var epoch: String
+        var revisions: [String: RevisionCount] = [:]
+    }
+    private let reports = Mutex<[String: Report]>([:])
     /// Proxies that are remembered.
     private static let limit = 100
 
-    func take(_ report: CountersInput) {
+    func take(_ told: CountersInput) {
         reports.withLock { reports in
-            guard reports[report.name] != nil || reports.count < Self.limit else { return }
-            reports[report.name] = report.revisions
+            guard reports[told.name] != nil || reports.count < Self.limit else { return }
+            if told.whole || reports[told.name]?.epoch != told.epoch { reports[told.name] = Report(epoch: told.epoch) }
+            for count in told.revisions { reports[told.name]?.revisions["\(count.service)/\(count.revision)"] = count }
         }
     }
 
@@ -30,8 +35,8 @@ final class ProxyReports: Sendable {
 
     var lines: [Line] {
         let all = reports.withLock { $0 }.sorted { $0.key < $1.key }
-        return all.flatMap { proxy, revisions in
-            revisions.map { count in
+        return all.flatMap { proxy, report in
+            report.revisions.sorted { $0.key < $1.key }.map { _, count in
                 let parts = count.service.split(separator: "/", maxSplits: 1).map(String.init)
                 let labels = [
                     ("project", parts.first ?? ""), ("proxy", proxy), ("revision", String(count.revision)),
