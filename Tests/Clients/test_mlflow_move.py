@@ -1,6 +1,6 @@
 """A real MLflow store moves in, with a kill -9 of the importer on the way, and out again into a real `mlflow server`.
 
-Needs mlflow in the environment of the clients. `--runs N` makes the store larger; `--keep` leaves its folder.
+Needs mlflow in the environment of the clients. `--runs N` makes the store larger; `--store FOLDER` keeps it.
 """
 
 import argparse
@@ -8,11 +8,9 @@ import json
 import math
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -22,7 +20,6 @@ from vagus_process import BINARY, Vagus, wait_for
 import mlflow
 from mlflow.data.numpy_dataset import from_numpy
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag, ViewType
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 import numpy
 
@@ -326,16 +323,23 @@ def missing_files(vagus, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--store", help="a folder for the store, which is kept and used again; absent: a temporary one")
+    parser.add_argument("--make-only", action="store_true")
     options = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="mlflow-store-")
+    folder = options.store or tempfile.mkdtemp(prefix="mlflow-store-")
     try:
         begin = time.monotonic()
-        source, uri = make_store(folder, options.runs)
-        print(f"made a SQLite store of {options.runs} runs with mlflow {mlflow.__version__} in {time.monotonic() - begin:.1f} s")
-        move(folder, source, uri, options)
+        uri = f"sqlite:///{folder}/mlflow.db"
+        if os.path.exists(f"{folder}/mlflow.db"):
+            source = MlflowClient(uri, uri)
+        else:
+            os.makedirs(folder, exist_ok=True)
+            source, uri = make_store(folder, options.runs)
+        print(f"a SQLite store of {options.runs} runs by mlflow {mlflow.__version__}, made in {time.monotonic() - begin:.1f} s")
+        if not options.make_only:
+            move(folder, source, uri, options)
     finally:
-        if not options.keep:
+        if not options.store:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -368,7 +372,7 @@ def move(folder, source, uri, options):
         compare_imported_models(source, target)
         print(f"{count} runs are the same to mlflow's client on both sides, {len(sample)} of them point by point and byte by byte")
         missing_files(vagus, folder)
-        with MLflowServer() as server:
+        with MLflowServer(workers=2) as server:
             out = run_json(vagus, "export", "mlflow", "--to", server.url)
             check_counts(out, "export")
             print(f"exported to mlflow server in {out['seconds']:.1f} s: {counts(out)}")

@@ -112,21 +112,30 @@ import Testing
         #expect(found.json["runs"]?.array?.count == 1)
     }
 
-    @Test(
-        arguments: [
-            ("not 32 hexadecimal", { (run: inout MovedRun) in run.id = "../x" }),
-            ("which no run has", { run in run.status = "DONE" }),
-            ("not as many", { run in run.metrics[0].steps.removeLast() }),
-            ("no place elsewhere", { run in run.artifact_uri = "mlflow-artifacts:/0/other/artifacts" }),
-            ("without a key", { run in run.params[""] = "x" }),
-        ] as [(String, @Sendable (inout MovedRun) -> Void)])
-    func `a run that could not be kept is refused whole`(
-        _ words: String, _ spoil: @Sendable (inout MovedRun) -> Void
-    ) async throws {
+    private static let spoils: [@Sendable (inout MovedRun) -> String] = [
+        { run in
+            run.id = "../x"; return "not 32 hexadecimal"
+        },
+        { run in
+            run.status = "DONE"; return "which no run has"
+        },
+        { run in
+            run.metrics[0].steps.removeLast(); return "not as many"
+        },
+        { run in
+            run.artifact_uri = "mlflow-artifacts:/0/other/artifacts"; return "no place elsewhere"
+        },
+        { run in
+            run.params[""] = "x"; return "without a key"
+        },
+    ]
+
+    @Test(arguments: spoils.indices)
+    func `a run that could not be kept is refused whole`(_ index: Int) async throws {
         let house = try await RegistryHouse()
         let place = try await takeExperiment(house)
         var run = moved(place.id)
-        spoil(&run)
+        let words = Self.spoils[index](&run)
         let wanted = run
         let problem = await refusal { try await take(house, wanted) }
         #expect(problem?.message.contains(words) == true, "\(String(describing: problem))")

@@ -1,4 +1,5 @@
 import API
+import Manifests
 import Testing
 
 @testable import Moving

@@ -1,5 +1,6 @@
 import API
 import Foundation
+import Manifests
 import Testing
 
 @testable import Moving

@@ -8,31 +8,38 @@ extension MLflowExport {
     private static let metricsPerBatch = 1000
     private static let paramsPerBatch = 100
     /// Bytes of tags or params in one request: MLflow takes 1 MB.
-    private static let batchBytes = 500_000
+    private static let batchBytes = 350_000
 
+    /// Sends what was logged in as few requests as MLflow's limits allow: most runs need one.
     func log(_ run: SourceRun, _ points: [MovedPoints], to id: String) async throws {
         var tags = run.run.tags
         (tags["mlflow.runName"], tags[Self.runTag], tags[Self.wholeTag]) = (nil, nil, nil)
-        for (what, pairs) in [("params", run.run.params), ("tags", tags)] {
-            for batch in Self.batches(pairs) {
-                _ = try await server.send("POST", "runs/log-batch", ["run_id": .string(id), what: .wire(batch)])
+        let (params, words) = (Self.batches(run.run.params), Self.batches(tags))
+        var metrics = points.flatMap { metric in metric.values.indices.map { Self.wire(metric, $0) } }[...]
+        var index = 0
+        while index < max(params.count, words.count) || !metrics.isEmpty {
+            var (body, room): (Ordered<JSONValue>, Int) = (["run_id": .string(id)], Self.metricsPerBatch)
+            if index < params.count {
+                body["params"] = .wire(params[index])
+                room -= params[index].count
             }
-        }
-        var waiting: [JSONValue] = []
-        for metric in points {
-            for index in metric.values.indices {
-                waiting.append(
-                    [
-                        "key": .string(metric.key), "value": .number(metric.values[index]),
-                        "timestamp": .integer(metric.times[index]), "step": .integer(metric.steps[index]),
-                    ])
-                if waiting.count == Self.metricsPerBatch {
-                    try await log(waiting, to: id)
-                    waiting = []
-                }
+            if index < words.count {
+                body["tags"] = .wire(words[index])
+                room -= words[index].count
             }
+            let part = metrics.prefix(room)
+            metrics = metrics.dropFirst(part.count)
+            if !part.isEmpty { body["metrics"] = .array(Array(part)) }
+            _ = try await server.send("POST", "runs/log-batch", .object(body))
+            index += 1
         }
-        if !waiting.isEmpty { try await log(waiting, to: id) }
+    }
+
+    private static func wire(_ metric: MovedPoints, _ index: Int) -> JSONValue {
+        [
+            "key": .string(metric.key), "value": .number(metric.values[index]),
+            "timestamp": .integer(metric.times[index]), "step": .integer(metric.steps[index]),
+        ]
     }
 
     private func log(_ metrics: [JSONValue], to id: String) async throws {
