@@ -121,6 +121,7 @@ targets += domain(
         crypto,
     ])
 targets += face("Client", ["Outbound"])
+targets += face("Moving", ["Client", "Outbound", "SQL"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
 targets += face("Routers", ["Kernel", "Proxy", "Outbound", "Processes", "Stats"], tests: ["KernelTesting"])
 targets += face(
@@ -139,7 +140,11 @@ targets += face(
     ] + lifecycle + nio + domains)
 targets += face(
     "CLI",
-    ["Client", "Server", "Routers", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound", "Conversion"])
+    [
+        "Client", "Server", "Routers", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound",
+        "Conversion",
+        "Moving",
+    ])
 targets += [
     .executableTarget(name: "vagus", dependencies: ["CLI"], path: "Sources/vagus", swiftSettings: house),
     .testTarget(

@@ -27,6 +27,15 @@ final class SQLiteEngine: Sendable {
         }
     }
 
+    /// Reads only: another program's file, in which nothing is changed.
+    init(reading path: String) throws {
+        self.path = path
+        let loop = ReaderLoop(
+            connection: try SQLiteFile.openForReading(path, cacheBytes: nil), queue: reads, state: state)
+        readers.start(named: "vagus.sql.reader") { loop.run() }
+        writes.close()
+    }
+
     deinit {
         reads.close()
         writes.close()
@@ -129,6 +138,21 @@ extension Database {
                 engine: try SQLiteEngine(
                     path: path, readerCount: readers, maximumBytes: maximumBytes, cacheBytes: cacheBytes,
                     commitHook: commitHook))
+        } catch {
+            throw SQLError(engine: error, path: path)
+        }
+    }
+}
+
+extension Database {
+    /// Opens another program's SQLite file for reading; nothing in it is changed, and a missing one is not made.
+    ///
+    /// Writes throw `closed`.
+    ///
+    /// - Throws: `notADatabase`, `corrupt`, `cannotOpen`, `busy`.
+    package static func reading(path: String) throws(SQLError) -> Self {
+        do {
+            return Self(engine: try SQLiteEngine(reading: path))
         } catch {
             throw SQLError(engine: error, path: path)
         }

@@ -13,12 +13,13 @@ package import SQL
 /// `Registry/` keeps models in the house's own store: a manifest says what a version must fulfil to be registered (`RegistrationRules`,
 /// `SchemaChange`), and who must say yes before an alias of a stage points to it (`ApprovalDecision`). What is registered is signed
 /// (`ModelSigning`) and has a bill of materials (`ModelBOM`); both are checked when it is deployed (`Verifying`).
+/// `Moving/` takes over what another tracking server holds, as often as it is sent, once.
 ///
 /// Tables: `experiments_model`, `experiments_model_version`, `_tag`, `_document`, `_request`; `experiments_alias`; `experiments_webhook`,
 /// `experiments_webhook_delivery`; those of `TrackingTables` in `experiments/tracking.db`.
 /// Events: `model.registered`, `.registration-refused`, `.renamed`, `.signed`, `.verified`, `.refused`, `.alias-moved`, `.stage-moved`,
 /// `.version-removed`, `.tagged`, `.untagged`, `.requested`, `.approval-given`, `.approved`, `.rejected`, `.approval-expired`,
-/// `.approval-voided`, `.approval-refused`; `webhook.created`, `.changed`, `.deleted`, `.given-up`; `experiment.created`, `.renamed`,
+/// `.approval-voided`, `.approval-refused`, `.imported`; `webhook.created`, `.changed`, `.deleted`, `.given-up`; `experiment.created`, `.renamed`,
 /// `.deleted`, `.restored`, `experiment-run.deleted`, `.restored`.
 /// Loops: model-requests (time ends requests), experiments-uploads (abandoned parts are forgotten), experiments-webhooks (messages are written, then sent).
 package struct ExperimentsDomain: Domain {
@@ -48,6 +49,11 @@ package struct ExperimentsDomain: Domain {
     package func routes(_ routes: inout Routes) {
         ExperimentRoutes(tracking: tracking, blobs: blobs).add(to: &routes)
         registry.add(to: &routes)
+        MoveRoutes(tracking: tracking, registry: mlflowRegistry).add(to: &routes)
+    }
+
+    private var mlflowRegistry: MLflowRegistry {
+        MLflowRegistry(registry: registry, tracking: tracking, sender: outside.sender)
     }
 
     /// MLflow's dialect. Each part of the room appends its list of calls here.
@@ -58,7 +64,7 @@ package struct ExperimentsDomain: Domain {
             MetricCalls(tracking: tracking).routes, LoggedModelCalls(tracking: tracking).routes,
             ArtifactCalls(tracking: tracking, blobs: blobs, frozen: frozen).routes,
             TraceCalls(tracking: tracking).routes,
-            MLflowRegistry(registry: registry, tracking: tracking, sender: outside.sender).routes,
+            mlflowRegistry.routes,
         ]
         return [MLflowMount(lists, logger: context.logger(for: Self.name)).mount]
     }

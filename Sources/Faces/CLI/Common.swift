@@ -37,7 +37,7 @@ struct Connection: ParsableArguments {
         }
     }
 
-    private static func setting(_ name: String) -> String? {
+    static func setting(_ name: String) -> String? {
         ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
     }
 

@@ -43,7 +43,8 @@ package struct Vagus: AsyncParsableCommand {
                     PauseCommand.self, ResumeCommand.self, AbortCommand.self, RetryCommand.self, UndoCommand.self,
                     ScaleCommand.self, RestartCommand.self, ModelsCommand.self,
                 ]),
-            CommandGroup(name: "Learn:", subcommands: [ExperimentsCommand.self]),
+            CommandGroup(
+                name: "Learn:", subcommands: [ExperimentsCommand.self, ImportCommand.self, ExportCommand.self]),
             CommandGroup(
                 name: "Guard:",
                 subcommands: [ApprovalsCommand.self, ApproveCommand.self, RejectCommand.self, SecretCommand.self]),

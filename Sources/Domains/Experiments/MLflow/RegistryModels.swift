@@ -170,7 +170,7 @@ struct MLflowRegistry: Sendable {
     }
 
     /// A resource's name for a title, that nobody has.
-    private static func free(_ title: String, _ project: String, in sql: Connection) throws -> String {
+    static func free(_ title: String, _ project: String, in sql: Connection) throws -> String {
         let name = RegistryWire.resourceName(for: title)
         var (candidate, count) = (name, 2)
         while true {

@@ -121,7 +121,7 @@ extension MLflowRegistry {
     }
 
     /// What the version consists of, if its files are here: those of another version, or those in the artifact proxy.
-    private func takeOver(_ source: String, _ version: inout ModelVersion) async throws {
+    func takeOver(_ source: String, _ version: inout ModelVersion) async throws {
         if let (name, word) = SourceRules.version(source) {
             let project = version.project
             let parent = try await store.read { sql -> ModelVersion in

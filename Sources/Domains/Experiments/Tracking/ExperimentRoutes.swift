@@ -32,19 +32,6 @@ struct ExperimentRoutes: Sendable {
         routes.on(Experiments.text) { input, _ in try await told { try await text(input) } }
     }
 
-    /// What the store refuses in MLflow's words, in ours.
-    private func told<T>(_ body: () async throws -> T) async throws -> T {
-        do {
-            return try await body()
-        } catch let error as MLflowError {
-            let first = error.message.prefix(1).lowercased() + error.message.dropFirst()
-            throw Problem(
-                error.code == .doesNotExist ? "experiment.not-found" : "experiment.invalid",
-                status: error.status, first,
-                hint: "See docs: experiments have the filters and orders of MLflow, and OR, NOT, IN and BETWEEN.")
-        }
-    }
-
     /// By its number, else by its name.
     private static func experiment(_ word: String, in project: String, _ sql: Connection) throws -> StoredExperiment {
         if let id = Int64(word), try !sql.experiments([id], in: project).isEmpty {
@@ -171,6 +158,19 @@ struct ExperimentRoutes: Sendable {
                 return value
             }
         }
+    }
+}
+
+/// What the store refuses in MLflow's words, in ours.
+func told<T>(_ body: () async throws -> T) async throws -> T {
+    do {
+        return try await body()
+    } catch let error as MLflowError {
+        let first = error.message.prefix(1).lowercased() + error.message.dropFirst()
+        throw Problem(
+            error.code == .doesNotExist ? "experiment.not-found" : "experiment.invalid",
+            status: error.status, first,
+            hint: "See docs: experiments have the filters and orders of MLflow, and OR, NOT, IN and BETWEEN.")
     }
 }
 
