@@ -61,6 +61,7 @@ public enum Operations {
         Telemetry.status.erased, Telemetry.deleteSeries.erased, Telemetry.snapshot.erased,
         Experiments.list.erased, Experiments.get.erased, Experiments.runs.erased, Experiments.run.erased,
         Experiments.compare.erased, Experiments.curve.erased, Experiments.files.erased, Experiments.text.erased,
+        Experiments.purge.erased,
         Dashboards.list.erased, Dashboards.get.erased, Dashboards.importGrafana.erased,
     ]
 }
