@@ -62,6 +62,7 @@ public enum Operations {
         Experiments.list.erased, Experiments.get.erased, Experiments.runs.erased, Experiments.run.erased,
         Experiments.compare.erased, Experiments.curve.erased, Experiments.files.erased, Experiments.text.erased,
         Moves.experiments.erased, Moves.runs.erased, Moves.held.erased, Moves.models.erased,
+        Experiments.purge.erased,
         Dashboards.list.erased, Dashboards.get.erased, Dashboards.importGrafana.erased,
     ]
 }

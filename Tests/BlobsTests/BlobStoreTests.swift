@@ -41,6 +41,25 @@ import Testing
         #expect(store.path(of: file.digest).hasSuffix("/\(file.digest.hex.prefix(2))/\(file.digest.hex.dropFirst(2))"))
     }
 
+    @Test func `what is fed behind the caller's back is the same blob, and its failure is told`() async throws {
+        let folder = try Folder()
+        let store = try folder.store()
+        let writer = store.writer()
+        var whole: [UInt8] = []
+        for piece in 0..<300 {
+            let bytes = [UInt8](repeating: UInt8(piece % 251), count: 70_001)
+            whole += bytes
+            try await writer.feed(bytes)
+        }
+        let (digest, size) = try await writer.finish()
+        #expect(digest == Digest(of: whole))
+        #expect(size == Int64(whole.count))
+        let small = store.writer(limit: 100)
+        try await small.feed([UInt8](repeating: 1, count: 101))
+        #expect(await code { _ = try await small.finish() } == .tooLarge)
+        #expect(await code { try await small.feed([1]) } == .tooLarge)
+    }
+
     @Test func `nothing is a blob too`() async throws {
         let folder = try Folder()
         let store = try folder.store()

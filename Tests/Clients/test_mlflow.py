@@ -17,8 +17,9 @@ import mlflow
 import mlflow.sklearn
 import numpy
 import pandas
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import AssessmentSource, Expectation, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.genai.datasets import create_dataset, delete_dataset, get_dataset, search_datasets
 from mlflow.tracking import MlflowClient
 from sklearn.linear_model import LogisticRegression
 
@@ -282,6 +283,77 @@ def uploads_in_parts(url):
     check(whole.body == b"1" * 1000 + b"2" * 1000 + b"3" * 1000, "the parts are one file")
 
 
+# MARK: What traces are judged by
+
+
+def judged_traces():
+    """Feedback, expectations and overrides by the client's own calls, and filters over them."""
+    experiment = mlflow.set_experiment("judged").experiment_id
+    ids = []
+
+    @mlflow.trace(name="answer", span_type="LLM", attributes={"model": "small"})
+    def answer(question):
+        return question.upper()
+
+    for question in ("one", "two", "three"):
+        answer(question)
+        ids.append(mlflow.get_last_active_trace_id())
+    mlflow.flush_trace_async_logging()
+    client = MlflowClient()
+    wait_for(lambda: len(client.search_traces(locations=[experiment])) == 3, 20, "three traces")
+    person = AssessmentSource("HUMAN", "ana@example.com")
+    yes = mlflow.log_feedback(trace_id=ids[0], name="correct", value=True, source=person, rationale="it is")
+    mlflow.log_feedback(trace_id=ids[1], name="correct", value=False, source=person)
+    mlflow.log_feedback(trace_id=ids[2], name="score", value=0.75, metadata={"judge": "v1"})
+    wanted = mlflow.log_expectation(trace_id=ids[0], name="expected", value={"answer": ["ONE", 1]})
+    kept = mlflow.get_assessment(ids[0], yes.assessment_id)
+    check(kept.value is True and kept.source.source_id == "ana@example.com" and kept.rationale == "it is", f"{kept}")
+    check(mlflow.get_assessment(ids[0], wanted.assessment_id).value == {"answer": ["ONE", 1]}, "an expectation of any shape")
+    changed = mlflow.update_assessment(ids[0], wanted.assessment_id, Expectation(name="expected", value="ONE"))
+    check(changed.value == "ONE", f"{changed}")
+    over = mlflow.override_feedback(trace_id=ids[1], assessment_id=client.get_trace(ids[1]).info.assessments[0].assessment_id,
+                                    value=True, rationale="looked again")
+    all_of = {a.assessment_id: a for a in client.get_trace(ids[1]).info.assessments}
+    check(len(all_of) == 2 and sum(a.valid for a in all_of.values()) == 1 and all_of[over.assessment_id].valid, f"{all_of}")
+
+    def found(filter):
+        traces = client.search_traces(locations=[experiment], filter_string=filter)
+        return "".join(str(ids.index(trace.info.trace_id)) for trace in sorted(traces, key=lambda t: ids.index(t.info.trace_id)))
+    for filter, expected in [
+        ("feedback.correct = 'true'", "01"), ("feedback.correct = 'false'", ""), ("feedback.score > 0.5", "2"),
+        ("feedback.score > 0.8", ""), ("feedback.correct IS NULL", "2"), ("expectation.expected = 'ONE'", "0"),
+        ("span.name = 'answer' AND span.type = 'LLM'", "012"), ("span.type = 'TOOL'", ""), ("span.status = 'OK'", "012"),
+        ("span.attributes.model LIKE '%small%'", "012"), ("span.attributes.model LIKE '%large%'", ""),
+        ("trace.text LIKE '%three%'", "2"),
+    ]:
+        check(found(filter) == expected, f"{filter}: {found(filter)!r}, not {expected!r}")
+    mlflow.delete_assessment(ids[1], over.assessment_id)
+    check(found("feedback.correct = 'false'") == "1", "what was overridden is valid again")
+
+
+def evaluation_datasets():
+    """mlflow.genai.datasets: made, filled twice, read back, found, tagged and deleted."""
+    experiment = mlflow.set_experiment("evaluated").experiment_id
+    dataset = create_dataset(name="questions", experiment_id=experiment, tags={"team": "qa"})
+    dataset.merge_records([{"inputs": {"q": f"question {n}"}, "expectations": {"answer": n}} for n in range(25)])
+    dataset.merge_records([{"inputs": {"q": "question 3"}, "expectations": {"source": "book"}, "tags": {"hard": "yes"}}])
+    again = get_dataset(dataset_id=dataset.dataset_id)
+    table = again.to_df()
+    check(len(table) == 25, f"{len(table)} records: the same inputs are one record")
+    third = table[[row["q"] == "question 3" for row in table["inputs"]]].iloc[0]
+    check(third["expectations"] == {"answer": 3, "source": "book"} and third["tags"]["hard"] == "yes", f"{third}")
+    check(json.loads(again.schema)["expectations"] == {"answer": "integer", "source": "string"}, f"{again.schema}")
+    check(json.loads(again.profile) == {"num_records": 25} and again.experiment_ids == [experiment], f"{again.profile}")
+    check([d.name for d in search_datasets(experiment_ids=[experiment], filter_string="tags.team = 'qa'")] == ["questions"],
+          "found by its tag")
+    check(not search_datasets(experiment_ids=[experiment], filter_string="name LIKE 'x%'"), "and not by another name")
+    client = MlflowClient()
+    client.set_dataset_tags(dataset.dataset_id, {"team": "research", "new": "1"})
+    check(get_dataset(dataset_id=dataset.dataset_id).tags["team"] == "research", "tags change")
+    delete_dataset(dataset_id=dataset.dataset_id)
+    refused(lambda: get_dataset(dataset_id=dataset.dataset_id), "RESOURCE_DOES_NOT_EXIST")
+
+
 # MARK: The same of both servers
 
 
@@ -392,6 +464,218 @@ def good_calls(both):
     both("POST", f"{API}/runs/search", {"experiment_ids": ["$exp"], "run_view_type": "DELETED_ONLY"})
     both("POST", f"{API}/runs/restore", {"run_id": "$run"})
     both("POST", f"{API}/experiments/update", {"experiment_id": "$exp", "new_name": "side-2"})
+
+
+def judging_calls(both):
+    """The same of both servers: traces of MLflow 2 and 3, assessments, issues, datasets, scorers, metrics."""
+    traces, old = "/api/3.0/mlflow/traces", f"{API}/traces"
+    both("POST", f"{API}/experiments/create", {"name": "judging"}, keep={"je": lambda json: json["experiment_id"]})
+    both("POST", old, {"experiment_id": "$je", "timestamp_ms": 1000, "request_metadata": [{"key": "a", "value": "b"}],
+                       "tags": [{"key": "mlflow.traceName", "value": "old"}, {"key": "t", "value": "1"}]},
+         keep={"old": lambda json: json["trace_info"]["request_id"]})
+    both("PATCH", f"{old}/$old", {"request_id": "$old", "timestamp_ms": 1250, "status": "OK",
+                                  "request_metadata": [{"key": "c", "value": "d"}], "tags": [{"key": "u", "value": "2"}]})
+    both("GET", f"{old}/$old/info")
+    both("GET", old, query={"experiment_ids": "$je"})
+    both("GET", old, query={"experiment_ids": "$je", "filter": "tags.t = '1'", "order_by": "timestamp_ms DESC"})
+    for name, state in (("tr-" + "1" * 32, "OK"), ("tr-" + "2" * 32, "ERROR"), ("tr-" + "3" * 32, "OK")):
+        both("POST", traces, {"trace": {"trace_info": {
+            "trace_id": name, "state": state, "request_time": "2026-01-02T03:04:05.678Z", "execution_duration": "1.500s",
+            "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "$je"}},
+            "tags": {"mlflow.traceName": "n" + name[-1]},
+            "trace_metadata": {"mlflow.trace.session": "s" + name[-1],
+                               "mlflow.trace.tokenUsage": json.dumps({"input_tokens": 10, "output_tokens": int(name[-1]),
+                                                                      "total_tokens": 10 + int(name[-1])})},
+            "assessments": [{"assessment_name": "early", "source": {"source_type": "CODE", "source_id": "x"},
+                             "feedback": {"value": 1.5}}] if state == "ERROR" else []}}})
+    one, two = f"{traces}/tr-{'1' * 32}/assessments", f"{traces}/tr-{'2' * 32}/assessments"
+    human = {"source_type": "HUMAN", "source_id": "ana"}
+
+    def judge(path, more, keep=None):
+        both("POST", path, {"assessment": {"assessment_name": "q", "source": human, **more}},
+             keep=keep and {keep: lambda json: json["assessment"]["assessment_id"]})
+    judge(one, {"feedback": {"value": True}, "rationale": "r", "metadata": {"k": "v"}, "span_id": "abcd",
+                "create_time": "2026-01-02T03:04:05.678Z", "last_update_time": "2026-01-02T03:04:05.678Z"}, "f1")
+    judge(one, {"feedback": {"value": "no"}, "overrides": "$f1"}, "f2")
+    judge(one, {"feedback": {"value": 3}})
+    judge(one, {"feedback": {"value": {"a": [1]}}})
+    judge(one, {"feedback": {"value": None, "error": {"error_code": "E", "error_message": "m", "stack_trace": "s"}}})
+    judge(one, {"expectation": {"value": "x"}}, "e1")
+    judge(one, {"expectation": {"serialized_value": {"serialization_format": "JSON_FORMAT", "value": "[1, 2]"}}})
+    judge(one, {"issue": {"issue_name": "slow"}})
+    both("GET", f"{one}/$f1")
+    both("GET", f"{one}/$f2")
+    both("PATCH", f"{one}/$f1", {"assessment": {"feedback": {"value": False}, "rationale": "other", "metadata": {"n": "m"}},
+                                 "update_mask": "feedback,rationale,metadata"})
+    both("PATCH", f"{one}/$e1", {"assessment": {"assessment_name": "z", "expectation": {"value": 5}},
+                                 "update_mask": "assessmentName,expectation"})
+    both("GET", f"{traces}/tr-{'1' * 32}")
+    both("GET", f"{traces}/tr-{'2' * 32}")
+    both("DELETE", f"{one}/$f2")
+    both("GET", f"{one}/$f1")
+    for method, path, body in (
+        ("POST", f"{traces}/tr-none/assessments", {"assessment": {"assessment_name": "q", "source": human, "feedback": {"value": 1}}}),
+        ("POST", one, {}), ("POST", one, {"assessment": {"assessment_name": "q", "source": human}}),
+        ("POST", one, {"assessment": {"assessment_name": "q", "source": human, "expectation": {"value": None}}}),
+        ("POST", one, {"assessment": {"assessment_name": "q", "source": human, "feedback": {"value": 1}, "overrides": "a-no"}}),
+        ("POST", one, {"assessment": {"assessment_name": "q", "source": human, "expectation": {
+            "serialized_value": {"serialization_format": "XML", "value": "1"}}}}),
+        ("GET", f"{one}/a-none", None), ("GET", f"{traces}/tr-none/assessments/a-none", None), ("DELETE", f"{one}/a-none", None),
+        ("PATCH", f"{one}/$f1", {"assessment": {"feedback": {"value": 1}}}), ("PATCH", f"{one}/$f1", {"update_mask": "feedback"}),
+        ("PATCH", f"{one}/$f1", {"assessment": {"expectation": {"value": 1}}, "update_mask": "expectation"}),
+        ("PATCH", f"{one}/$e1", {"assessment": {"feedback": {"value": 1}}, "update_mask": "feedback"}),
+        ("PATCH", f"{old}/tr-none", {"request_id": "x", "timestamp_ms": 1, "status": "OK"}), ("GET", old, {}),
+        ("POST", old, {"experiment_id": "99999", "timestamp_ms": 1}),
+    ):
+        if method == "GET":
+            both(method, path, query=body, shapes=False)
+        else:
+            both(method, path, body, shapes=False)
+    # Linked to prompts and runs.
+    both("POST", f"{old}/link-prompts", {"trace_id": "tr-" + "1" * 32, "prompt_versions": [{"name": "p", "version": "2"}]})
+    both("POST", f"{old}/link-prompts", {"trace_id": "tr-none", "prompt_versions": [{"name": "p", "version": "2"}]})
+    both("POST", f"{old}/link-prompts", {"trace_id": "tr-" + "1" * 32})
+    both("POST", f"{old}/link-to-run", {"trace_ids": ["tr-" + "1" * 32] * 101, "run_id": "$run"}, shapes=False)
+    where = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "$je"}}]
+    for filter in ("prompt = 'p/2'", "prompt = 'p'", "prompt LIKE 'p/2'", "feedback.q = 'false'", "feedback.q > 2", "feedback.q > 'x'",
+                   "feedback.q = 3", "expectation.z IS NOT NULL", "expectation.z < 9", "issue.id = 'q'", "issue.name = 'q'",
+                   "issue.id != 'q'", "span.nope = 'x'", "span.name = 'x'", "span.content = 'x'", "metadata.`mlflow.trace.session` = 's1'",
+                   "name = 'n1'", "status = 'OK'", "end_time_ms > 5"):
+        ours, theirs = both("POST", f"{traces}/search", {"locations": where, "filter": filter}, shapes=False)
+        if ours.status == 200:
+            found = [sorted(t["trace_id"] for t in a.json.get("traces", []) if t["trace_id"].startswith("tr-")) for a in (ours, theirs)]
+            check(found[0] == found[1], f"{filter}: {found}")
+
+    def measure(view, metric, kinds, **more):
+        body = {"experiment_ids": ["$je"], "view_type": view, "metric_name": metric,
+                "aggregations": [{"aggregation_type": k} if isinstance(k, str) else
+                                 {"aggregation_type": "PERCENTILE", "percentile_value": k} for k in kinds], **more}
+        ours, theirs = both("POST", f"{traces}/metrics", body, shapes=False)
+        if ours.status == 200:
+            check(ours.json == theirs.json, f"{body}\n  {ours.json}\n  {theirs.json}")
+    measure("TRACES", "trace_count", ["COUNT"], start_time_ms=10**9)
+    measure("TRACES", "trace_count", ["COUNT"], dimensions=["trace_status"])
+    measure("TRACES", "trace_count", ["COUNT"], dimensions=["trace_name", "trace_status"], filters=["trace.status = 'OK'"])
+    measure("TRACES", "session_count", ["COUNT"])
+    measure("TRACES", "latency", ["AVG", "MIN", "MAX", 50, 99.5])
+    measure("TRACES", "total_tokens", ["SUM", "AVG", "MIN", "MAX", 25])
+    measure("TRACES", "output_tokens", ["SUM"], dimensions=["trace_name"], max_results=2)
+    measure("TRACES", "trace_count", ["COUNT"], time_interval_seconds=3600, start_time_ms=0, end_time_ms=2 * 10**12)
+    measure("TRACES", "trace_count", ["COUNT"], filters=["trace.metadata.`mlflow.trace.session` = 's1'"])
+    measure("TRACES", "trace_count", ["COUNT"], filters=["trace.tag.t = '1'"])
+    measure("ASSESSMENTS", "assessment_count", ["COUNT"], dimensions=["assessment_name"])
+    measure("ASSESSMENTS", "assessment_value", ["AVG", "MAX", 50], filters=["assessment.type = 'feedback'"])
+    measure("SPANS", "span_count", ["COUNT"])
+    for wrong in (dict(view="NOPE", metric="trace_count"), dict(view="TRACES", metric="nope"),
+                  dict(view="TRACES", metric="latency", kinds=["SUM"]), dict(view="TRACES", metric="trace_count", dimensions=["x"]),
+                  dict(view="TRACES", metric="trace_count", filters=["nope.a = 'x'"]),
+                  dict(view="TRACES", metric="trace_count", filters=["trace.status != 'OK'"]),
+                  dict(view="TRACES", metric="trace_count", filters=["span.name = 'x'"]),
+                  dict(view="TRACES", metric="trace_count", filters=["trace.tag = 'x'"]),
+                  dict(view="TRACES", metric="trace_count", time_interval_seconds=60), dict(view="TRACES", metric="trace_count", kinds=[])):
+        if wrong["view"] != "NOPE":  # MLflow itself answers 500 to a view it does not know
+            measure(wrong.pop("view"), wrong.pop("metric"), wrong.pop("kinds", ["COUNT"]), **wrong)
+    for first, second, base in (("status = 'OK'", "tags.t = '1'", None), ("status = 'OK'", "status = 'OK'", None),
+                                ("status = 'OK'", "status = 'ERROR'", None), ("status = 'OK'", "tags.none = 'x'", None),
+                                ("status = 'OK'", "name = 'n1'", "timestamp_ms > 5000")):
+        body = {"experiment_ids": ["$je"], "filter_string1": first, "filter_string2": second, **({"base_filter": base} if base else {})}
+        ours, theirs = both("POST", f"{traces}/calculate-filter-correlation", body)
+        for key, value in theirs.json.items():
+            mine = ours.json[key]
+            check(mine == value or abs(mine - value) < 1e-9, f"{body}: {ours.json} {theirs.json}")
+    both("POST", f"{traces}/calculate-filter-correlation", {"experiment_ids": ["$je"], "filter_string1": "status = 'OK'"}, shapes=False)
+    issues_datasets_scorers(both)
+
+
+def issues_datasets_scorers(both):
+    issues, datasets, scorers = "/api/3.0/mlflow/issues", "/api/3.0/mlflow/datasets", "/api/3.0/mlflow/scorers"
+    for name, more in (("a", {}), ("b", {"severity": "high", "root_causes": ["x"], "categories": ["y"], "created_by": "ana"}),
+                       ("c", {"severity": "low", "status": "resolved", "source_run_id": "$run"})):
+        both("POST", issues, {"experiment_id": "$je", "name": name, "description": "d", **more},
+             keep={"issue": lambda json: json["issue"]["issue_id"]})
+    both("GET", f"{issues}/$issue")
+    both("PATCH", f"{issues}/$issue", {"issue_id": "$issue", "status": "rejected", "name": "c2"})
+    for body in ({}, {"experiment_id": "$je"}, {"experiment_id": "$je", "filter_string": "status = 'pending'"},
+                 {"experiment_id": "$je", "max_results": 2}, {"experiment_id": "$je", "include_trace_count": True}):
+        ours, theirs = both("POST", f"{issues}/search", body, shapes="max_results" not in body)
+        names = [[issue["name"] for issue in answer.json["issues"]] for answer in (ours, theirs)]
+        check(names[0] == names[1], f"{body}: {names}")
+    for method, path, body in (
+        ("POST", issues, {"name": "a"}), ("POST", issues, {"experiment_id": "99999", "name": "a", "description": "d"}),
+        ("GET", f"{issues}/iss-none", None), ("PATCH", f"{issues}/iss-none", {"issue_id": "iss-none"}),
+        ("PATCH", f"{issues}/$issue", {"name": "x"}), ("POST", f"{issues}/search", {"filter_string": "nope = 'x'"}),
+        ("POST", f"{issues}/search", {"max_results": 0}), ("POST", f"{issues}/search", {"max_results": 50001}),
+    ):
+        both(method, path, body, shapes=False)
+    both("POST", f"{datasets}/create", {"name": "d", "experiment_ids": ["$je"], "tags": '{"a": "b", "mlflow.user": "ana"}'},
+         keep={"ds": lambda json: json["dataset"]["dataset_id"]})
+    both("GET", f"{datasets}/$ds")
+    records = [{"inputs": {"q": 1}, "expectations": {"a": "x"}, "tags": {"t": "1"}}, {"inputs": {"q": 2}, "outputs": "text"},
+               {"inputs": {"q": 3}, "source": {"source_type": "trace", "source_data": {"trace_id": "tr-1"}}}]
+    both("POST", f"{datasets}/$ds/records", {"records": json.dumps(records)})
+    both("POST", f"{datasets}/$ds/records", {"records": json.dumps([{"inputs": {"q": 1}, "expectations": {"b": 2}, "outputs": None}])})
+    ours, theirs = both("GET", f"{datasets}/$ds/records")
+    kept = [sorted([{k: v for k, v in r.items() if k not in ("dataset_id", "dataset_record_id", "created_time", "last_update_time")}
+                    for r in json.loads(answer.json["records"])], key=lambda r: r["inputs"]["q"]) for answer in (ours, theirs)]
+    check(kept[0] == kept[1], f"{kept}")
+    ours, theirs = both("GET", f"{datasets}/$ds")
+    for part in ("schema", "profile", "tags"):
+        check(json.loads(ours.json["dataset"][part]) == json.loads(theirs.json["dataset"][part]), f"{part}: {ours} {theirs}")
+    both("GET", f"{datasets}/$ds/records", query={"max_results": 2},
+         keep={"record": lambda json_: json.loads(json_["records"])[0]["dataset_record_id"], "dt": lambda json: json["next_page_token"]})
+    ours, theirs = both("GET", f"{datasets}/$ds/records", query={"max_results": 2, "page_token": "$dt"})
+    check(len(json.loads(ours.json["records"])) == len(json.loads(theirs.json["records"])) == 1, "the last record")
+    both("DELETE", f"{datasets}/$ds/records", {"dataset_record_ids": ["$record", "dr-none"]})
+    both("PATCH", f"{datasets}/$ds/tags", {"tags": '{"c": "d", "e": null, "f": 5}'})
+    both("DELETE", f"{datasets}/$ds/tags/a")
+    both("GET", f"{datasets}/$ds")
+    both("GET", f"{datasets}/$ds/experiment-ids")
+    both("POST", f"{datasets}/$ds/add-experiments", {"experiment_ids": ["$exp", "$je"]})
+    both("POST", f"{datasets}/$ds/remove-experiments", {"experiment_ids": ["$je"]})
+    both("GET", f"{datasets}/$ds/experiment-ids")
+    for body in ({}, {"experiment_ids": ["$exp"]}, {"filter_string": "name = 'd'"}, {"filter_string": "tags.c = 'd'"},
+                 {"filter_string": "created_time > 5", "order_by": ["name ASC"]}, {"experiment_ids": ["99999"]}):
+        both("POST", f"{datasets}/search", body)
+    both("GET", f"{datasets}/search", query={"experiment_ids": "$exp"})
+    for method, path, body in (
+        ("POST", f"{datasets}/create", {}), ("GET", f"{datasets}/d-none", None), ("DELETE", f"{datasets}/d-none", None),
+        ("PATCH", f"{datasets}/d-none/tags", {"tags": "{}"}), ("PATCH", f"{datasets}/$ds/tags", {}),
+        ("DELETE", f"{datasets}/d-none/tags/x", None), ("POST", f"{datasets}/$ds/records", {}),
+        ("POST", f"{datasets}/$ds/records", {"records": '[{"inputs": {"z": 1}, "source": {"source_type": "nope"}}]'}),
+        ("POST", f"{datasets}/d-none/add-experiments", {"experiment_ids": ["$je"]}),
+        ("POST", f"{datasets}/$ds/add-experiments", {"experiment_ids": ["99999"]}),
+        ("POST", f"{datasets}/d-none/remove-experiments", {"experiment_ids": ["$je"]}),
+        ("POST", f"{datasets}/search", {"filter_string": "nope = 'x'"}), ("POST", f"{datasets}/search", {"order_by": ["nope ASC"]}),
+        ("POST", f"{datasets}/search", {"max_results": 50001}), ("GET", f"{datasets}/d-none/experiment-ids", None),
+    ):
+        both(method, path, body, shapes=False)
+    both("DELETE", f"{datasets}/$ds")
+    judge = json.dumps({"name": "s", "instructions_judge_pydantic_data": {"instructions": "{{ inputs }}", "model": "openai:/x"}})
+    for _ in range(2):
+        both("POST", f"{scorers}/register", {"experiment_id": "$je", "name": "s", "serialized_scorer": judge})
+    both("GET", f"{scorers}/list", query={"experiment_id": "$je"})
+    both("GET", f"{scorers}/list", query={"experiment_ids": ["$je", "$exp"]})
+    both("GET", f"{scorers}/versions", query={"experiment_id": "$je", "name": "s"})
+    both("GET", f"{scorers}/get", query={"experiment_id": "$je", "name": "s"})
+    both("GET", f"{scorers}/get", query={"experiment_id": "$je", "name": "s", "version": 1})
+    for method, path, body in (
+        ("POST", f"{scorers}/register", {"experiment_id": "$je", "name": "s"}),
+        ("POST", f"{scorers}/register", {"experiment_id": "$je", "name": "s", "serialized_scorer": "{"}),
+        ("POST", f"{scorers}/register", {"experiment_id": "$je", "name": "s", "serialized_scorer": '{"call_source": "x"}'}),
+        ("POST", f"{scorers}/register", {"experiment_id": "99999", "name": "s", "serialized_scorer": judge}),
+        ("GET", f"{scorers}/get", {"experiment_id": "$je", "name": "none"}),
+        ("GET", f"{scorers}/get", {"experiment_id": "$je", "name": "s", "version": 9}),
+        ("GET", f"{scorers}/versions", {"experiment_id": "$je", "name": "none"}),
+        ("GET", f"{scorers}/list", {"experiment_id": "99999"}),
+        ("DELETE", f"{scorers}/delete", {"experiment_id": "$je", "name": "s", "version": 9}),
+        ("DELETE", f"{scorers}/delete", {"experiment_id": "$je", "name": "s", "version": 1}),
+        ("DELETE", f"{scorers}/delete", {"experiment_id": "$je", "name": "s"}),
+        ("DELETE", f"{scorers}/delete", {"experiment_id": "$je", "name": "s"}),
+    ):
+        if method == "GET":
+            both(method, path, query=body, shapes=False)
+        else:
+            both(method, path, body, shapes=False)
 
 
 def bad_calls(both):
@@ -586,6 +870,8 @@ def main():
         batches_and_limits()
         pages()
         superset()
+        judged_traces()
+        evaluation_datasets()
         large_artifacts(url)
         uploads_in_parts(url)
         no_internals(url)
@@ -597,6 +883,7 @@ def main():
         with MLflowServer() as peer:
             both = Both(url, peer.url)
             good_calls(both)
+            judging_calls(both)
             bad_calls(both)
         if both.wrong:
             raise AssertionError(f"{len(both.wrong)} calls differ:\n" + "\n".join(both.wrong))

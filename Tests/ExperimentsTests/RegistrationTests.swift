@@ -52,6 +52,29 @@ import Testing
         #expect(await take(["m": "1", "input_example.json": #"{"columns": ["x"], "data": [[1]]}"#]) == nil)
     }
 
+    @Test func `what must load is tried with the rows it brings, and what its registrar says of it does not count`()
+        async throws
+    {
+        let room = try await RegistryHouse(trial: { _, rows in
+            guard let rows = rows?["dataframe_records"]?.array else { return ["loads": false, "reason": "no rows"] }
+            return ["loads": true, "rows": .integer(Int64(rows.count))]
+        })
+        try await room.house.apply("kind: Model\nname: churn\nvalidation: { loads: true }\n")
+        func take(_ files: [String: String]) async -> String? {
+            await refusal {
+                try await room.register("churn", files) { $0.facts["loading"] = ["loads": true] }
+            }?.message
+        }
+        #expect(await take(["weights.bin": "1"])?.contains("nothing here can load these") == true)
+        #expect(await take(["model.json": "{}"])?.contains("wants its files to load: no rows") == true)
+        let rows = #"{"columns": ["x"], "data": [[1], [2]]}"#
+        let version = try await room.register("churn", ["model.json": "{}", "input_example.json": rows])
+        #expect(version.facts["loading"] == ["loads": true, "rows": 2])
+        let untried = try await RegistryHouse()
+        let plain = try await untried.register { $0.facts["loading"] = ["loads": true] }
+        #expect(plain.facts["loading"] == nil)
+    }
+
     @Test func `a compatible model stays so, at registration and when an alias moves`() async throws {
         let room = try await RegistryHouse()
         try await room.house.apply("kind: Model\nname: churn\ncompatibility: backward\nversioning: semantic\n")

@@ -28,12 +28,15 @@ struct RegistryHouse {
     let blobs: BlobStore
     let domain: ExperimentsDomain
 
-    init(signer: (any ContentSigner)? = TestSigner()) async throws {
+    init(
+        signer: (any ContentSigner)? = TestSigner(),
+        trial: (@Sendable (Blobs.Digest, JSONValue?) async throws -> JSONValue)? = nil
+    ) async throws {
         house = try TestHouse()
         blobs = try BlobStore(folder: "\(house.folder)/blobs")
         domain = ExperimentsDomain(
             context: house.context, blobs: blobs, folder: "\(house.folder)/experiments",
-            outside: RegistryOutside(signer: signer))
+            outside: RegistryOutside(signer: signer, trial: trial))
         try await house.open([domain])
     }
 

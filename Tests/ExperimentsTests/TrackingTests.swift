@@ -11,7 +11,7 @@ import Testing
 
 @Suite struct TrackingTests {
     /// A room whose MLflow mount is asked.
-    private struct Place {
+    struct Place {
         let house: TestHouse
         let domain: ExperimentsDomain
         let mount: Mount

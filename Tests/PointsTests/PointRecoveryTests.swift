@@ -139,4 +139,35 @@ import Testing
         #expect(try await store.history(run, "loss").isEmpty)
         #expect(store.status.points == 0)
     }
+
+    @Test func `changes are told once, again when they are given back, and after a restart when nobody confirmed them`()
+        async throws
+    {
+        let store = try PointStore(folder.path, following: .all)
+        #expect(!store.hasChanges)
+        try await store.append(batch(1))
+        try await store.append(batch(2))
+        let first = store.ticket()
+        let taken = store.takeChanges(first)
+        #expect(taken.latest.map(\.run) == [run])
+        #expect(taken.latest[0].metrics == [LatestPoint(key: "loss", point: batch(2)[0].points[2])])
+        // Whoever reads now must wait for it.
+        #expect(store.hasChanges)
+        #expect(store.takeChanges(store.ticket()).latest.isEmpty)
+        store.giveBack(first)
+        let second = store.ticket()
+        #expect(store.takeChanges(second).latest.map(\.metrics) == taken.latest.map(\.metrics))
+        store.confirm(second)
+        #expect(!store.hasChanges)
+        try await store.flush()
+        let through = store.takeChanges(store.ticket()).through
+        // In a segment that nobody confirmed, and in the log.
+        try await store.append([MetricPoints(run: run, key: "a", points: [batch(5)[0].points[0]])])
+        try await store.flush()
+        try await store.append([MetricPoints(run: run, key: "b", points: [batch(6)[0].points[0]])])
+        let again = try PointStore(folder.path, following: .through(through))
+        #expect(again.takeChanges(again.ticket()).latest.flatMap(\.metrics).map(\.key).sorted() == ["a", "b"])
+        let all = try PointStore(folder.path, following: .all)
+        #expect(all.takeChanges(all.ticket()).latest.flatMap(\.metrics).map(\.key) == ["b"])
+    }
 }

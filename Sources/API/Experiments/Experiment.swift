@@ -127,6 +127,41 @@ public enum Experiments {
     public static let text = Operation<TrackedFileName, TrackedText>(
         "experiments.text", .get, "/api/v1/projects/{project}/tracked-runs/{run}/text", needs: .read,
         "Shows the beginning of an artifact as text.")
+    public static let purge = Operation<ExperimentPurgeInput, ExperimentPurge>(
+        "experiments.purge", .post, "/api/v1/projects/{project}/tracked-runs/purge", needs: .write,
+        "Removes deleted runs, experiments and logged models for good, points and artifacts too; or tells which it would."
+    )
+}
+
+public struct ExperimentPurgeInput: Manifest {
+    public var project = "default"
+    public var older_than: TimeSpan?
+    public var dry_run = false
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("project", \.project, "Their project."),
+        .optional("older_than", \.older_than, "How long ago they must have been deleted: 30d; absent: at any time."),
+        .optional("dry_run", \.dry_run, "Only tell."),
+    ]
+}
+
+/// What was removed for good, or would be.
+public struct ExperimentPurge: Manifest {
+    public var is_dry = false
+    public var runs = 0
+    public var experiments: [String] = []
+    public var models = 0
+    public var artifacts = 0
+    public var size_bytes: Int64 = 0
+    public init() {}
+    public static let fields: [Field<Self>] = [
+        .optional("is_dry", \.is_dry, "Whether it was only told, not done."),
+        .told("runs", \.runs, "How many runs, those of removed experiments included."),
+        .told("experiments", \.experiments, "Names of the experiments."),
+        .told("models", \.models, "How many logged models."),
+        .told("artifacts", \.artifacts, "How many files."),
+        .told("size_bytes", \.size_bytes, "Their size; what others have, too, stays on the disk for those."),
+    ]
 }
 
 public struct ExperimentQuery: Manifest {

@@ -100,6 +100,7 @@ public struct ModelValidationSpec: Manifest {
     public var metrics: Ordered<ModelBound> = [:]
     public var max_size: ByteSize?
     public var sample = false
+    public var loads = false
     public init() {}
     public static var noun: String { "validation" }
     public static let fields: [Field<Self>] = [
@@ -108,6 +109,10 @@ public struct ModelValidationSpec: Manifest {
         .optional(
             "sample", \.sample,
             "Whether the version must bring rows (input_example.json, serving_input_example.json or sample.json), which must fit its signature."
+        ),
+        .optional(
+            "loads", \.loads,
+            "Whether the version must load, and score the rows that it brings: tried in a process of its own (XGBoost, linear)."
         ),
     ]
 }

@@ -1,3 +1,4 @@
+import CLinux
 import Crypto
 import Glibc
 import Synchronization
@@ -13,6 +14,8 @@ package final class BlobWriter: Sendable {
         var path = ""
         var hasher = SHA256()
         var size: Int64 = 0
+        /// How much of it the disk was told to begin with.
+        var begun: Int64 = 0
         /// What ended the writing: its outcome is given again to whoever asks again.
         var end: Result<(digest: Digest, size: Int64), BlobError>?
     }
@@ -20,6 +23,28 @@ package final class BlobWriter: Sendable {
     private let store: BlobStore
     private let limit: Int64
     private let state = Mutex(State())
+
+    /// Pieces that were fed and are not written yet.
+    private struct Feed {
+        var pieces: [[UInt8]] = []
+        var bytes = 0
+        var isWriting = false
+        /// Who waits: for room, or, when it finishes, for the end of the writing.
+        var waiting: CheckedContinuation<Void, Never>?
+        var waitsForAll = false
+
+        /// Who may go on.
+        mutating func ready() -> CheckedContinuation<Void, Never>? {
+            guard waitsForAll ? !isWriting : bytes < BlobWriter.feedBytes else { return nil }
+            defer { waiting = nil }
+            return waiting
+        }
+    }
+
+    private let fed = Mutex(Feed())
+    /// Bytes that may wait before who feeds has to, and bytes after which the disk begins to write.
+    private static let feedBytes = 4 << 20
+    private static let stretchBytes: Int64 = 8 << 20
 
     init(store: BlobStore, limit: Int64) {
         self.store = store
@@ -37,9 +62,52 @@ package final class BlobWriter: Sendable {
         try await store.threads.run { try self.appendNow(bytes) }
     }
 
+    /// Appends a piece behind the caller's back: it waits only when megabytes wait before it, so that it can fetch the next piece
+    /// while this one is hashed and written. What goes wrong is thrown by a later call.
+    package func feed(_ bytes: [UInt8]) async throws {
+        if let end = state.withLock({ $0.end }) { _ = try end.get() }
+        try Task.checkCancellation()
+        let mustStart = fed.withLock { feed in
+            feed.pieces.append(bytes)
+            feed.bytes += bytes.count
+            defer { feed.isWriting = true }
+            return !feed.isWriting
+        }
+        if mustStart, !store.threads.start({ self.writeFed() }) { writeFed() }
+        await wait(forAll: false)
+    }
+
+    private func wait(forAll: Bool) async {
+        await withCheckedContinuation { continuation in
+            let ready = fed.withLock { feed in
+                (feed.waiting, feed.waitsForAll) = (continuation, forAll)
+                return feed.ready()
+            }
+            ready?.resume()
+        }
+    }
+
+    /// Writes what was fed until there is nothing more.
+    private func writeFed() {
+        while true {
+            let (pieces, ready) = fed.withLock { feed in
+                let pieces = feed.pieces
+                (feed.pieces, feed.bytes, feed.isWriting) = ([], 0, !pieces.isEmpty)
+                return (pieces, feed.ready())
+            }
+            ready?.resume()
+            guard !pieces.isEmpty else { return }
+            for piece in pieces {
+                // The writer keeps its error, for whoever calls next.
+                do { try appendNow(piece) } catch { break }
+            }
+        }
+    }
+
     /// Brings the blob to the disk and makes it visible under its digest.
     package func finish() async throws -> (digest: Digest, size: Int64) {
-        try await store.threads.run { try self.finishNow() }
+        await wait(forAll: true)
+        return try await store.threads.run { try self.finishNow() }
     }
 
     /// Gives the writing up; nothing is left of it.
@@ -111,6 +179,10 @@ package final class BlobWriter: Sendable {
         try Files.writeAll(bytes, to: state.descriptor)
         state.hasher.update(bufferPointer: bytes)
         state.size += Int64(bytes.count)
+        // The disk works while the rest comes: the sync at the end has little left to wait for. Only a hint.
+        guard state.size - state.begun >= Self.stretchBytes else { return }
+        _ = clinux_begin_write(state.descriptor, state.begun, state.size - state.begun)
+        state.begun = state.size
     }
 
     /// Makes the file and locks it, so that a sweeper can tell the living from the dead.

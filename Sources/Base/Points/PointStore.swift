@@ -56,6 +56,8 @@ package final class PointStore: Sendable {
         var frozen: [PointHead] = []
         /// Oldest first.
         var segments: [PointSegment] = []
+        /// What somebody who keeps latest values elsewhere has not taken yet; nil when nobody does.
+        var changes: PointChanges?
         /// Whether a thread is at work on `frozen` and `segments`.
         var isSettling = false
         var failure: String?
@@ -107,8 +109,9 @@ package final class PointStore: Sendable {
     ///
     /// Blocks; the time it takes is that of reading at most a few times `headBytes`.
     ///
+    /// - Parameter following: What is known of latest values elsewhere, when somebody takes the changes of them.
     /// - Throws: `StorageError`.
-    package init(_ folder: String, limits: Limits = Limits()) throws {
+    package init(_ folder: String, limits: Limits = Limits(), following: Following? = nil) throws {
         precondition(limits.segmentsOfOneSize >= 2, "two segments at least become one")
         self.folder = folder
         self.limits = limits
@@ -130,7 +133,8 @@ package final class PointStore: Sendable {
         recovery.points = head.points
         self.recovery = recovery
         self.log = Mutex(OpenLog(log: log))
-        state = Mutex(State(head: head, segments: segments))
+        let changes = try following.map { try PointChanges(of: head, segments, $0) }
+        state = Mutex(State(head: head, segments: segments, changes: changes))
     }
 
     private static func openSegments(
@@ -223,7 +227,10 @@ package final class PointStore: Sendable {
                 throw error
             }
             state.withLock { state in
-                for one in batch { state.head.add(one.record) }
+                for one in batch {
+                    state.head.add(one.record)
+                    state.changes?.add(one.record)
+                }
             }
         }
     }

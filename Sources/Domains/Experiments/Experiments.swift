@@ -20,7 +20,7 @@ package import SQL
 /// Events: `model.registered`, `.registration-refused`, `.renamed`, `.signed`, `.verified`, `.refused`, `.alias-moved`, `.stage-moved`,
 /// `.version-removed`, `.tagged`, `.untagged`, `.requested`, `.approval-given`, `.approved`, `.rejected`, `.approval-expired`,
 /// `.approval-voided`, `.approval-refused`, `.imported`; `webhook.created`, `.changed`, `.deleted`, `.given-up`; `experiment.created`, `.renamed`,
-/// `.deleted`, `.restored`, `experiment-run.deleted`, `.restored`.
+/// `.deleted`, `.restored`, `.purged`, `experiment-run.deleted`, `.restored`.
 /// Loops: model-requests (time ends requests), experiments-uploads (abandoned parts are forgotten), experiments-webhooks (messages are written, then sent).
 package struct ExperimentsDomain: Domain {
     package static let name = "experiments"
@@ -63,7 +63,9 @@ package struct ExperimentsDomain: Domain {
             ExperimentCalls(tracking: tracking).routes, RunCalls(tracking: tracking).routes,
             MetricCalls(tracking: tracking).routes, LoggedModelCalls(tracking: tracking).routes,
             ArtifactCalls(tracking: tracking, blobs: blobs, frozen: frozen).routes,
-            TraceCalls(tracking: tracking).routes,
+            TraceCalls(tracking: tracking).routes, AssessmentCalls(tracking: tracking).routes,
+            TraceMetricCalls(tracking: tracking).routes, IssueCalls(tracking: tracking).routes,
+            DatasetCalls(tracking: tracking).routes, ScorerCalls(tracking: tracking).routes,
             mlflowRegistry.routes,
         ]
         return [MLflowMount(lists, logger: context.logger(for: Self.name)).mount]

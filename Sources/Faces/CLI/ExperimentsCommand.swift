@@ -6,10 +6,12 @@ import Manifests
 
 struct ExperimentsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "experiments", abstract: "Looks at experiments and their runs: list, show, runs, run, compare.",
+        commandName: "experiments",
+        abstract: "Looks at experiments and their runs: list, show, runs, run, compare; and purges.",
         discussion:
             "Example:\n  vagus experiments runs churn --filter 'metrics.auc > 0.9' --order-by 'metrics.auc DESC'",
-        subcommands: [List.self, Show.self, RunsOf.self, One.self, Compare.self], defaultSubcommand: List.self)
+        subcommands: [List.self, Show.self, RunsOf.self, One.self, Compare.self, Purge.self],
+        defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -147,6 +149,40 @@ struct ExperimentsCommand: AsyncParsableCommand {
                     return [value.differs ? "\(value.kind) *" : value.kind, value.key] + cells
                 }
                 return table.text
+            }
+        }
+    }
+
+    struct Purge: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "purge", abstract: "Removes deleted runs, experiments and logged models for good.",
+            discussion: """
+                Their points and artifacts go, too. Versions of registered models keep files of their own.
+
+                Examples:
+                  vagus experiments purge --older-than 30d --dry-run
+                  vagus experiments purge --older-than 30d
+                """)
+        @OptionGroup var connection: Connection
+        @Option(help: "How long ago they must have been deleted: 30d.") var olderThan: String?
+        @Flag(help: "Only tells what it would do.") var dryRun = false
+
+        func run() async throws {
+            var input = ExperimentPurgeInput()
+            (input.project, input.dry_run) = (connection.projectName, dryRun)
+            if let olderThan {
+                guard let span = TimeSpan(olderThan) else {
+                    throw ValidationError("\"\(olderThan)\" is no length of time: 30d.")
+                }
+                input.older_than = span
+            }
+            let sent = input
+            let gone = try await connection.connected { try await $0.call(Experiments.purge, sent) }
+            connection.show(gone) {
+                let names = gone.experiments.map { "- experiment \($0)\n" }.joined()
+                return names
+                    + "\(gone.runs) runs, \(gone.models) logged models and \(gone.artifacts) files (\(Words.size(gone.size_bytes))) "
+                    + "\(gone.is_dry ? "would go" : "gone")\n"
             }
         }
     }

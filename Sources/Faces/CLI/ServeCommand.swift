@@ -24,9 +24,17 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Share of predictions kept, 0 to 1.") var sample = 1.0
     @Option(help: "Where single requests are told for traces: FOLDER/COPY; files are FOLDER/COPY-….jsonl.")
     var requests: String?
+    @Flag(help: "Only tells whether the model loads, and whether --rows can be scored.") var check = false
+    @Option(help: "With --check: a file that holds a body of MLflow's scoring protocol.") var rows: String?
     @OptionGroup var flags: ServerFlags
 
     func run() async throws {
+        if check {
+            var settings = ModelFace.Settings(folder: model, name: name, version: version, host: "", port: 0)
+            settings.xgboost = xgboostLibrary
+            let body = try rows.map { try Array(Data(contentsOf: URL(filePath: $0))) }
+            return Terminal.line(try ModelFace.check(settings, rows: body).text)
+        }
         let environment = ProcessInfo.processInfo.environment
         let given = port.map(String.init) ?? environment["PORT"]
         guard let address = listen ?? given.flatMap({ Address(argument: "127.0.0.1:\($0)") }) else {

@@ -34,7 +34,7 @@ struct BlobRoutes: Sendable {
     private func receive(_ request: Request) async throws -> Response {
         let writer = blobs.writer(limit: Self.sizeLimit)
         do {
-            for try await buffer in request.body { try await writer.append(Array(buffer.readableBytesView)) }
+            for try await buffer in request.body { try await writer.feed(Array(buffer.readableBytesView)) }
             let (digest, size) = try await writer.finish()
             return .json(["digest": .string(digest.description), "size_bytes": .integer(size)], status: 201)
         } catch {

@@ -4,6 +4,7 @@ import Hummingbird
 import Kernel
 import Learners
 package import Logging
+package import Manifests
 import NIOCore
 import ServiceLifecycle
 import Serving
@@ -40,6 +41,40 @@ package struct ModelFace: Sendable {
         }
     }
 
+    /// Loads a model, scores rows if there are any, and tells what came of it.
+    ///
+    /// - Parameter rows: A body of MLflow's scoring protocol.
+    package static func check(_ settings: Settings, rows: [UInt8]?) throws -> JSONValue {
+        let started = SystemTime().now
+        let server = try load(settings, log: nil)
+        var told: Ordered<JSONValue> = ["loads": true]
+        if let rows {
+            let answer = server.answer(
+                method: "POST", path: "/invocations", contentType: "application/json", body: rows)
+            let json = try JSONParser.parse(answer.body)
+            if answer.status == 200 {
+                told["rows"] = .integer(Int64(json["predictions"]?.array?.count ?? 0))
+            } else {
+                told = [
+                    "loads": false, "reason": .string("its rows cannot be scored: \(json["message"]?.string ?? "")"),
+                ]
+            }
+        }
+        told["milliseconds"] = .integer(Int64(SystemTime().now.since(started) / .milliseconds(1)))
+        return .object(told)
+    }
+
+    private static func load(_ settings: Settings, log: PredictionLog?) throws -> ModelServer {
+        let time = SystemTime()
+        do {
+            return try ModelServer(
+                folder: settings.folder, name: settings.name, version: settings.version, xgboost: settings.xgboost,
+                log: log, now: { time.now.microseconds })
+        } catch {
+            throw Problem("model.\(error.code.rawValue)", status: 500, error.message, hint: error.hint)
+        }
+    }
+
     /// Serves until told to stop.
     package static func run(_ settings: Settings, logger: Logger, tell: @escaping @Sendable (Int) -> Void) async throws
     {
@@ -48,14 +83,7 @@ package struct ModelFace: Sendable {
             try PredictionLog(
                 folder: $0.folder, instance: $0.instance, sample: $0.sample, seed: UInt64(time.now.microseconds))
         }
-        let server: ModelServer
-        do {
-            server = try ModelServer(
-                folder: settings.folder, name: settings.name, version: settings.version, xgboost: settings.xgboost,
-                log: log, now: { time.now.microseconds })
-        } catch {
-            throw Problem("model.\(error.code.rawValue)", status: 500, error.message, hint: error.hint)
-        }
+        let server = try load(settings, log: log)
         let spool = try settings.requests.map {
             try RequestSpool(
                 folder: $0.folder, name: $0.copy,

@@ -31,6 +31,10 @@ enum Rooms {
             return url
         }
         let platform = platform(context, folder, blobs, outbound)
+        let trials = folder.file("trials")
+        ModelTrial.clear(trials)
+        let trial = ModelTrial(
+            blobs: blobs, executable: options.executable, xgboost: xgboost(options.config), folder: trials)
         let telemetry = try TelemetryDomain(
             context: context,
             settings: TelemetrySettings(
@@ -43,7 +47,9 @@ enum Rooms {
             TrainingDomain(context: context),
             ExperimentsDomain(
                 context: context, blobs: blobs, folder: folder.file("experiments"),
-                outside: RegistryOutside(signer: vault.content, secrets: vault.secrets, outbound: forges(options))),
+                outside: RegistryOutside(
+                    signer: vault.content, secrets: vault.secrets, outbound: forges(options),
+                    trial: { try await trial.run($0, $1) })),
             ServingDomain(context: context),
             MonitorsDomain(
                 context: context, blobs: blobs, settings: MonitorsSettings(predictions: folder.file("predictions"))),

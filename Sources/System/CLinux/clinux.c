@@ -188,3 +188,7 @@ int clinux_thread(const char *name, void (*body)(void *), void *context) {
     while (!__atomic_load_n(&start.taken, __ATOMIC_ACQUIRE)) sched_yield();
     return 0;
 }
+
+int clinux_begin_write(int descriptor, int64_t offset, int64_t count) {
+    return or_errno(sync_file_range(descriptor, offset, count, SYNC_FILE_RANGE_WRITE));
+}

@@ -15,8 +15,6 @@ struct ArtifactCalls: Sendable {
     /// Addresses of parts carry a signature, since clients send none of their tokens there.
     static let parts = "/api/2.0/mlflow-artifacts/mpu/parts"
     private static let uploads = "/api/2.0/mlflow-artifacts/mpu"
-    /// Bytes that are written at once.
-    private static let pieceBytes = 1 << 20
     private static let partLimit = 10_000
 
     var routes: [MLflowRoute] {
@@ -91,15 +89,7 @@ struct ArtifactCalls: Sendable {
         let writer = blobs.writer(limit: ArtifactPlaces.sizeLimit)
         do {
             if let pieces = request.pieces {
-                var waiting: [UInt8] = []
-                waiting.reserveCapacity(Self.pieceBytes + (1 << 16))
-                try await pieces { piece in
-                    waiting.append(contentsOf: piece)
-                    guard waiting.count >= Self.pieceBytes else { return }
-                    try await writer.append(waiting)
-                    waiting.removeAll(keepingCapacity: true)
-                }
-                try await writer.append(waiting)
+                try await pieces { try await writer.feed($0) }
             } else {
                 try await writer.append(request.body)
             }

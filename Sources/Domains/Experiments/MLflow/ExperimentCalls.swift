@@ -77,6 +77,7 @@ struct ExperimentCalls: Sendable {
             try sql.mark(experiment: id, deleted: deleted, at: now)
             return experiment
         }
+        try tracking.store.runs.forgetAll()
         try await tracking.tell(deleted ? "experiment.deleted" : "experiment.restored", marked, call)
         return .empty
     }

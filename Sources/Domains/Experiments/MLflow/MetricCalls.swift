@@ -26,7 +26,7 @@ struct MetricCalls: Sendable {
 
     /// The run's id for the store of points; nil when the project has no such run, which has no points.
     private func known(_ uuid: String, in project: String) async throws -> RunID? {
-        let isThere = try await tracking.store.read { sql in
+        let isThere = try await tracking.store.look { sql in
             do {
                 _ = try sql.storedRun(uuid, in: project)
                 return true

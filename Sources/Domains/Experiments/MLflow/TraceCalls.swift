@@ -10,9 +10,11 @@ struct TraceCalls: Sendable {
 
     private static let standardResults: Int64 = 100
     private static let resultLimit: Int64 = 500
+    /// Links of one request.
+    static let linkLimit = 100
     /// Traces of one batch.
     private static let batchLimit = 1000
-    private static let states = ["STATE_UNSPECIFIED", "OK", "ERROR", "IN_PROGRESS"]
+    static let states = ["STATE_UNSPECIFIED", "OK", "ERROR", "IN_PROGRESS"]
 
     var routes: [MLflowRoute] {
         let (old, new) = ("/api/2.0/mlflow/traces", "/api/3.0/mlflow/traces")
@@ -28,11 +30,14 @@ struct TraceCalls: Sendable {
             MLflowRoute("GET", "\(new)/get", get), MLflowRoute("GET", "\(new)/batchGet", batchGet),
             MLflowRoute("POST", "\(new)/batchGetInfos", needs: .read, batchGetInfos),
             MLflowRoute("GET", "\(new)/{trace_id}", getInfo), MLflowRoute("GET", "\(old)/{trace_id}/info", getOldInfo),
-            MLflowRoute("POST", "\(old)/link-to-run", linkToRun), MLflowRoute("POST", "/v1/traces", takeSpans),
+            MLflowRoute("POST", "\(old)/link-to-run", linkToRun),
+            MLflowRoute("POST", "\(old)/link-prompts", linkPrompts), MLflowRoute("POST", "/v1/traces", takeSpans),
+            MLflowRoute("POST", old, startOld), MLflowRoute("PATCH", "\(old)/{trace_id}", endOld),
+            MLflowRoute("GET", old, searchOld),
         ]
     }
 
-    private static func missing(_ id: String) -> MLflowError { .missing("Trace with ID '\(id)' not found.") }
+    static func missing(_ id: String) -> MLflowError { .missing("Trace with ID '\(id)' not found.") }
 
     // MARK: Writing
 
@@ -55,6 +60,7 @@ struct TraceCalls: Sendable {
                 trace.tags.append(("mlflow.artifactLocation", place))
                 trace.metadata.append(("mlflow.trace.infoFinalized", "true"))
                 try sql.keep(trace)
+                for assessment in trace.assessments { _ = try sql.insert(assessment) }
                 guard let kept = try sql.trace(trace.id, in: project) else { throw Self.missing(trace.id) }
                 return ["trace": ["trace_info": kept.json]]
             })
@@ -81,6 +87,10 @@ struct TraceCalls: Sendable {
         trace.isFinal = true
         trace.tags = try pairs(info["tags"], "tags")
         trace.metadata = try pairs(info["trace_metadata"], "trace_metadata")
+        for told in info["assessments"]?.array ?? [] {
+            trace.assessments.append(
+                try StoredAssessment(told, of: id, id: AssessmentCalls.newID(), at: time.microseconds / 1000))
+        }
         return trace
     }
 
@@ -137,9 +147,10 @@ struct TraceCalls: Sendable {
     private func linkToRun(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
         let (ids, run, project) = (try input.strings("trace_ids"), try input.string("run_id"), input.project)
         guard !ids.isEmpty else { throw MLflowError.required("trace_ids") }
-        guard ids.count <= 100 else {
+        guard ids.count <= Self.linkLimit else {
             throw MLflowError.invalid(
-                "Cannot link more than 100 traces to a run in a single request. Provided \(ids.count) traces.")
+                "Cannot link more than \(Self.linkLimit) traces to a run in a single request. Provided \(ids.count) traces."
+            )
         }
         try await tracking.store.write { sql in
             _ = try sql.storedRun(run, in: project)
@@ -237,6 +248,12 @@ struct TraceCalls: Sendable {
         let experiments = try input.list("locations").compactMap {
             try $0["mlflow_experiment"]?["experiment_id"]?.string.map(NameRules.experimentID)
         }
+        return try await search(input, experiments, shown: \.json)
+    }
+
+    func search(
+        _ input: MLflowInput, _ experiments: [Int64], shown: @escaping @Sendable (StoredTrace) -> JSONValue
+    ) async throws -> MLflowAnswer {
         let limit = try input.integer("max_results") ?? Self.standardResults
         guard (1...Self.resultLimit).contains(limit) else { throw MLflowError.wrong("max_results", .integer(limit)) }
         let (filter, order) = (try input.text("filter") ?? "", try input.strings("order_by"))
@@ -254,7 +271,7 @@ struct TraceCalls: Sendable {
                 var search = wanted
                 search.experiments = try sql.experiments(experiments, in: project)
                 let page = try search.run(in: sql)
-                let found = try page.items.compactMap { try sql.trace($0, in: project)?.json }
+                let found = try page.items.compactMap { try sql.trace($0, in: project).map(shown) }
                 var json: Ordered<JSONValue> = [:]
                 if !found.isEmpty { json["traces"] = .array(found) }
                 if let next = page.next { json["next_page_token"] = .string(store.tokens.make(next, for: question)) }

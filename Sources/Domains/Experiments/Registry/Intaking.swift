@@ -16,7 +16,7 @@ struct Intake: Sendable {
 /// Gathers what a version brings before its transaction: its files claimed and listed, its sample read, its signature made.
 struct Intaking: Sendable {
     let blobs: BlobStore
-    let signer: (any ContentSigner)?
+    let outside: RegistryOutside
     let caller: any OperationCaller
 
     /// Files with rows to try, the first that is there.
@@ -29,6 +29,7 @@ struct Intaking: Sendable {
     ///   - title: Name that is signed.
     func intake(_ version: ModelVersion, title: String, identity: String?) async throws -> Intake {
         var intake = Intake(version: version, identity: identity)
+        intake.version.facts[Self.loadingFact] = nil
         if !version.digest.isEmpty {
             // The content first: a version never points at what is not there.
             guard let digest = Digest(version.digest), try await claim(digest) else {
@@ -39,12 +40,26 @@ struct Intaking: Sendable {
             intake.files = try await files(digest)
             if version.size_bytes == 0 { intake.version.size_bytes = intake.files.reduce(0) { $0 + $1.size_bytes } }
             intake.sample = try await sample(intake.files)
+            intake.version.facts[Self.loadingFact] = try await trial(digest, intake)
             try await sign(&intake, title: title)
         }
         if let run = version.run {
             intake.version.authors = (version.authors + (await authors(of: run, version.project))).uniqued()
         }
         return intake
+    }
+
+    /// The fact that tells whether a version loads. It is found out here: what a caller says of it does not count.
+    static let loadingFact = "loading"
+    /// Files that are a model which this house can serve.
+    static let loadable: Set<String> = ["model.ubj", "model.json"]
+
+    /// Whether the files load, and can score the rows they bring; nil when nobody here could serve them.
+    private func trial(_ digest: Digest, _ intake: Intake) async throws -> JSONValue? {
+        guard let trial = outside.trial, intake.files.count > 1 || intake.files.first?.path != "model",
+            intake.files.contains(where: { Self.loadable.contains($0.path) })
+        else { return nil }
+        return try await trial(digest, intake.sample.flatMap(SampleCheck.scoring))
     }
 
     /// Whether the content is here, with all its files; sweeps then spare it until its row is written.
@@ -77,7 +92,7 @@ struct Intaking: Sendable {
 
     /// Signs the files, if there is who signs.
     func sign(_ intake: inout Intake, title: String) async throws {
-        guard let signer, !intake.files.isEmpty else { return }
+        guard let signer = outside.signer, !intake.files.isEmpty else { return }
         guard intake.files.count <= ModelSigning.fileLimit else { return }
         let payload = ModelSigning.statement(name: title, intake.files).bytes
         let signature = try await signer.sign(ModelSigning.encoding(payload))

@@ -53,6 +53,7 @@ enum RegistrationRules {
                 version, "takes at most \(most), and the files have \(ByteSize(bytes: version.size_bytes))",
                 "Leave out what serving does not need.")
         }
+        if rules.loads, let refusal = loading(version) { return refusal }
         guard rules.sample else { return nil }
         guard let sample else {
             return rule(
@@ -62,6 +63,18 @@ enum RegistrationRules {
         return SampleCheck.problem(sample, own).map {
             rule(version, "wants its signature to fit: \($0)", "Log the signature of the rows that it was trained on.")
         }
+    }
+
+    private static func loading(_ version: ModelVersion) -> Problem? {
+        guard let told = version.facts[Intaking.loadingFact] else {
+            return rule(
+                version, "wants its files to load, and nothing here can load these",
+                "Register a folder with model.ubj or model.json, or leave out `validation.loads`.")
+        }
+        if told["loads"] == true { return nil }
+        return rule(
+            version, "wants its files to load: \(told["reason"]?.string ?? "they do not")",
+            "Try it: vagus serve --model FOLDER --check.")
     }
 
     private static func rule(_ version: ModelVersion, _ words: String, _ hint: String) -> Problem {

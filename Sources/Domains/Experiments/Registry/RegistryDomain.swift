@@ -1,7 +1,7 @@
 package import API
-import Blobs
+package import Blobs
 package import Kernel
-import Manifests
+package import Manifests
 package import Outbound
 import SQL
 
@@ -13,11 +13,15 @@ package struct RegistryOutside: Sendable {
     package var secrets: (any SecretSource)?
     /// The way to webhooks; nil: there are none.
     package var outbound: OutboundClient?
+    /// Tries whether the files of a version load, outside of this process: by their digest, with rows to score. Tells `loads`, and
+    /// the `reason` when they do not; nil: nothing is tried.
+    package var trial: (@Sendable (_ files: Digest, _ rows: JSONValue?) async throws -> JSONValue)?
 
     package init(
-        signer: (any ContentSigner)? = nil, secrets: (any SecretSource)? = nil, outbound: OutboundClient? = nil
+        signer: (any ContentSigner)? = nil, secrets: (any SecretSource)? = nil, outbound: OutboundClient? = nil,
+        trial: (@Sendable (_ files: Digest, _ rows: JSONValue?) async throws -> JSONValue)? = nil
     ) {
-        (self.signer, self.secrets, self.outbound) = (signer, secrets, outbound)
+        (self.signer, self.secrets, self.outbound, self.trial) = (signer, secrets, outbound, trial)
     }
 
     var sender: WebhookSender? {
@@ -27,7 +31,7 @@ package struct RegistryOutside: Sendable {
 }
 
 extension ExperimentsDomain {
-    var registry: RegistryRoutes { RegistryRoutes(context: context, blobs: blobs, signer: outside.signer) }
+    var registry: RegistryRoutes { RegistryRoutes(context: context, blobs: blobs, outside: outside) }
 
     package var loops: [any RunnableLoop] {
         let logger = context.logger(for: Self.name)

@@ -8,10 +8,11 @@ import SQL
 struct RegistryRoutes: Sendable {
     let context: DomainContext
     let blobs: BlobStore
-    let signer: (any ContentSigner)?
+    let outside: RegistryOutside
+    private var signer: (any ContentSigner)? { outside.signer }
     private var store: Store { context.store }
 
-    var intaking: Intaking { Intaking(blobs: blobs, signer: signer, caller: context.caller) }
+    var intaking: Intaking { Intaking(blobs: blobs, outside: outside, caller: context.caller) }
     private var verifying: Verifying { Verifying(blobs: blobs, signer: signer, intaking: intaking) }
 
     func add(to routes: inout Routes) {

@@ -133,10 +133,7 @@ enum SampleCheck {
     /// - Parameter sample: As MLflow writes examples: `{columns, data}`, `{inputs: …}`, `{dataframe_split: …}`,
     ///   `{dataframe_records: …}`; or a list of records, or `{column: [values]}`.
     static func problem(_ sample: JSONValue, _ schema: ModelSchema) -> String? {
-        let sample =
-            sample["dataframe_split"] ?? sample["dataframe_records"] ?? sample["inputs"] ?? sample["instances"]
-            ?? sample
-        guard let rows = records(sample), !rows.isEmpty else { return "the sample has no rows" }
+        guard let rows = rows(sample), !rows.isEmpty else { return "the sample has no rows" }
         for (index, row) in rows.prefix(rowLimit).enumerated() {
             for column in schema.inputs where !column.name.isEmpty {
                 guard let value = row[column.name], !value.isNull else {
@@ -149,6 +146,20 @@ enum SampleCheck {
             }
         }
         return nil
+    }
+
+    /// The sample as a body of MLflow's scoring protocol; nil when it has no rows with names.
+    static func scoring(_ sample: JSONValue) -> JSONValue? {
+        guard let rows = rows(sample)?.prefix(rowLimit), !rows.isEmpty, rows.allSatisfy({ !$0.isEmpty }) else {
+            return nil
+        }
+        return ["dataframe_records": .array(rows.map { .object($0) })]
+    }
+
+    private static func rows(_ sample: JSONValue) -> [Ordered<JSONValue>]? {
+        records(
+            sample["dataframe_split"] ?? sample["dataframe_records"] ?? sample["inputs"] ?? sample["instances"]
+                ?? sample)
     }
 
     private static func records(_ sample: JSONValue) -> [Ordered<JSONValue>]? {

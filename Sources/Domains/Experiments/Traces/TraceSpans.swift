@@ -78,6 +78,57 @@ enum TraceSpans {
     }
 }
 
+/// A span as it is stored: whole, and what of it is searched and counted.
+struct StoredSpan: Sendable {
+    var id: String
+    /// Nanoseconds since 1970.
+    var start: Int64
+    var end: Int64
+    var name: String
+    var status: String
+    var type: String?
+    var model: String?
+    var provider: String?
+    /// US dollars.
+    var inputCost: Double?
+    var outputCost: Double?
+    var totalCost: Double?
+    /// JSON.
+    var body: String
+
+    init(_ span: OTLP.Span) {
+        let body = TraceSpans.json(span)
+        id = span.spanID.hex
+        (start, end, name) = (Int64(clamping: span.start), Int64(clamping: span.end), span.name)
+        status = ["UNSET", "OK", "ERROR"][Int(span.status.rawValue)]
+        self.body = body.text
+        type = Self.value("mlflow.spanType", of: span)?.string
+        model = Self.value("mlflow.llm.model", of: span)?.string
+        provider = Self.value("mlflow.llm.provider", of: span)?.string
+        let cost = Self.value("mlflow.llm.cost", of: span)
+        (inputCost, outputCost) = (cost?["input_cost"]?.double, cost?["output_cost"]?.double)
+        totalCost = cost?["total_cost"]?.double
+    }
+
+    /// The value of an attribute, which MLflow's clients write as JSON within a text.
+    private static func value(_ key: String, of span: OTLP.Span) -> JSONValue? {
+        guard let attribute = span.attributes.first(where: { $0.key == key }) else { return nil }
+        return plain(attribute.value)
+    }
+
+    private static func plain(_ value: OTLP.Value) -> JSONValue {
+        switch value {
+        case .string(let text): (try? JSONParser.parse(text)) ?? .string(text)  // not all of them write JSON
+        case .bool(let truth): .bool(truth)
+        case .int(let number): .integer(number)
+        case .double(let number): .number(number)
+        case .map(let pairs): .object(Ordered(pairs.map { ($0.key, plain($0.value)) }))
+        case .array(let items): .array(items.map(plain))
+        case .empty, .bytes: .null
+        }
+    }
+}
+
 extension TrackingStore {
     /// Keeps spans, and of each trace that nobody told of yet what its spans tell.
     func keep(_ spans: [OTLP.Span], experiment id: Int64, run: String?, in project: String) async throws {
@@ -99,9 +150,7 @@ extension TrackingStore {
                 trace.tags.append(("mlflow.trace.spansLocation", "TRACKING_STORE"))
                 try sql.keep(trace)
                 for span in spans {
-                    try sql.keepSpan(
-                        span.spanID.hex, of: traceID, start: Int64(clamping: span.start),
-                        body: TraceSpans.json(span).text)
+                    try sql.keepSpan(StoredSpan(span), of: traceID)
                 }
                 if let run { try sql.link(traceID, toRun: run) }
             }

@@ -49,6 +49,7 @@ struct StoredTrace: Sendable {
     var isFinal = false
     var tags: [(key: String, value: String)] = []
     var metadata: [(key: String, value: String)] = []
+    var assessments: [StoredAssessment] = []
 
     /// As MLflow 3 shows it.
     var json: JSONValue {
@@ -64,6 +65,7 @@ struct StoredTrace: Sendable {
         json["state"] = .string(state)
         if !metadata.isEmpty { json["trace_metadata"] = Self.map(metadata) }
         if !tags.isEmpty { json["tags"] = Self.map(tags) }
+        if !assessments.isEmpty { json["assessments"] = .array(assessments.map(\.json)) }
         return .object(json)
     }
 
@@ -121,6 +123,7 @@ extension Connection {
         for row in try rows("SELECT key, value FROM trace_metadata WHERE trace = \(id) ORDER BY key") {
             trace.metadata.append((try row.get(0), try row.get(1)))
         }
+        trace.assessments = try assessments(of: id)
         return trace
     }
 
@@ -164,11 +167,18 @@ extension Connection {
         try run("DELETE FROM trace_tag WHERE trace = \(trace) AND key = \(key)") > 0
     }
 
-    func keepSpan(_ span: String, of trace: String, start: Int64, body: String) throws {
+    func keepSpan(_ span: StoredSpan, of trace: String) throws {
         try run(
             """
-            INSERT INTO trace_span (trace, span, start, body) VALUES (\(trace), \(span), \(start), \(body))
-            ON CONFLICT (trace, span) DO UPDATE SET start = excluded.start, body = excluded.body
+            INSERT INTO trace_span (trace, span, start, body, name, type, status, ended, model, provider, input_cost,
+                output_cost, total_cost)
+            VALUES (\(trace), \(span.id), \(span.start), \(span.body), \(span.name), \(span.type.sqlValue), \(span.status),
+                \(span.end), \(span.model.sqlValue), \(span.provider.sqlValue), \(span.inputCost.sqlValue),
+                \(span.outputCost.sqlValue), \(span.totalCost.sqlValue))
+            ON CONFLICT (trace, span) DO UPDATE SET start = excluded.start, body = excluded.body, name = excluded.name,
+                type = excluded.type, status = excluded.status, ended = excluded.ended, model = excluded.model,
+                provider = excluded.provider, input_cost = excluded.input_cost, output_cost = excluded.output_cost,
+                total_cost = excluded.total_cost
             """)
     }
 
@@ -193,12 +203,18 @@ extension Connection {
         try run("DELETE FROM trace_metadata WHERE trace = \(id)")
         try run("DELETE FROM trace_span WHERE trace = \(id)")
         try run("DELETE FROM trace_run WHERE trace = \(id)")
+        try run("DELETE FROM trace_prompt WHERE trace = \(id)")
+        try run("DELETE FROM assessment WHERE trace = \(id)")
         return true
     }
 
     func link(_ trace: String, toRun run: String) throws {
         try self.run(
             "INSERT INTO trace_run (run, trace) VALUES (\(run), \(trace)) ON CONFLICT (run, trace) DO NOTHING")
+    }
+
+    func link(_ trace: String, toPrompt prompt: String) throws {
+        try run("INSERT INTO trace_prompt (trace, prompt) VALUES (\(trace), \(prompt)) ON CONFLICT DO NOTHING")
     }
 }
 
@@ -213,6 +229,8 @@ struct TraceSearch: Sendable {
     /// The tag and the metadata that stand behind attributes.
     static let nameTag = "mlflow.traceName"
     static let runMetadata = "mlflow.sourceRun"
+    static let sessionMetadata = "mlflow.trace.session"
+    static let tokenMetadata = "mlflow.trace.tokenUsage"
 
     private static func attribute(_ name: String) -> Statement {
         switch name {
@@ -232,14 +250,46 @@ struct TraceSearch: Sendable {
         }
     }
 
-    private static var source: FilterSource {
+    /// Conditions on `trace t`.
+    static var source: FilterSource {
         FilterSource(
-            attribute: attribute, isNullable: { !["timestamp_ms", "status", "request_id"].contains($0) },
-            rows: { column in
-                column.entity == .parameter
-                    ? ("FROM trace_metadata x WHERE x.trace = t.id AND x.key = \(column.key)", "x.value", nil)
-                    : ("FROM trace_tag x WHERE x.trace = t.id AND x.key = \(column.key)", "x.value", nil)
-            })
+            attribute: attribute, isNullable: { !["timestamp_ms", "status", "request_id"].contains($0) }, rows: rows,
+            number: { $0.entity.isAssessment ? "x.number" : nil })
+    }
+
+    private static func rows(_ column: FilterColumn) -> (rows: Statement, value: Statement, isNaN: Statement?) {
+        switch column.entity {
+        case .parameter: ("FROM trace_metadata x WHERE x.trace = t.id AND x.key = \(column.key)", "x.value", nil)
+        case .span: ("FROM trace_span x WHERE x.trace = t.id", span(column.key), nil)
+        case .feedback, .expectation:
+            (
+                """
+                FROM assessment x WHERE x.trace = t.id AND x.kind = \(column.entity.rawValue) AND x.name = \(column.key)
+                    AND x.is_valid = 1
+                """, "x.text", nil
+            )
+        case .issue: ("FROM assessment x WHERE x.trace = t.id AND x.kind = 'issue'", "x.name", nil)
+        case .prompt: ("FROM trace_prompt x WHERE x.trace = t.id", "x.prompt", nil)
+        default: ("FROM trace_tag x WHERE x.trace = t.id AND x.key = \(column.key)", "x.value", nil)
+        }
+    }
+
+    /// What of a span is compared. Values of its attributes are texts, or JSON within a text.
+    private static func span(_ key: String) -> Statement {
+        switch key {
+        case "name": return "x.name"
+        case "type": return "x.type"
+        case "status": return "x.status"
+        case "content": return "x.body"
+        default:
+            let name = String(key.dropFirst(FilterSchema.spanAttribute.count))
+            return """
+                (SELECT CASE WHEN json_valid(v) AND json_type(v) = 'text' THEN json_extract(v, '$') ELSE v END FROM (
+                    SELECT coalesce(json_extract(y.value, '$.value.string_value'), json_extract(y.value, '$.value.int_value'),
+                        json_extract(y.value, '$.value.double_value'), json_extract(y.value, '$.value.bool_value')) AS v
+                    FROM json_each(x.body, '$.attributes') y WHERE json_extract(y.value, '$.key') = \(name)) told)
+                """
+        }
     }
 
     func run(in sql: Connection) throws -> SearchPage<String> {
@@ -277,7 +327,8 @@ extension FilterSchema {
     static let traces = FilterSchema(
         entities: [
             "attribute": .attribute, "attributes": .attribute, "trace": .attribute, "tag": .tag, "tags": .tag,
-            "metadata": .parameter, "request_metadata": .parameter,
+            "metadata": .parameter, "request_metadata": .parameter, "span": .span, "feedback": .feedback,
+            "expectation": .expectation, "issue": .issue,
         ],
         attributes: [
             "request_id": Attribute(name: "request_id", isNumeric: false),
@@ -289,6 +340,8 @@ extension FilterSchema {
             "timestamp_ms": Attribute(name: "timestamp_ms", isNumeric: true),
             "execution_time": Attribute(name: "execution_time_ms", isNumeric: true),
             "execution_time_ms": Attribute(name: "execution_time_ms", isNumeric: true),
+            "text": Attribute(name: "content", isNumeric: false, entity: .span),
+            "prompt": Attribute(name: "prompt", isNumeric: false, entity: .prompt),
             "end_time": Attribute(name: "end_time_ms", isNumeric: true),
             "end_time_ms": Attribute(name: "end_time_ms", isNumeric: true),
         ])

@@ -30,6 +30,7 @@ struct ExperimentRoutes: Sendable {
         routes.on(Experiments.curve) { input, _ in try await told { try await curve(input) } }
         routes.on(Experiments.files) { input, _ in try await told { try await files(input) } }
         routes.on(Experiments.text) { input, _ in try await told { try await text(input) } }
+        routes.on(Experiments.purge) { input, call in try await told { try await purge(input, call) } }
     }
 
     /// By its number, else by its name.
@@ -73,6 +74,17 @@ struct ExperimentRoutes: Sendable {
                 try sql.trackedRuns(page.items.map(\.id)),
                 next: page.next.map { store.tokens.make($0, for: question) })
         }
+    }
+
+    private func purge(_ input: ExperimentPurgeInput, _ call: Call) async throws -> ExperimentPurge {
+        let store = try tracking.store
+        let age = input.older_than?.duration ?? .zero
+        let oldest = store.milliseconds - Int64(age / .milliseconds(1))
+        let told = try await store.purge(in: input.project, before: oldest, isDry: input.dry_run)
+        if !input.dry_run, told.runs + told.models + told.experiments.count > 0 {
+            try await tracking.tellPurge(told, in: input.project, call)
+        }
+        return told
     }
 
     private func run(_ word: String, in project: String) async throws -> TrackedRun {

@@ -29,4 +29,15 @@ enum RunNames {
     static func id() -> String {
         RunID(high: UInt64.random(in: 0...UInt64.max), low: UInt64.random(in: 0...UInt64.max)).description
     }
+
+    /// The same with the dashes of a UUID.
+    static func uuid() -> String {
+        var left = Substring(id())
+        var parts: [Substring] = []
+        for length in [8, 4, 4, 4, 12] {
+            parts.append(left.prefix(length))
+            left = left.dropFirst(length)
+        }
+        return parts.joined(separator: "-")
+    }
 }

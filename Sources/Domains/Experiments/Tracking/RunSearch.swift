@@ -107,11 +107,12 @@ extension RunSearch {
                 switch column.entity {
                 case .metric: return (try rows("metric", column), "x.value", "x.is_nan")
                 case .parameter: return (try rows("param", column), "x.value", nil)
-                case .tag, .attribute: return (try rows("tag", column), "x.value", nil)
                 case .dataset:
                     let cell: Statement =
                         column.key == "name" ? "d.name" : column.key == "digest" ? "d.digest" : "i.context"
                     return ("FROM input i JOIN dataset d ON d.id = i.dataset WHERE i.run = \(run)", cell, nil)
+                // The others are of traces: no filter of runs has them.
+                default: return (try rows("tag", column), "x.value", nil)
                 }
             },
             exact: { column, value in

@@ -105,9 +105,9 @@ extension Connection {
     func insert(_ run: StoredRun) throws -> Int64 {
         try self.run(
             """
-            INSERT INTO run (uuid, experiment, name, user, status, start, ended, artifact_uri)
+            INSERT INTO run (uuid, experiment, name, user, status, start, ended, artifact_uri, revision)
             VALUES (\(run.uuid), \(run.experiment), \(run.name), \(run.user), \(run.status), \(run.start), \(run.end.sqlValue),
-                    \(run.artifactURI))
+                    \(run.artifactURI), \(run.revision))
             """)
         return try value("SELECT last_insert_rowid()") ?? 0
     }
@@ -137,13 +137,12 @@ extension Connection {
     /// Keeps a metric's latest value: the greatest step, of these the greatest time, of these the greatest value.
     ///
     /// - Returns: Whether it is another than before.
-    func keepLatest(_ point: MetricPoint, key: Int64, of run: StoredRun) throws -> Bool {
+    func keepLatest(_ point: MetricPoint, key: Int64, of run: Int64, in experiment: Int64) throws -> Bool {
         let value = point.value.isNaN ? 0 : point.value
         return try self.run(
             """
             INSERT INTO metric (run, key, experiment, is_nan, value, step, time)
-            VALUES (\(run.id), \(key), \(run.experiment), \(point.value.isNaN), \(value), \(point.step),
-                    \(point.timestamp))
+            VALUES (\(run), \(key), \(experiment), \(point.value.isNaN), \(value), \(point.step), \(point.timestamp))
             ON CONFLICT (run, key) DO UPDATE
             SET is_nan = excluded.is_nan, value = excluded.value, step = excluded.step, time = excluded.time
             WHERE (excluded.step, excluded.time, excluded.value) > (metric.step, metric.time, metric.value)

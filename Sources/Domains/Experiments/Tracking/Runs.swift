@@ -24,6 +24,9 @@ struct RunOrder: Sendable {
 extension TrackingStore {
     /// The tag that says a run's name.
     static let nameTag = "mlflow.runName"
+    /// Anywhere: a row's number that a purged run had may be given again, and what is remembered of that run must not be taken for
+    /// the new one's.
+    private static var firstRevision: Int64 { Int64.random(in: 0..<1 << 52) }
 
     // MARK: Life
 
@@ -39,18 +42,21 @@ extension TrackingStore {
         let name = !order.name.isEmpty ? order.name : !told.isEmpty ? told : RunNames.random()
         if told.isEmpty { tags.append((Self.nameTag, name)) }
         let numbers = try await names.numbers(of: Set(tags.map(\.key)), in: database)
-        let (uuid, kept) = (RunNames.id(), tags)
-        return try await write { sql in
+        let (uuid, kept, known) = (RunNames.id(), tags, runs.generation)
+        let document = try await write { sql in
             let experiment = try sql.experiment(experimentID, in: project)
             try experiment.checkActive()
             var run = StoredRun(
                 id: 0, uuid: uuid, experiment: experiment.id, name: name, user: order.user,
                 status: TrackedStatus.running.rawValue, start: order.start, end: nil,
-                artifactURI: "\(experiment.artifactLocation)/\(uuid)/artifacts", isDeleted: false, revision: 0)
+                artifactURI: "\(experiment.artifactLocation)/\(uuid)/artifacts", isDeleted: false,
+                revision: Self.firstRevision)
             run.id = try sql.insert(run)
             for tag in kept { if let key = numbers[tag.key] { try sql.keepTag(key, tag.value, of: run) } }
             return Self.document(run, tags: kept)
         }
+        runs.learn(uuid, in: project, at: known)
+        return document
     }
 
     /// What a new run shows, without asking for it.
@@ -87,42 +93,42 @@ extension TrackingStore {
         try await write { sql in
             try sql.mark(run: sql.storedRun(uuid, in: project).id, deleted: deleted, at: now)
         }
+        runs.forget(uuid)
     }
 
     // MARK: Logging
 
     /// Keeps a batch. Returns when its rows and its points are on the disk.
     ///
-    /// The rows come first, since they decide whether the run may be logged to. When the process dies between the two, a latest value
-    /// is there whose point is not: whoever logged it was not told that it is kept, and sends it again.
+    /// Points alone need one sync, that of the store of points: latest values are brought into SQL later, many at once (`settle`).
+    /// Of a batch with rows, too, the rows come first: they may be refused.
     func log(_ batch: RunBatch, to uuid: String, in project: String) async throws {
-        let keys = Set(batch.metrics.map(\.key)).union(batch.params.map(\.key)).union(batch.tags.map(\.key))
-        let numbers = try await names.numbers(of: keys, in: database)
-        let latest = Self.latest(batch.metrics)
-        try await write { sql in
-            let run = try sql.activeRun(uuid, in: project)
-            try Self.keep(batch.params, numbers, isSingle: batch.isSingle, of: run, in: sql)
-            var isChanged = !batch.params.isEmpty || !batch.tags.isEmpty
-            for (key, point) in latest {
-                if try sql.keepLatest(point, key: numbers[key] ?? 0, of: run) { isChanged = true }
-            }
-            for metric in batch.metrics {
-                if let model = metric.model { try sql.keepModelMetric(metric, model: model, run: uuid) }
-            }
-            try Self.keep(batch.tags, numbers, of: run, in: sql)
-            if isChanged { try sql.touch(run: run.id) }
+        let ofModels = batch.metrics.filter { $0.model != nil }
+        if batch.params.isEmpty, batch.tags.isEmpty, ofModels.isEmpty {
+            try await checkActive(uuid, in: project)
+        } else {
+            try await keepRows(of: batch, ofModels, to: uuid, in: project)
         }
         guard !batch.metrics.isEmpty, let id = RunID(uuid) else { return }
         try await points.append(Self.series(batch.metrics, of: id))
+        // Whoever adds the last of many settles for all: so they never become more than a moment's work.
+        if points.changedPoints > Self.unsettledPoints { try await settle() }
     }
 
-    private static func latest(_ metrics: [LoggedMetric]) -> [String: MetricPoint] {
-        var latest: [String: MetricPoint] = [:]
-        for metric in metrics {
-            if let other = latest[metric.key], !metric.point.isLater(than: other) { continue }
-            latest[metric.key] = metric.point
+    private func keepRows(
+        of batch: RunBatch, _ ofModels: [LoggedMetric], to uuid: String, in project: String
+    ) async throws {
+        let keys = Set(batch.params.map(\.key)).union(batch.tags.map(\.key))
+        let numbers = try await names.numbers(of: keys, in: database)
+        try await write { sql in
+            let run = try sql.activeRun(uuid, in: project)
+            try Self.keep(batch.params, numbers, isSingle: batch.isSingle, of: run, in: sql)
+            for metric in ofModels {
+                if let model = metric.model { try sql.keepModelMetric(metric, model: model, run: uuid) }
+            }
+            try Self.keep(batch.tags, numbers, of: run, in: sql)
+            if !batch.params.isEmpty || !batch.tags.isEmpty { try sql.touch(run: run.id) }
         }
-        return latest
     }
 
     private static func series(_ metrics: [LoggedMetric], of run: RunID) -> [MetricPoints] {

@@ -47,4 +47,13 @@ final class TrackingHouse: Sendable {
         let subject = Subject(kind: "ExperimentRun", project: project, name: run)
         _ = try await context.store.change(call) { try $0.tell(name, about: subject) }
     }
+
+    func tellPurge(_ gone: ExperimentPurge, in project: String, _ call: Call) async throws {
+        let subject = Subject(kind: "Experiment", project: project, name: "deleted")
+        let data: Ordered<JSONValue> = [
+            "runs": .integer(Int64(gone.runs)), "models": .integer(Int64(gone.models)),
+            "experiments": .array(gone.experiments.map { .string($0) }), "bytes": .integer(gone.size_bytes),
+        ]
+        _ = try await context.store.change(call) { try $0.tell("experiment.purged", about: subject, data) }
+    }
 }

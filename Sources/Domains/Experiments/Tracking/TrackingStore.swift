@@ -13,6 +13,7 @@ final class TrackingStore: Sendable {
     let database: Database
     let points: PointStore
     let names = NameBook()
+    let runs = RunBook()
     let documents = RunDocuments()
     let tokens: PageTokens
     let time: any TimeSource
@@ -27,11 +28,15 @@ final class TrackingStore: Sendable {
             try Disk.makeFolders(folder)
             let database = try Database.sqlite(
                 path: "\(folder)/tracking.db", readers: readers, cacheBytes: cacheBytes)
-            try await database.migrate(TrackingTables.migrations + TraceTables.migrations)
-            let points = try PointStore("\(folder)/points")
+            try await database.migrate(
+                TrackingTables.migrations + TraceTables.migrations + EvaluationTables.migrations)
+            let settled = try await database.read { try $0.settledPoints() }
+            let points = try PointStore("\(folder)/points", following: settled.map { .through($0) } ?? .all)
             let key = try await database.write { try $0.secret(orMake: Self.randomKey()) }
             let store = TrackingStore(database, points, key: key, time: time)
             try await store.makeDefault()
+            try await store.settle(isFirst: true)
+            try await store.finishPurge()
             return store
         } catch let error as SQLError {
             throw Problem(
@@ -58,8 +63,15 @@ final class TrackingStore: Sendable {
 
     var milliseconds: Int64 { time.now.microseconds / 1000 }
 
-    /// Reads; what the database tells becomes what clients understand.
+    /// Reads, all that was acknowledged before included; what the database tells becomes what clients understand.
     func read<T: Sendable>(_ body: @Sendable @escaping (Connection) throws -> T) async throws -> T {
+        // What cannot be written now is shown as it was: a full disk keeps nobody from reading.
+        do { try await settle() } catch let error as MLflowError where error.code == .unavailable {}
+        return try await look(body)
+    }
+
+    /// Reads what has nothing to do with the values of metrics.
+    func look<T: Sendable>(_ body: @Sendable @escaping (Connection) throws -> T) async throws -> T {
         do { return try await database.read(body) } catch let error as SQLError { throw Self.told(error) }
     }
 
@@ -81,14 +93,14 @@ final class TrackingStore: Sendable {
 
 /// The numbers of keys, made when a key is first used.
 final class NameBook: Sendable {
-    private let known = Mutex<[String: Int64]>([:])
+    private let book = Mutex<[String: Int64]>([:])
     /// Names kept in memory; more are looked up each time.
     private static let limit = 100_000
 
     /// Numbers of names, in a transaction of its own: a number stays when what it was made for fails.
     func numbers(of names: Set<String>, in database: Database) async throws -> [String: Int64] {
         var numbers: [String: Int64] = [:]
-        let missing = known.withLock { known in
+        let missing = book.withLock { known in
             names.filter { name in
                 guard let number = known[name] else { return true }
                 numbers[name] = number
@@ -101,11 +113,19 @@ final class NameBook: Sendable {
             for name in missing { made[name] = try sql.makeName(name) }
             return made
         }
-        known.withLock { known in
+        learn(made)
+        return numbers.merging(made) { _, new in new }
+    }
+
+    /// The number of a name, if it is remembered.
+    func number(of name: String) -> Int64? { book.withLock { $0[name] } }
+
+    /// Remembers numbers that are on the disk: one that was rolled back may become another's.
+    func learn(_ made: [String: Int64]) {
+        book.withLock { known in
             if known.count + made.count > Self.limit { known.removeAll() }
             known.merge(made) { _, new in new }
         }
-        return numbers.merging(made) { _, new in new }
     }
 }
 

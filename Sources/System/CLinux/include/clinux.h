@@ -116,3 +116,6 @@ int clinux_terminal_resize(int terminal, int rows, int columns);
 
 /// The first place of a needle in a text, or null. It is glibc's own: only its declaration hides behind _GNU_SOURCE.
 void *memmem(const void *text, size_t text_length, const void *needle, size_t needle_length);
+
+/// Has the kernel begin to write a stretch of a file to the disk, and does not wait for it. Nothing is promised: only a sync is.
+int clinux_begin_write(int descriptor, int64_t offset, int64_t count);

@@ -16,12 +16,25 @@ indirect enum Filter: Equatable, Sendable {
         if case .all(let parts) = self { return parts.flatMap(\.conjuncts) }
         return [self]
     }
+
+    /// The column of a comparison; nil of what is put together of others and of tests whether there is one.
+    var column: FilterColumn? {
+        switch self {
+        case .compare(let column, _, _), .among(let column, _, _), .between(let column, _, _, _): column
+        case .all, .any, .not, .null: nil
+        }
+    }
 }
 
 /// What is compared.
 struct FilterColumn: Hashable, Sendable {
     enum Entity: String, Sendable {
         case metric, parameter, tag, attribute, dataset
+        /// What traces have: spans, what was said of them, issues and prompts they are linked to.
+        case span, feedback, expectation, issue, prompt
+
+        /// Whether its values may be texts or numbers.
+        var isAssessment: Bool { self == .feedback || self == .expectation }
     }
     var entity: Entity
     /// The key, or the attribute's own name, whatever alias was written.
@@ -53,6 +66,8 @@ struct FilterSchema: Sendable {
     struct Attribute: Sendable {
         var name: String
         var isNumeric: Bool
+        /// Of what it is the key, when it is only another way to write something else.
+        var entity: FilterColumn.Entity = .attribute
     }
 
     /// The words that may stand before the dot.
@@ -75,12 +90,52 @@ struct FilterSchema: Sendable {
                     "Invalid attribute key '\(key)' specified. Valid keys are '\(Self.listed(attributes.keys.sorted()))'"
                 )
             }
-            return FilterColumn(entity: .attribute, key: attribute.name)
+            return FilterColumn(entity: attribute.entity, key: attribute.name)
         case .dataset where !["name", "digest", "context"].contains(key):
             throw .invalid(
                 "Invalid dataset key '\(key)' specified. Valid keys are '\(Self.listed(["context", "digest", "name"]))'"
             )
+        case .span:
+            if key.hasPrefix(Self.spanAttribute), key.count > Self.spanAttribute.count {
+                let name = FilterLexer.unquoted(String(key.dropFirst(Self.spanAttribute.count)))
+                return FilterColumn(entity: .span, key: Self.spanAttribute + name)
+            }
+            guard ["name", "type", "status", "content"].contains(key) else {
+                throw .invalid(
+                    "Invalid span attribute '\(key)'. Supported attributes: name, status, type, attributes.<attribute_name>."
+                )
+            }
+            return FilterColumn(entity: .span, key: key)
+        case .issue where key != "id":
+            throw .invalid("Invalid issue attribute '\(key)'. Supported attributes: id")
+        case .feedback where key.isEmpty, .expectation where key.isEmpty:
+            throw .invalid("Assessment field name cannot be empty")
         default: return FilterColumn(entity: entity, key: key)
+        }
+    }
+
+    /// What stands before the name of an attribute of a span.
+    static let spanAttribute = "attributes."
+
+    /// Checks what only some columns allow.
+    func check(_ column: FilterColumn, _ comparator: FilterComparator, _ value: FilterValue) throws(MLflowError) {
+        switch (column.entity, value) {
+        case (.span, _) where column.key == "content" && comparator != .like && comparator != .ilike:
+            throw .invalid("span.content comparator '\(comparator.rawValue)' not one of 'LIKE', 'ILIKE'")
+        case (.issue, _) where comparator != .equal:
+            throw .invalid("issue.id comparator '\(comparator.rawValue)' not one of '='")
+        case (.prompt, .text(let name)) where comparator != .equal || name.count(where: { $0 == "/" }) != 1:
+            throw .invalid("Invalid prompts filter value '\(name)'. Expected format: prompt = \"name/version\"")
+        case (.feedback, .text(let text)) where comparator.isOrder,
+            (.expectation, .text(let text)) where comparator.isOrder:
+            throw .invalid(
+                "Expected a numeric value for \(column.entity.rawValue) when using comparator '\(comparator.rawValue)'. Got value '\(text)'"
+            )
+        case (.feedback, .integer), (.feedback, .number), (.expectation, .integer), (.expectation, .number):
+            guard comparator.isOrder else {
+                throw .invalid("Expected a quoted string value for \(column.entity.rawValue) (e.g. 'my-value').")
+            }
+        default: break
         }
     }
 
@@ -132,4 +187,11 @@ extension FilterSchema {
                 "creation_time": "creation_timestamp_ms", "creation_timestamp": "creation_timestamp_ms",
                 "last_updated_timestamp": "last_updated_timestamp_ms",
             ]))
+    /// Datasets of evaluations.
+    static let datasets = FilterSchema(
+        entities: ["tags": .tag, "tag": .tag],
+        attributes: attributes(
+            ["name", "created_by", "last_updated_by"], ["created_time", "last_update_time"]))
+
+    static let issues = FilterSchema(entities: [:], attributes: attributes(["status", "source_run_id"], []))
 }

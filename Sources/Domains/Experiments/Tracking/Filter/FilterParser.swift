@@ -113,7 +113,9 @@ struct FilterParser {
             return .between(column, low, try value(column), isNegated: isNegated)
         }
         let comparator = try comparator(column, isNegated: isNegated, from: start)
-        let test = Filter.compare(column, comparator, try value(column))
+        let compared = try value(column)
+        try schema.check(column, comparator, compared)
+        let test = Filter.compare(column, comparator, compared)
         // A key that is not there has no value that is not like another.
         return isNegated ? .all([.null(column, isNegated: true), .not(test)]) : test
     }
@@ -134,7 +136,9 @@ struct FilterParser {
             throw wrong()
         }
         position += 1
-        let isAllowed = schema.isNumeric(column) ? ![.like, .ilike].contains(comparator) : !comparator.isOrder
+        let isAllowed =
+            column.entity.isAssessment
+            || (schema.isNumeric(column) ? ![.like, .ilike].contains(comparator) : !comparator.isOrder)
         guard isAllowed else {
             let all = schema.isNumeric(column) ? "'>', '>=', '!=', '=', '<', '<='" : "'!=', '=', 'LIKE', 'ILIKE'"
             throw .invalid("Invalid comparator '\(written)' not one of '{\(all)}'")
@@ -168,6 +172,9 @@ struct FilterParser {
                         ? "Expected numeric value type for metric. Found \(token.shown)"
                         : "Expected numeric value type for numeric attribute: \(column.key). Found \(token.shown)")
             }
+            return Int64(text).map { FilterValue.integer($0) } ?? .number(number)
+        }
+        if column.entity.isAssessment, case .number(let text) = token, let number = Double(text) {
             return Int64(text).map { FilterValue.integer($0) } ?? .number(number)
         }
         guard case .text(let text, _) = token else {

@@ -13,27 +13,57 @@ struct FilterSource {
     /// An index in which a row of this very value is found, for a test of equality; nil where there is none.
     var exact: (FilterColumn, FilterValue) throws -> Statement? = { _, _ in nil }
 
+    /// The column that numbers are compared with where texts are compared with another.
+    var number: (FilterColumn) -> Statement? = { _ in nil }
+
     func condition(_ filter: Filter) throws -> Statement {
         switch filter {
-        case .all(let parts): "(\(try parts.map(condition).joined(separator: " AND ")))"
+        case .all(let parts): "(\(try conditions(parts).joined(separator: " AND ")))"
         case .any(let parts): "(\(try parts.map(condition).joined(separator: " OR ")))"
         case .not(let part): "NOT (\(try condition(part)))"
         case .compare(let column, .equal, let value) where column.entity != .attribute:
             try exact(column, value).map { "EXISTS (SELECT 1 \($0))" }
                 ?? holds(column, negative: false) { Self.compare($0, .equal, value) }
-        case .compare(let column, let comparator, let value):
-            try holds(column, negative: comparator == .unequal) { Self.compare($0, comparator, value) }
-        case .among(let column, let values, let isNegated):
-            try holds(column, negative: isNegated) { cell in
+        case .compare(let column, let comparator, _):
+            try holds(column, negative: comparator == .unequal, test(filter))
+        case .among(let column, _, let isNegated), .between(let column, _, _, let isNegated):
+            try holds(column, negative: isNegated, test(filter))
+        case .null(let column, let isNegated): try null(column, isNegated)
+        }
+    }
+
+    /// Conditions that all must hold: those about spans of one and the same span.
+    private func conditions(_ parts: [Filter]) throws -> [Statement] {
+        let spans = parts.filter { $0.column?.entity == .span }
+        guard spans.count > 1 else { return try parts.map(condition) }
+        let others = parts.filter { $0.column?.entity != .span }
+        var together: [Statement] = []
+        var source: Statement = ""
+        for part in spans {
+            guard let column = part.column else { continue }
+            let rows = try rows(column)
+            source = rows.rows
+            together.append(test(part)(rows.value))
+        }
+        let one: Statement = "EXISTS (SELECT 1 \(source) AND \(together.joined(separator: " AND ")))"
+        return try others.map(condition) + [one]
+    }
+
+    /// What a comparison asks of a cell.
+    private func test(_ filter: Filter) -> (Statement) -> Statement {
+        { cell in
+            switch filter {
+            case .compare(let column, let comparator, let value):
+                return Self.compare(value.isNumber ? number(column) ?? cell : cell, comparator, value)
+            case .among(_, let values, let isNegated):
                 let list: Statement = "\(list: values.map(\.sql))"
                 return isNegated ? "\(cell) NOT IN \(list)" : "\(cell) IN \(list)"
-            }
-        case .between(let column, let low, let high, let isNegated):
-            try holds(column, negative: isNegated) { cell in
+            case .between(let column, let low, let high, let isNegated):
+                let cell = low.isNumber ? number(column) ?? cell : cell
                 let range: Statement = "BETWEEN \(low.sql) AND \(high.sql)"
                 return isNegated ? "\(cell) NOT \(range)" : "\(cell) \(range)"
+            case .all, .any, .not, .null: return "1"
             }
-        case .null(let column, let isNegated): try null(column, isNegated)
         }
     }
 
@@ -97,6 +127,13 @@ struct FilterSource {
 }
 
 extension FilterValue {
+    var isNumber: Bool {
+        switch self {
+        case .integer, .number: true
+        case .text: false
+        }
+    }
+
     var sql: SQLValue {
         switch self {
         case .integer(let number): .integer(number)
