@@ -156,8 +156,9 @@ targets += [
         path: "Tests/ScenarioTests", swiftSettings: house),
     .testTarget(
         name: "ConformanceTests",
-        dependencies: ["API", "Kernel", "KernelTesting", "Executors", "Processes", "Outbound", "Routers", "Proxy"]
-            + nio,
+        dependencies: [
+            "API", "Delivery", "Kernel", "KernelTesting", "Executors", "Processes", "Outbound", "Routers", "Proxy",
+        ] + nio,
         path: "Tests/ConformanceTests", swiftSettings: house),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests", swiftSettings: house),
 ]

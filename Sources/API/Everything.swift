@@ -5,7 +5,7 @@ public enum Kinds {
     public static let all: [any Kind.Type] = [
         RepositoryKind.self, PipelineKind.self, EnvironmentKind.self, ServiceKind.self, DatasetKind.self,
         ModelKind.self, MonitorKind.self, TeamKind.self, TelemetryKind.self, DashboardKind.self,
-        RunViewKind.self, SloKind.self,
+        RunViewKind.self, SloKind.self, ReleaseKind.self,
     ]
 
     /// The kind that people mean by `word`: "Service", "services", "service" or "svc".
@@ -41,6 +41,9 @@ public enum Operations {
         Services.abort.erased, Services.undo.erased, Services.traffic.erased, Services.pause.erased,
         Services.resume.erased, Services.retry.erased, Services.scale.erased, Services.restart.erased,
         Services.analysis.erased, Services.outcomes.erased,
+        Environments.freezes.erased,
+        Releases.list.erased, Releases.status.erased, Releases.promote.erased, Releases.abort.erased,
+        Releases.undo.erased,
         Proxies.table.erased, Proxies.report.erased, Requests.report.erased, Dora.get.erased, Dora.incident.erased,
         Triggers.list.erased, Repositories.statuses.erased,
         Pulls.list.erased, Pulls.get.erased, Pulls.merge.erased, Pulls.close.erased,

@@ -5,6 +5,15 @@ package import Manifests
 // fake in KernelTesting). They tell what is and take what shall be; every verb may be repeated.
 
 /// Keeps copies of services alive. Copies outlive the vagus process.
+///
+/// Contract, held by `PlatformCheck` in KernelTesting on every implementation:
+/// - **Life.** A copy lives until it ends by itself or is stopped, whatever becomes of us. When `stop` returns, nothing of
+///   it runs. An id that was started is never started again, also when its copy has ended.
+/// - **Adoption.** Another platform, set up alike, finds the copies of the one before, with their ports, and no others'.
+/// - **Surroundings.** The program sees the order's `environment` and, in PORT, the port that it has to listen on.
+///   `$PORT` and `${PORT}` in the command are that number.
+/// - **Repetition.** Every call may be repeated, and a start that died half-way is carried on by the next.
+/// - **Failure.** `instances` throws when it cannot look: it never tells of less than there is.
 package protocol Platform: Sendable {
     /// What runs now, whoever started it: found by looking, not by remembering.
     func instances() async throws -> [Instance]
@@ -13,7 +22,17 @@ package protocol Platform: Sendable {
     /// Stops the instance: SIGTERM to its group, after `grace` SIGKILL. Does nothing when it is gone.
     func stop(_ id: InstanceID, grace: Duration) async throws
     /// Asks the instance whether it is well; false on any failure, never throws for one.
-    func probe(_ instance: Instance, path: String?, timeout: Duration) async -> Bool
+    func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool
+}
+
+/// What a copy is asked.
+package enum HealthQuestion: Sendable, Hashable {
+    /// Whether its port accepts a connection.
+    case port
+    /// Whether GET of a path answers 2xx.
+    case path(String)
+    /// Whether a command ends with 0 that is run where the copy runs, sees what it sees, and is killed when time is over.
+    case command([String])
 }
 
 /// Names one copy for ever: "project/service/revision/ordinal-counter". Never used twice.
@@ -32,6 +51,9 @@ package struct InstanceOrder: Sendable {
     package var environment: [String: String]
     /// Tree blob to unpack as the working folder, if any.
     package var artifact: String?
+    /// Image and what goes with it, where copies are containers; and the port that the program in it listens on.
+    package var container: ContainerSpec?
+    package var port: Int?
     /// Processors' worth of time and bytes of memory; nil is unbounded.
     package var cpus: Double?
     package var memory: Int64?
@@ -57,7 +79,7 @@ package struct Instance: Sendable, Hashable {
     package var host: String
     package var port: Int
     package var startedAt: Timestamp
-    /// It runs; whether it is well is for ``Platform/probe(_:path:timeout:)``.
+    /// It runs; whether it is well is for ``Platform/probe(_:_:timeout:)``.
     package var isRunning: Bool
 
     package init(

@@ -33,6 +33,8 @@ package struct SecretAsk: Sendable, Hashable {
     package enum Use: Sendable, Hashable {
         /// A job, trusted and let into its environment: the secret's own limits are held against it.
         case job(pipeline: String, environment: String?)
+        /// A copy of a service: the secret's own limits are held against it.
+        case service(name: String, environment: String?)
         /// The server itself, for a signature or a forge: limits of environments and pipelines say nothing of it.
         case server
     }

@@ -110,6 +110,85 @@ private final class FakeOutside: MeasureOutside, MetricSource {
         #expect(status.weights == [1: 100])
     }
 
+    // MARK: - Jobs
+
+    /// Pipelines whose runs end as a test wants.
+    private final class FakeRuns: Sendable {
+        private let runs = Mutex<[Run]>([])
+        var started: [Run] { runs.withLock { $0 } }
+
+        func routes(_ routes: inout Routes) {
+            routes.on(Runs.list) { [self] _, _ in ItemList(runs.withLock { $0.reversed() }) }
+            routes.on(Runs.start) { [self] input, _ in
+                runs.withLock { runs in
+                    var run = Run()
+                    (run.id, run.pipeline, run.number) = ("run_\(runs.count + 1)", input.pipeline, runs.count + 1)
+                    (run.trigger.event, run.parameters) = (input.event, input.parameters)
+                    runs.append(run)
+                    return run
+                }
+            }
+        }
+
+        func end(_ status: RunStatus, rate: String? = nil) {
+            runs.withLock { runs in
+                guard !runs.isEmpty else { return }
+                runs[runs.count - 1].status = status
+                var job = Job()
+                if let rate { job.outputs["rate"] = .string(rate) }
+                runs[runs.count - 1].jobs = [job]
+            }
+        }
+    }
+
+    private func judgedByJob(_ analysis: String, _ runs: FakeRuns) async throws -> Rig {
+        let rig = try await Rig.open(extra: { runs.routes(&$0) })
+        try await rig.house.apply(
+            web(
+                "{ strategy: canary, steps: [{ weight: 20 }, { analyze: [a] }, { pause: {} }], analysis: { a: \(analysis) } }"
+            ))
+        try await rig.settle()
+        try await rig.deploy("k1")
+        try await rig.settle()
+        return rig
+    }
+
+    @Test func `a job is started once for each look, and its end is the look`() async throws {
+        let runs = FakeRuns()
+        let rig = try await judgedByJob(
+            "{ job: { pipeline: smoke, parameters: { depth: 3 } }, count: 2, judge: { method: threshold } }", runs)
+        #expect(try await look(rig, times: 3)?.count == 0)
+        #expect(runs.started.count == 1)
+        #expect(runs.started[0].parameters == ["depth": 3])
+        #expect(runs.started[0].trigger.event?["analysis"]?["revision"]?.int == 2)
+        runs.end(.succeeded)
+        #expect(try await look(rig)?.message == "run smoke:1 succeeded")
+        #expect(try await look(rig, times: 2)?.count == 1)
+        #expect(runs.started.count == 2)
+        runs.end(.failed)
+        let found = try await look(rig)
+        #expect((found?.phase, found?.message) == (.failed, "run smoke:2 failed"))
+        #expect(try await rig.status().aborted)
+    }
+
+    @Test(
+        arguments: [
+            (.succeeded, "0.01", .successful), (.succeeded, "0.5", .failed), (.succeeded, nil, .running),
+            (.cancelled, nil, .running),
+        ] as [(RunStatus, String?, AnalysisRun.Phase)])
+    func `an output of a job is held against the bounds, and an end that says nothing is an error`(
+        status: RunStatus, rate: String?, phase: AnalysisRun.Phase
+    ) async throws {
+        let runs = FakeRuns()
+        let rig = try await judgedByJob(
+            "{ job: { pipeline: smoke, output: rate }, judge: { method: threshold, success: \"result < 0.1\" } }", runs)
+        _ = try await look(rig)
+        runs.end(status, rate: rate)
+        let found = try await look(rig)
+        #expect(found?.phase == phase)
+        #expect(found?.error == (phase == .running ? 1 : 0))
+    }
+
     @Test func `a query that finds several series says what to do`() async throws {
         let rig = try await judged(
             "{ query: { prometheus: x }, judge: { method: threshold, success: \"result < 0.4\" } }",

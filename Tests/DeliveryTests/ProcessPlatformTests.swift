@@ -52,19 +52,19 @@ import Testing
         let made = try await first.start(
             order(1, ["sh", "-c", "echo $COLOUR on $PORT; exec python3 -m http.server --bind 127.0.0.1 $PORT"]))
         #expect(made.isRunning)
-        #expect(try await eventually { await first.probe(made, path: nil, timeout: .seconds(1)) })
+        #expect(try await eventually { await first.probe(made, .port, timeout: .seconds(1)) })
         #expect(place.text(made.id).hasPrefix("blue on \(made.port)\n"))
         // Started twice is started once.
         #expect(try await first.start(order(1, ["false"])) == made)
         // Another server, later: it knows only the folder.
         let second = place.platform()
         #expect(try await second.instances() == [made])
-        #expect(await second.probe(made, path: nil, timeout: .seconds(1)))
+        #expect(await second.probe(made, .port, timeout: .seconds(1)))
         let process = try #require(place.record(made.id)?.process)
         try await second.stop(made.id, grace: .seconds(5))
         #expect(!Processes.isAlive(process))
         #expect(try await second.instances().isEmpty)
-        #expect(await !second.probe(made, path: nil, timeout: .seconds(1)))
+        #expect(await !second.probe(made, .port, timeout: .seconds(1)))
         // Stopped twice is stopped once, and its id never starts again.
         try await second.stop(made.id, grace: .seconds(5))
         #expect(try await first.start(order(1, ["sleep", "100"])).isRunning == false)
@@ -182,7 +182,7 @@ import Testing
         let instance = Instance(
             id: InstanceID("a/b/1/1"), service: Reference(project: "a", name: "b"), revision: 1, host: "127.0.0.1",
             port: 81, startedAt: .zero, isRunning: true)
-        #expect(await platform.probe(instance, path: "/healthz", timeout: .seconds(1)) == isWell)
+        #expect(await platform.probe(instance, .path("/healthz"), timeout: .seconds(1)) == isWell)
         #expect(asked.withLock { $0 } == ["http://127.0.0.1:81/healthz"])
     }
 

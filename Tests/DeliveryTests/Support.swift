@@ -13,25 +13,30 @@ final class Rig: Sendable {
     let house: TestHouse
     let time: ManualTime
     let platform: FakePlatform
+    let containers: FakePlatform
+    let secrets = FakeSecrets()
     let domain: DeliveryDomain
 
     private init(_ house: TestHouse, _ platform: FakePlatform, _ outside: (any MeasureOutside)?) {
         (self.house, self.platform, time) = (house, platform, house.time)
+        containers = FakePlatform(time: house.time)
         domain = DeliveryDomain(
-            context: house.context, platform: platform,
+            context: house.context, platforms: Platforms(processes: platform, containers: containers),
             settings: DeliverySettings(
                 serveCommand: ["/vagus", "serve"], predictions: "/predictions", requests: "/requests",
-                outside: outside))
+                outside: outside, secrets: secrets))
     }
 
     /// Opens a house, or what an earlier one left behind; models have as many versions as are asked for.
     static func open(
         folder: String? = nil, time: ManualTime = ManualTime(), platform: FakePlatform? = nil,
-        outside: (any MeasureOutside)? = nil, commitHook: (@Sendable (Int) throws -> Void)? = nil
+        outside: (any MeasureOutside)? = nil, commitHook: (@Sendable (Int) throws -> Void)? = nil,
+        extra: (inout Routes) -> Void = { _ in }
     ) async throws -> Rig {
         let house = try TestHouse(folder: folder, time: time, commitHook: commitHook)
         let rig = Rig(house, platform ?? FakePlatform(time: time), outside)
         try await house.open([rig.domain]) { routes in
+            extra(&routes)
             routes.on(Models.version) { input, _ in
                 guard let number = Int(input.version) ?? ["champion": 1][input.version] else {
                     throw Problem(
@@ -63,6 +68,7 @@ final class Rig: Sendable {
     func settle(turns: Int = 4) async throws {
         for _ in 0..<turns {
             try await turn(domain.rolloutLoop)
+            try await turn(domain.releaseLoop)
             try await turn(domain.startLoop)
             try await turn(domain.probeLoop)
             try await turn(domain.lookout)

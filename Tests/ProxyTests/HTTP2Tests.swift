@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import NIOCore
 import NIOHPACK
@@ -147,7 +148,7 @@ import Testing
         let server = try await Self.mirror()
         try await withFolder { folder in
             let files = try TestCertificates.write(TestCertificates.one, TestCertificates.oneKey, to: folder)
-            try await withProxy(table([(1, [server.port])]), configure: { $0.tls = files }) { lab in
+            try await withProxy(table([(1, [server.port])]), configure: { $0.tls = [files] }) { lab in
                 let modern = try TestCertificates.client(trusting: TestCertificates.one, ["h2", "http/1.1"])
                 let wire = try await HTTP2Wire.connect(to: lab.port, tls: modern)
                 #expect(try await wire.get("/").text == "GET / HTTP/1.1|test||https|")
@@ -176,11 +177,52 @@ import Testing
         await server.stop()
     }
 
+    @Test func `a client is met with the certificate of the host it asks for, else with the first`() async throws {
+        let server = try await Self.mirror()
+        try await withFolder { folder in
+            var places: [URL] = []
+            for name in ["one", "two"] {
+                places.append(folder.appending(path: name))
+                try FileManager.default.createDirectory(at: places[places.count - 1], withIntermediateDirectories: true)
+            }
+            let files = [
+                try TestCertificates.write(TestCertificates.one, TestCertificates.oneKey, to: places[0]),
+                try TestCertificates.write(TestCertificates.two, TestCertificates.twoKey, to: places[1]),
+            ]
+            try await withProxy(table([(1, [server.port])]), configure: { $0.tls = files }) { lab in
+                for (host, certificate, other) in [
+                    ("one.test", TestCertificates.one, TestCertificates.two),
+                    ("TWO.test", TestCertificates.two, TestCertificates.one),
+                    // Both are good for it: the first is taken.
+                    ("localhost", TestCertificates.one, TestCertificates.two),
+                ] {
+                    let trusting = try TestCertificates.client(trusting: certificate, ["http/1.1"])
+                    let wire = try await Wire.connect(to: lab.port, tls: trusting, host: host)
+                    #expect(try await wire.get("/").status == 200, "\(host)")
+                    wire.close()
+                    let distrusting = try TestCertificates.client(trusting: other, ["http/1.1"])
+                    await #expect(throws: (any Error).self, "\(host)") {
+                        let wrong = try await Wire.connect(to: lab.port, tls: distrusting, host: host)
+                        defer { wrong.close() }
+                        return try await wrong.get("/")
+                    }
+                }
+            }
+        }
+        await server.stop()
+    }
+
+    @Test func `a name goes before a star, and a star stands for one label`() {
+        let names = CertificateStore.Names([["a.test"], ["*.test", "b.test"], ["b.test", "*.c.test"]])
+        let hosts = ["a.test", "B.test", "x.test", "x.y.test", "x.c.test", "test", "other"]
+        #expect(hosts.map(names.index) == [0, 1, 1, nil, 2, nil, nil])
+    }
+
     @Test func `a certificate without its key keeps the proxy from starting`() async throws {
         try await withFolder { folder in
             let files = try TestCertificates.write(TestCertificates.one, TestCertificates.twoKey, to: folder)
             var configuration = ProxyConfiguration()
-            configuration.tls = files
+            configuration.tls = [files]
             let proxy = ProxyServer(
                 configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
             let error = await #expect(throws: ProxyError.self) {

@@ -22,7 +22,9 @@ final class Wire {
     }
 
     /// Connects to a port on the loopback.
-    static func connect(to port: Int, autoRead: Bool = true, tls: NIOSSLContext? = nil) async throws -> Wire {
+    static func connect(
+        to port: Int, autoRead: Bool = true, tls: NIOSSLContext? = nil, host: String = "localhost"
+    ) async throws -> Wire {
         let (stream, continuation) = AsyncStream.makeStream(of: ByteBuffer.self)
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.allowRemoteHalfClosure, value: true)
@@ -31,7 +33,7 @@ final class Wire {
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let tls {
-                        try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: "localhost"))
+                        try pipeline.addHandler(NIOSSLClientHandler(context: tls, serverHostname: host))
                     }
                     try pipeline.addHandler(Mailbox(continuation))
                 }

@@ -89,7 +89,7 @@ import Wire
         try await room.plan()
         let text = "- targets: ['c:1']\n  labels: { zone: z }\n"
         try text.write(toFile: room.house.folder + "/telemetry/targets/more.yaml", atomically: true, encoding: .utf8)
-        let found = await Discovery(house: room.domain.house, platform: platform).targets(of: room.domain.house.plan)
+        let found = await Discovery(house: room.domain.house, platforms: [platform]).targets(of: room.domain.house.plan)
         #expect(found.complaints.isEmpty)
         #expect(found.targets.map(\.url) == ["vagus:/metrics", "http://a:9100/metrics", "http://c:1/m?x=1"])
         #expect(found.targets[1].labels == ["job": "nodes", "instance": "a:9100", "dc": "eu"])
@@ -109,7 +109,7 @@ import Wire
             id: InstanceID("default/shop/3/1"), service: Reference(project: "default", name: "shop"), revision: 3,
             command: ["./shop"], environment: [:])
         let instance = try await platform.start(order)
-        let discovery = Discovery(house: room.domain.house, platform: platform)
+        let discovery = Discovery(house: room.domain.house, platforms: [platform])
         let target = try #require(await discovery.targets(of: room.domain.house.plan).targets.last)
         #expect(target.url == "http://\(instance.host):\(instance.port)/metrics")
         #expect(target.labels["job"] == "shop")

@@ -59,6 +59,22 @@ struct PageTests {
         #expect(try await page(path, isEmpty: true).contains("<code>\(command)</code>"))
     }
 
+    @Test func `the calendar has whole weeks, with freezes on each of their days`() async throws {
+        let html = try await page("/calendar")
+        #expect(html.matches(of: /<li class="day/).count == 7 * 7)
+        #expect(html.contains("<time datetime=\"2026-11-09\">Mon 9 Nov</time>"))
+        #expect(html.contains("<li class=\"day today\" aria-current=\"date\"><h3><time datetime=\"2026-11-23\">"))
+        // From 22 November, 09:00, to 25 November, 17:33.
+        #expect(html.matches(of: /<p class="freeze"/).count == 4)
+        #expect(html.contains("rollback may pass"))
+    }
+
+    @Test func `releases are told beside their services`() async throws {
+        let html = try await page("/services")
+        #expect(html.contains("shop #7") && html.contains("employment: ready, salary: going"))
+        #expect(try await !page("/services", isEmpty: true).contains("Released together"))
+    }
+
     @Test func `the overview names what is wrong`() async throws {
         let html = try await page("/")
         #expect(html.contains("salary: the newest rollout was aborted"))

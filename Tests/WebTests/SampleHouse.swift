@@ -34,6 +34,8 @@ final class SampleHouse: Sendable {
             return ItemList(Array(runs.prefix(query.limit)), next: query.status == nil && !isEmpty ? "run_01" : nil)
         }
         routes.on(Services.list) { _, _ in ItemList(isEmpty ? [] : [SampleWorld.canary, SampleWorld.aborted]) }
+        routes.on(Environments.freezes) { _, _ in ItemList(isEmpty ? [] : [SampleWorld.freeze]) }
+        routes.on(Releases.list) { _, _ in ItemList(isEmpty ? [] : [SampleWorld.release]) }
         routes.on(Resources.list) { query, _ in ItemList(isEmpty ? [] : SampleWorld.resources[query.kind] ?? []) }
         routes.on(Events.list) { query, _ in
             ItemList(isEmpty ? [] : SampleWorld.events.filter { query.name == nil || $0.name == query.name })

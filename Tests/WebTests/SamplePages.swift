@@ -22,6 +22,7 @@ enum SamplePages {
         ("model", "/models/employment", [:]), ("modelversion", "/models/employment/4", [:]),
         ("datasets", "/datasets", [:]), ("dataset", "/datasets/employment", [:]),
         ("monitors", "/monitors", [:]), ("monitor", "/monitors/employment-live", [:]), ("dora", "/dora", [:]),
+        ("calendar", "/calendar", [:]),
         ("events", "/events", [:]), ("resources", "/resources/pipelines", [:]),
         ("resource", "/resources/pipelines/employment", [:]),
         ("explore", "/explore", [:]), ("explore-graph", "/explore", ["q": "rate(x[5m])", "range": "1h"]),

@@ -26,6 +26,26 @@ extension SampleWorld {
         return one
     }
 
+    static let freeze: FreezeWindow = {
+        var window = FreezeWindow()
+        (window.environment, window.name, window.allow) = ("production", "<b>AGEP release</b>", ["rollback"])
+        (window.from, window.to) = (at(90_000), at(-200_000))
+        return window
+    }()
+
+    static let release: ReleaseStatus = {
+        var release = ReleaseStatus()
+        (release.name, release.number, release.phase) = ("shop", 7, .rolling_out)
+        release.message = "Release 7 waits for salary; employment is ready."
+        release.services = ["employment", "salary"].map { name in
+            var member = ReleaseMember()
+            (member.service, member.state) = (name, name == "salary" ? .going : .ready)
+            return member
+        }
+        release.started_at = at(400)
+        return release
+    }()
+
     static let canary: ServiceStatus = {
         var service = ServiceStatus()
         (service.service, service.phase, service.step, service.steps) = ("employment", .progressing, 2, 5)

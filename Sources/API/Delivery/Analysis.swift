@@ -9,6 +9,7 @@ public struct AnalysisSpec: Manifest {
     public var query: MetricQuerySpec?
     public var total: MetricQuerySpec?
     public var webhook: String?
+    public var job: JobMeasureSpec?
     public var interval = TimeSpan.seconds(10)
     public var initial_delay = TimeSpan.seconds(0)
     public var count: Int?
@@ -21,7 +22,7 @@ public struct AnalysisSpec: Manifest {
     public var dry_run = false
     public var max_duration = TimeSpan.minutes(30)
     public init() {}
-    public static let choices = ["built_in", "query", "webhook"]
+    public static let choices = ["built_in", "query", "webhook", "job"]
     public static let fields: [Field<Self>] = [
         .optional("built_in", \.built_in, "Exact counts and times of the proxy, per revision."),
         .optional(
@@ -35,6 +36,10 @@ public struct AnalysisSpec: Manifest {
         .optional(
             "webhook", \.webhook,
             "URL that is asked by POST: 2xx is good, 4xx bad, all else an error; with {\"value\": 1.5} in the answer the threshold judge decides."
+        ),
+        .optional(
+            "job", \.job,
+            "Pipeline that is run for each look: one that succeeds is good, one that fails bad, any other end an error."
         ),
         .optional("interval", \.interval, "Time between looks."),
         .optional("initial_delay", \.initial_delay, "Time before the first look."),
@@ -70,12 +75,42 @@ public struct AnalysisSpec: Manifest {
         if value.webhook != nil, value.judge.method != .threshold {
             refuse("judge", "a webhook is judged by a threshold only", "Write `judge: { method: threshold }`.")
         }
+        if let job = value.job {
+            if value.judge.method != .threshold {
+                refuse("judge", "a job is judged by a threshold only", "Write `judge: { method: threshold }`.")
+            } else if (value.judge.success ?? value.judge.failure) != nil, job.output == nil {
+                refuse("job", "the judge has bounds, and the job no output to hold against them", "Add `output: NAME`.")
+            }
+        }
         for (name, url) in [("webhook", value.webhook), ("query", value.query?.source), ("total", value.total?.source)]
         {
             guard let url, !url.hasPrefix("http://"), !url.hasPrefix("https://") else { continue }
             refuse(name, "\"\(url)\" is not a URL that can be asked", "Begin it with https:// or http://.")
         }
         return errors
+    }
+}
+
+/// A pipeline whose runs are the looks of an analysis.
+public struct JobMeasureSpec: Manifest {
+    public var pipeline = ""
+    public var parameters: Ordered<JSONValue> = [:]
+    public var output: String?
+    public init() {}
+    public static var noun: String { "job of an analysis" }
+    public static let fields: [Field<Self>] = [
+        .required(
+            "pipeline", \.pipeline,
+            "Pipeline that is run; its expressions see ${{ event.analysis }}: service, revision, stable, weight and more."
+        ),
+        .optional("parameters", \.parameters, "Values of its parameters."),
+        .optional("output", \.output, "Output of one of its jobs, a number, that the judge's bounds are for."),
+    ]
+    public static func shorthand(_ json: JSONValue) -> Self? {
+        guard let pipeline = json.string, !pipeline.isEmpty else { return nil }
+        var spec = Self()
+        spec.pipeline = pipeline
+        return spec
     }
 }
 

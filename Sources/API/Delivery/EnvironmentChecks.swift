@@ -106,11 +106,12 @@ enum EnvironmentChecks {
         return errors
     }
 
-    private static func secrets(_ secrets: Ordered<String>) -> [ManifestError] {
+    /// Secrets by the name under which somebody, such as "a job", is given them.
+    static func secrets(_ secrets: Ordered<String>, of taker: String = "a job") -> [ManifestError] {
         secrets.compactMap { name, reference in
             if !isVariableName(name) {
                 return ManifestError(
-                    at: ["secrets", name], message: "\"\(name)\" cannot be the name of a job's secret",
+                    at: ["secrets", name], message: "\"\(name)\" cannot be the name of \(taker)'s secret",
                     hint: "Use letters, digits and _, beginning with a letter or _.")
             }
             guard SecretReference(reference) == nil else { return nil }

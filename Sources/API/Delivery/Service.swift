@@ -32,23 +32,39 @@ public struct ServiceSpec: Manifest {
 public struct WorkloadSpec: Manifest {
     public var command: [String] = []
     public var model: String?
+    public var image: String?
+    public var container: ContainerSpec?
     public var replicas = 1
     public var variables: Ordered<String> = [:]
+    public var secrets: Ordered<String> = [:]
     public var port: Int?
     public var resources = ResourcesSpec()
     public var migration: String?
     public init() {}
+    /// Where a program in a container listens unless `port` says otherwise.
+    public static let containerPort = 8080
     public static let fields: [Field<Self>] = [
-        .optional("command", \.command, "Program and its arguments; it listens on $PORT of 127.0.0.1."),
+        .optional(
+            "command", \.command,
+            "Program and its arguments; it listens on $PORT of 127.0.0.1. With a container: what its image's entrypoint is given, absent: what the image says."
+        ),
         .optional(
             "model", \.model,
             "Model to serve: `name@3` or `name@alias`; or just `name`, which waits for a deploy step to choose a version."
         ),
+        .optional("image", \.image, "Image whose containers the copies are; `container: { image: … }` in short."),
+        .optional(
+            "container", \.container,
+            "Image whose containers the copies are, with Podman or Docker; by digest, or by a tag that does not move."),
         .optional("replicas", \.replicas, "Copies to keep up.", in: 0...100),
         .optional("variables", \.variables, "Environment variables."),
         .optional(
+            "secrets", \.secrets,
+            "Environment variables from secrets: name → secret, as NAME or vault:PATH#FIELD. Each copy is given the version of its start."
+        ),
+        .optional(
             "port", \.port,
-            "Port that the program listens on elsewhere. Here several copies share a machine, so each is given a free one, in $PORT.",
+            "Port that the program in a container listens on, on all addresses, 8080 if absent, also told in $PORT; it is published on a free port of 127.0.0.1. Without a container several copies share a machine, so each is given a free one, in $PORT.",
             in: 1...65_535),
         .optional("resources", \.resources, "What each copy may take, where this machine has cgroups."),
         .optional(
@@ -56,15 +72,37 @@ public struct WorkloadSpec: Manifest {
             "Name of the newest migration of its data that it needs: a way back to a revision with another is refused until it is asked for on purpose."
         ),
     ]
+
+    /// The container that is declared, in short or at length.
+    public var containerSpec: ContainerSpec? { container ?? image.flatMap { ContainerSpec.shorthand(.string($0)) } }
+
     public static func check(_ value: Self) -> [ManifestError] {
-        if value.command.isEmpty == (value.model == nil) {
+        let forms = [
+            ("model", value.model != nil), ("image", value.image != nil), ("container", value.container != nil),
+        ].filter(\.1).map(\.0)
+        if forms.count > 1 || (forms == ["model"] && !value.command.isEmpty) || (forms.isEmpty && value.command.isEmpty)
+        {
             return [
                 ManifestError(
-                    at: [], message: "a workload has either a command or a model",
-                    hint: "Write `command: [./app, --port, \"$PORT\"]` or `model: name@alias`.")
+                    at: [], message: "a workload is one of a command, a container and a model",
+                    hint:
+                        "Write `command: [./app, --port, \"$PORT\"]`, `container: { image: … }` or `model: name@alias`."
+                )
             ]
         }
-        return []
+        return secretErrors(value)
+    }
+
+    private static func secretErrors(_ value: Self) -> [ManifestError] {
+        var errors = EnvironmentChecks.secrets(value.secrets, of: "a copy")
+        if let login = value.container?.credentials, login.secret == nil {
+            errors.append(
+                ManifestError(
+                    at: ["container", "credentials", "password"],
+                    message: "the password of a registry does not stand in a service",
+                    hint: "Write `password: ${{ secrets.NAME }}`."))
+        }
+        return errors
     }
 }
 
@@ -76,30 +114,6 @@ public struct ResourcesSpec: Manifest {
     public static let fields: [Field<Self>] = [
         .optional("cpu", \.cpu, "Processors' worth of time: 2, 0.5 or 500m."),
         .optional("memory", \.memory, "Memory: 512Mi; beyond it the copy is killed, and replaced."),
-    ]
-}
-
-public struct HealthSpec: Manifest {
-    public var http: String?
-    public var grace = TimeSpan.seconds(0)
-    public var interval = TimeSpan.seconds(2)
-    public var timeout = TimeSpan.seconds(2)
-    public var healthy_after = 1
-    public var unhealthy_after = 3
-    public var deadline = TimeSpan.minutes(10)
-    public var stop_grace = TimeSpan.seconds(10)
-    public init() {}
-    public static let fields: [Field<Self>] = [
-        .optional(
-            "http", \.http,
-            "Path asked for with GET; any 2xx is well. Absent: an open port is. Models answer /v2/health/ready."),
-        .optional("interval", \.interval, "How often it is asked."),
-        .optional("timeout", \.timeout, "How long it may take to answer."),
-        .optional("healthy_after", \.healthy_after, "Good answers in a row before a copy gets traffic.", in: 1...100),
-        .optional("unhealthy_after", \.unhealthy_after, "Bad answers in a row before it gets no more.", in: 1...100),
-        .optional("grace", \.grace, "Time after its start in which a copy's bad answers do not count."),
-        .optional("deadline", \.deadline, "A rollout whose copies are not well after this long is aborted."),
-        .optional("stop_grace", \.stop_grace, "Time between SIGTERM and SIGKILL."),
     ]
 }
 

@@ -76,6 +76,7 @@ public struct RevisionStatus: Manifest {
     public var ready = 0
     public var weight = 0
     public var model: String?
+    public var image: String?
     public var commit: String?
     public var run: String?
     public var created_at = Timestamp.zero
@@ -92,6 +93,7 @@ public struct RevisionStatus: Manifest {
         .told("ready", \.ready, "Copies that are well."),
         .told("weight", \.weight, "Its share of the traffic, in percent."),
         .optional("model", \.model, "Model version it serves."),
+        .optional("image", \.image, "Image that its containers are of."),
         .optional("commit", \.commit, "Commit it came from."),
         .optional("run", \.run, "Run that deployed it."),
         .told("created_at", \.created_at, "When it was made."),
@@ -214,6 +216,7 @@ public struct DeployInput: Manifest {
     /// Makes a repeat harmless: one revision a key.
     public var key = ""
     public var model: String?
+    public var image: String?
     /// Digest of a tree blob to unpack as the working folder.
     public var artifact: String?
     public var run: String?
@@ -228,6 +231,7 @@ public struct DeployInput: Manifest {
         .required("name", \.name, "The service."),
         .required("key", \.key, "Makes a repeat harmless: one revision a key."),
         .optional("model", \.model, "Model version to serve: `name@3`."),
+        .optional("image", \.image, "Image for its containers."),
         .optional("artifact", \.artifact, "Digest of a tree to unpack as the working folder."),
         .optional("run", \.run, "Run that deploys it."),
         .optional("pipeline", \.pipeline, "Pipeline that deploys it."),

@@ -83,7 +83,7 @@ public struct CPUAmount: WireValue, Hashable, CustomStringConvertible {
     }
 }
 
-/// The image that steps run in, one container a step, the workspace mounted at its own path.
+/// The image that steps run in, one container a step, the workspace mounted at its own path; or copies of a service.
 public struct ContainerSpec: Manifest {
     public enum Pull: String, WireEnum { case always, missing, never }
     public var image = ""
@@ -119,6 +119,14 @@ public struct RegistryCredentials: Manifest {
         .required("username", \.username, "User name."),
         .required("password", \.password, "Password, as an expression: ${{ secrets.NAME }}."),
     ]
+
+    /// The secret that the password is; nil when it is no such expression.
+    public var secret: String? {
+        guard password.hasPrefix("${{"), password.hasSuffix("}}") else { return nil }
+        let words = password.dropFirst(3).dropLast(2).split(separator: " ")
+        guard words.count == 1, words[0].hasPrefix("secrets.") else { return nil }
+        return SecretReference(String(words[0].dropFirst("secrets.".count)))?.name
+    }
 }
 
 /// A program that runs beside a job's steps, such as a database.

@@ -283,12 +283,14 @@ public struct RegisterSpec: Manifest {
 public struct DeploySpec: Manifest {
     public var service = ""
     public var model: String?
+    public var image: String?
     public var artifact: String?
     public var alias: String?
     public init() {}
     public static let fields: [Field<Self>] = [
         .required("service", \.service, "Service that gets a new revision."),
         .optional("model", \.model, "Model version to serve: `name@3`, or `name@alias`."),
+        .optional("image", \.image, "Image for the service's containers: `name:tag`, or `name@sha256:…`."),
         .optional("artifact", \.artifact, "Artifact to unpack as the working folder: `stage.name`."),
         .optional("alias", \.alias, "Alias of the model that moves to this version once it has all traffic."),
     ]

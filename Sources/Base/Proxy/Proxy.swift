@@ -57,7 +57,8 @@ package final class ProxyServer: Sendable {
         listen: (host: String, port: Int), onReady: @Sendable (Int) async -> Void
     ) async throws {
         let (configuration, logger) = (core.configuration, core.logger)
-        let certificates = try configuration.tls.map { try CertificateStore($0, http2: configuration.http2) }
+        let certificates =
+            configuration.tls.isEmpty ? nil : try CertificateStore(configuration.tls, http2: configuration.http2)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: configuration.loops)
         do {
             let workers = try await Self.makeWorkers(group, core)

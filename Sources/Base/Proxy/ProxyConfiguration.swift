@@ -36,8 +36,9 @@ package struct ProxyConfiguration: Sendable {
     package var trustsForwarded = false
     /// Where finished requests are told one by one; nil costs nothing.
     package var records: RequestRecords?
-    /// Speak TLS (1.2 and later) with this certificate; nil is plain text.
-    package var tls: TLSFiles?
+    /// Speak TLS (1.2 and later) with the certificate for the name that a client asks for (SNI), else with the first; none
+    /// is plain text.
+    package var tls: [TLSFiles] = []
     /// Speak HTTP/2 with clients that want it: by ALPN over TLS, by prior knowledge without.
     package var http2 = true
     /// Called on the event loop after every copied request whose two answers are there; must be quick.

@@ -66,19 +66,21 @@ struct AnalysisRecord: Manifest {
     var isBackground: Bool { step == Self.background }
 
     /// Where its numbers come from.
-    enum Source { case proxy, query, webhook, outcomes }
+    enum Source { case proxy, query, webhook, job, outcomes }
     var source: Source {
         if test != nil { return .outcomes }
+        if spec.job != nil { return .job }
         return spec.query != nil ? .query : spec.webhook != nil ? .webhook : .proxy
     }
     /// Whether somebody outside of the store has to be asked.
-    var isExternal: Bool { source == .query || source == .webhook }
+    var isExternal: Bool { source == .query || source == .webhook || source == .job }
     /// What is measured, in a word.
     var metric: String {
         switch source {
         case .proxy: (spec.built_in ?? .error_rate).rawValue
         case .query: "query"
         case .webhook: "webhook"
+        case .job: "job"
         case .outcomes: test?.outcome ?? "outcome"
         }
     }

@@ -46,6 +46,8 @@ extension RolloutWriter {
         rollout.origin = service.stable
         rollout.requestsBefore = try TrafficRow.requests(of: name, in: change.sql)
         rollout.ownBefore = try TrafficRow.total(rollout.revision, of: name, in: change.sql).requests
+        // A way back waits for nobody.
+        if !rollout.isRollback { rollout.release = try ReleaseBook.join(name, in: change) }
         service.nextRollout += 1
         try save(&rollout)
         try service.write(in: change.sql)
@@ -180,6 +182,17 @@ extension RolloutWriter {
         }
         old.isRollback = false
         try again(old, isFull: isFull)
+    }
+
+    /// On to all traffic, over all steps that are left.
+    func skipSteps(_ trial: RolloutRow) throws {
+        var rollout = trial
+        rollout.isFull = true
+        (rollout.pause, rollout.pauseKind) = (nil, nil)
+        rollout.step = trial.plan.stages.count
+        rollout.stepAt = change.now
+        try save(&rollout)
+        try tell("rollout.step", rollout, ["full": true])
     }
 
     /// What was held by hand goes on.

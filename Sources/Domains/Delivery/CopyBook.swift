@@ -66,6 +66,13 @@ enum CopyBook {
         change.ring(ServiceKind.name)
     }
 
+    /// It has started, as its probe says: from now on the other questions are asked.
+    static func begun(_ id: InstanceID, in change: Change) throws {
+        guard var copy = try CopyRow.find(id, in: change.sql), copy.state == .running, !copy.hasBegun else { return }
+        copy.hasBegun = true
+        try copy.write(in: change.sql)
+    }
+
     /// Counts an end that nobody asked for.
     ///
     /// A copy that lived for long begins the count anew.
@@ -88,8 +95,14 @@ struct StartLoop: Reconciler {
     static let name = "delivery.start"
     static let topics: Set<String> = [CopyBook.topic]
     let store: Store
-    let platform: any Platform
+    let platforms: Platforms
     let settings: DeliverySettings
+
+    private struct Start: Sendable {
+        var order: InstanceOrder
+        var form: CopyRow.Form
+        var loans: SecretLoans
+    }
 
     func keys() async throws -> [InstanceID] {
         try await store.read { try CopyRow.all(.ordered, in: $0).map(\.id) }
@@ -97,15 +110,20 @@ struct StartLoop: Reconciler {
 
     func reconcile(_ id: InstanceID) async throws -> Next {
         let settings = settings
-        let order = try await store.read { sql -> InstanceOrder? in
+        let ordered = try await store.read { sql -> Start? in
             guard let copy = try CopyRow.find(id, in: sql), copy.state == .ordered,
                 let revision = try RevisionRow.find(copy.revision, of: copy.service, in: sql)
             else { return nil }
-            return settings.order(copy, revision.workload)
+            let environment = try sql.resource(ServiceKind.self, copy.service)?.spec.environment
+            return Start(
+                order: settings.order(copy, revision.workload), form: copy.form,
+                loans: SecretLoans(
+                    service: copy.service, environment: environment, variables: revision.workload.secrets))
         }
-        guard let order else { return .settled }
+        guard let ordered else { return .settled }
         do {
-            let instance = try await platform.start(order)
+            let order = try await ordered.loans.fill(ordered.order, from: settings.secrets)
+            let instance = try await platforms.of(ordered.form).start(order)
             try await store.change(.system("delivery")) { try CopyBook.started(id, instance, in: $0) }
         } catch is CancellationError {
             throw CancellationError()
@@ -119,12 +137,42 @@ struct StartLoop: Reconciler {
     }
 }
 
+/// Secrets that a copy is given when it starts; they stand in no row and no file of ours.
+struct SecretLoans: Sendable {
+    var service: ServiceReference
+    var environment: String?
+    /// Name for the copy → secret.
+    var variables: Ordered<String>
+
+    /// The order with all that is secret in its place.
+    func fill(_ order: InstanceOrder, from source: (any SecretSource)?) async throws -> InstanceOrder {
+        var order = order
+        for (name, reference) in variables {
+            guard let secret = SecretReference(reference) else { continue }  // refused when it was applied
+            order.environment[name] = try await lend(secret.name, source)
+        }
+        if let login = order.container?.credentials, let secret = login.secret {
+            order.container?.credentials?.password = try await lend(secret, source)
+        }
+        return order
+    }
+
+    private func lend(_ name: String, _ source: (any SecretSource)?) async throws -> String {
+        guard let source else {
+            throw Problem("secret.no-vault", status: 503, "there is no vault for secret \"\(name)\"")
+        }
+        let ask = SecretAsk(
+            project: service.project, name: name, for: .service(name: service.name, environment: environment))
+        return try await source.withSecret(ask) { $0.text }
+    }
+}
+
 /// Stops what has to go, once no proxy sends it anything.
 struct StopLoop: Reconciler {
     static let name = "delivery.stop"
     static let topics: Set<String> = [CopyBook.topic, ProxyWatch.topic]
     let store: Store
-    let platform: any Platform
+    let platforms: Platforms
     let proxies: ProxyWatch
 
     func keys() async throws -> [InstanceID] {
@@ -133,17 +181,17 @@ struct StopLoop: Reconciler {
 
     func reconcile(_ id: InstanceID) async throws -> Next {
         let (proxies, now) = (proxies, store.time.now)
-        let found = try await store.read { sql -> (isFree: Bool, grace: Duration)? in
+        let found = try await store.read { sql -> (isFree: Bool, form: CopyRow.Form, grace: Duration)? in
             guard let copy = try CopyRow.find(id, in: sql), copy.state == .stopping else { return nil }
             let version = try RouteRow.version(of: copy.service, in: sql)
             let isDrained = copy.stopAt.map { $0.advanced(by: CopyBook.drain) <= now } ?? true
             let isOff = try proxies.acknowledgement(of: version, at: now, in: sql) == .yes
             let spec = try sql.resource(ServiceKind.self, copy.service)?.spec
-            return (isDrained || isOff, (spec?.health ?? HealthSpec()).stop_grace.duration)
+            return (isDrained || isOff, copy.form, (spec?.health ?? HealthSpec()).stop_grace.duration)
         }
         guard let found else { return .settled }
         guard found.isFree else { return .again(in: .milliseconds(500)) }
-        try await platform.stop(id, grace: found.grace)
+        try await platforms.of(found.form).stop(id, grace: found.grace)
         try await store.change(.system("delivery")) { try CopyBook.gone(id, in: $0) }
         return .settled
     }
@@ -156,21 +204,25 @@ struct Lookout: Reconciler {
     /// Time between two looks.
     static let interval = Duration.seconds(1)
     let store: Store
-    let platform: any Platform
+    let platforms: Platforms
 
-    func keys() async throws -> [String] { ["platform"] }
+    func keys() async throws -> [CopyRow.Form] { [.process, .container] }
 
-    func reconcile(_ key: String) async throws -> Next {
+    func reconcile(_ form: CopyRow.Form) async throws -> Next {
         // First the world, then the rows: a row is written before its copy runs, so a copy without a row is a stray.
         let began = store.time.now
+        let platform = platforms.of(form)
+        // Most machines have no engine for containers, and nobody misses it.
+        if form == .container, try await !hasContainers() { return .again(in: Self.interval) }
         let seen = try await platform.instances()
         let running = Set(seen.filter(\.isRunning).map(\.id))
         let (lost, known) = try await store.read { sql in
+            let rows = try CopyRow.all(in: sql).filter { $0.form == form }
             // Noted as running before the look began, and not seen: it has ended.
-            let lost = try CopyRow.all(.running, in: sql).filter { copy in
-                !running.contains(copy.id) && copy.startedAt.map { $0 < began } ?? false
+            let lost = rows.filter { copy in
+                copy.state == .running && !running.contains(copy.id) && copy.startedAt.map { $0 < began } ?? false
             }
-            return (lost.map(\.id), try CopyRow.ids(in: sql))
+            return (lost.map(\.id), Set(rows.map(\.id)))
         }
         if !lost.isEmpty {
             try await store.change(.system("delivery")) { change in
@@ -179,5 +231,9 @@ struct Lookout: Reconciler {
         }
         for stray in seen where !known.contains(stray.id) { try await platform.stop(stray.id, grace: .seconds(10)) }
         return .again(in: Self.interval)
+    }
+
+    private func hasContainers() async throws -> Bool {
+        try await store.read { try CopyRow.all(in: $0).contains { $0.form == .container } }
     }
 }

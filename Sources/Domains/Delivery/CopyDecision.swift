@@ -34,6 +34,8 @@ extension RolloutDecision {
         }
         let isRolling = trial.plan.strategy == .rolling && trial.plan.stage(trial.step) == .all
         let isRecreate = trial.plan.strategy == .recreate
+        // The old copies stay until all others of its release are ready.
+        if isRecreate, view.isGated { return revision.revision == view.stable ? view.replicas : 0 }
         let stable = view.revision(view.stable)
         if revision.revision == trial.revision {
             if isRolling {

@@ -9,18 +9,19 @@
 //
 // Tables (all `delivery_...`): service (numbers, stable revision), revision (and arms, whose numbers are below zero), copy
 // (ordered, running, stopping, gone), rollout (one row an attempt: the state machine and DORA's evidence), analysis,
-// counter, total and traffic (what was counted), outcome (of a_b_testing), incident, proxy, route and table (the routing
+// counter, total and traffic (what was counted), outcome (of a_b_testing), incident, release (rollouts held together), proxy, route and table (the routing
 // table and its version).
 //
 // Events: service.revision-created, .restarted, .incident, rollout.started, .step, .paused, .resumed, .arm-created,
-// .promoted, .aborted, .superseded, .rolled-back, .recovered, instance.started, .stopped, .lost. All are about the Service.
+// .promoted, .aborted, .superseded, .rolled-back, .recovered, .ready, instance.started, .stopped, .lost, all about the Service; release.started, .promoting, .released,
+// .taken-back, about the Release.
 //
-// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), StartLoop and StopLoop act, ProbeLoop, Lookout and
-// MeasureLoop look, DoraGauges tells. A crash at any moment loses nothing: an intent is a row before it is done, and every
+// Loops: RolloutLoop thinks (RolloutDecision, CanaryAnalysis: pure), and ReleaseLoop over several services at once
+// (ReleaseDecision: pure); StartLoop and StopLoop act, ProbeLoop (ProbePlan: pure), Lookout and MeasureLoop look, DoraGauges tells. A crash at any moment loses nothing: an intent is a row before it is done, and every
 // act may be repeated.
 //
-// Files: Tables, RolloutRow, TrafficRow (SQL); RolloutView (what is seen); RolloutPlan, RolloutDecision, CopyDecision,
-// MetricAlgebra, CanaryAnalysis, ABTesting, RolloutWords, DoraMath (pure); RolloutWriter, Attempts, Condemned, CopyBook,
+// Files: Tables, RolloutRow, ReleaseRow, TrafficRow (SQL); RolloutView (what is seen); RolloutPlan, RolloutDecision, CopyDecision,
+// MetricAlgebra, CanaryAnalysis, ABTesting, RolloutWords, DoraMath (pure); RolloutWriter, Attempts, Condemned, CopyBook, ReleaseBook,
 // Verbs (change rows); RoutingTable; DoraDesk, DoraBadge; Process (the platform). Rules: docs/reference/rollouts.md, dora.md.
 package import API
 package import Kernel
@@ -38,15 +39,33 @@ package struct DeliverySettings: Sendable {
     package var requests: String
     /// The proxy whose address people are shown.
     package var proxy: String
+    /// Who lends the secrets of copies.
+    package var secrets: (any SecretSource)?
     /// Who is asked about metrics; nil: analyses of queries and webhooks say that there is nobody.
     package var outside: (any MeasureOutside)?
 
     package init(
         serveCommand: [String], predictions: String, requests: String, proxy: String = "proxy",
-        outside: (any MeasureOutside)? = nil
+        outside: (any MeasureOutside)? = nil, secrets: (any SecretSource)? = nil
     ) {
         (self.serveCommand, self.predictions, self.requests) = (serveCommand, predictions, requests)
-        (self.proxy, self.outside) = (proxy, outside)
+        (self.proxy, self.outside, self.secrets) = (proxy, outside, secrets)
+    }
+}
+
+/// Where copies run, by what they are.
+package struct Platforms: Sendable {
+    let processes: any Platform
+    let containers: any Platform
+    package init(processes: any Platform, containers: any Platform) {
+        (self.processes, self.containers) = (processes, containers)
+    }
+
+    func of(_ form: CopyRow.Form) -> any Platform {
+        switch form {
+        case .process: processes
+        case .container: containers
+        }
     }
 }
 
@@ -54,13 +73,13 @@ package struct DeliverySettings: Sendable {
 package struct DeliveryDomain: Domain {
     package static let name = "delivery"
     private let context: DomainContext
-    private let platform: any Platform
+    private let platforms: Platforms
     private let settings: DeliverySettings
     private let watch = ProxyWatch()
     private let probes = ProbeBook()
 
-    package init(context: DomainContext, platform: any Platform, settings: DeliverySettings) {
-        (self.context, self.platform, self.settings) = (context, platform, settings)
+    package init(context: DomainContext, platforms: Platforms, settings: DeliverySettings) {
+        (self.context, self.platforms, self.settings) = (context, platforms, settings)
     }
 
     package var migrations: [Migration] { Tables.migrations }
@@ -76,6 +95,7 @@ package struct DeliveryDomain: Domain {
         let (store, logger) = (context.store, context.logger(for: Self.name))
         return [
             ReconcileLoop(rolloutLoop, store: store, logger: logger),
+            ReconcileLoop(releaseLoop, store: store, logger: logger),
             ReconcileLoop(startLoop, store: store, width: 8, logger: logger),
             ReconcileLoop(stopLoop, store: store, width: 32, logger: logger),
             ReconcileLoop(probeLoop, store: store, width: 32, logger: logger),
@@ -87,12 +107,15 @@ package struct DeliveryDomain: Domain {
 
     var verbs: Verbs { Verbs(store: context.store, freezer: freezer, proxies: watch, url: url) }
     var rolloutLoop: RolloutLoop { RolloutLoop(store: context.store, freezer: freezer, proxies: watch, url: url) }
-    var startLoop: StartLoop { StartLoop(store: context.store, platform: platform, settings: settings) }
-    var stopLoop: StopLoop { StopLoop(store: context.store, platform: platform, proxies: watch) }
-    var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platform: platform, book: probes) }
-    var lookout: Lookout { Lookout(store: context.store, platform: platform) }
+    var releaseLoop: ReleaseLoop { ReleaseLoop(store: context.store, proxies: watch, url: url) }
+    var startLoop: StartLoop { StartLoop(store: context.store, platforms: platforms, settings: settings) }
+    var stopLoop: StopLoop { StopLoop(store: context.store, platforms: platforms, proxies: watch) }
+    var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platforms: platforms, book: probes) }
+    var lookout: Lookout { Lookout(store: context.store, platforms: platforms) }
 
-    var measureLoop: MeasureLoop { MeasureLoop(store: context.store, outside: settings.outside) }
+    var measureLoop: MeasureLoop {
+        MeasureLoop(store: context.store, outside: settings.outside, caller: context.caller)
+    }
 
     private var doraDesk: DoraDesk { DoraDesk(store: context.store, caller: context.caller) }
 
@@ -101,6 +124,9 @@ package struct DeliveryDomain: Domain {
 
     /// Refuses a service whose judgements cannot be read, or that was gone back from, before anything is rolled out.
     package func admit(_ candidate: Candidate, in change: Change) throws {
+        if let release = candidate.spec(of: ReleaseKind.self) {
+            return try ReleaseBook.admit(candidate, release, in: change.sql)
+        }
         guard let spec = candidate.spec(of: ServiceKind.self) else { return }
         let service = ServiceReference(project: candidate.project, name: candidate.name)
         let environment = try Verbs.environment(spec, service, in: change.sql)
@@ -108,7 +134,7 @@ package struct DeliveryDomain: Domain {
             signature: WorkloadFreezer.signature(spec, environment), of: service, in: change.sql)
         for (name, analysis) in spec.rollout.analysis where analysis.judge.method == .threshold {
             let (success, failure) = (analysis.judge.success, analysis.judge.failure)
-            if analysis.webhook != nil, success == nil, failure == nil { continue }
+            if analysis.webhook != nil || analysis.job != nil, success == nil, failure == nil { continue }
             guard success != nil || failure != nil else {
                 throw Problem(
                     "service.judge", status: 422, "the threshold judge of analysis \"\(name)\" has no bound",
@@ -126,6 +152,10 @@ package struct DeliveryDomain: Domain {
 
     /// A deleted service is off the table, and its copies are told to stop, in the transaction that deletes it.
     package func release(_ resource: Resource, in change: Change) throws {
+        if resource.kind == ReleaseKind.name {
+            let group = ReleaseReference(project: resource.project, name: resource.name)
+            return try ReleaseBook.dissolve(group, in: change)
+        }
         guard resource.kind == ServiceKind.name else { return }
         try RolloutLoop.release(ServiceReference(project: resource.project, name: resource.name), in: change)
     }

@@ -13,7 +13,7 @@ package protocol MeasureOutside: Sendable {
     func post(_ url: String, _ body: JSONValue, timeout: Duration) async throws -> (status: Int, body: [UInt8])
 }
 
-/// Takes the looks of analyses whose numbers are elsewhere: queries of metrics, webhooks.
+/// Takes the looks of analyses whose numbers are elsewhere: queries of metrics, webhooks, runs of pipelines.
 ///
 /// It asks outside of any transaction and writes what it heard; the rollout loop decides.
 struct MeasureLoop: Reconciler {
@@ -23,6 +23,7 @@ struct MeasureLoop: Reconciler {
     static let patience = Duration.seconds(10)
     let store: Store
     let outside: (any MeasureOutside)?
+    let caller: any OperationCaller
 
     func keys() async throws -> [ServiceReference] {
         try await store.read { sql in
@@ -50,6 +51,11 @@ struct MeasureLoop: Reconciler {
             var record = record
             if record.next_at <= store.time.now {
                 let answer = try await ask(record, due.rollout)
+                if case .later(let wait) = answer {
+                    let later = store.time.now.advanced(by: wait)
+                    next = min(next ?? later, later)
+                    continue
+                }
                 record = try await write(answer, of: record, due.rollout)
             }
             if record.verdict == .running { next = min(next ?? record.next_at, record.next_at) }
@@ -74,6 +80,7 @@ struct MeasureLoop: Reconciler {
             case .values(let value, let baseline): fresh.look(value: value, baseline: baseline, at: change.now)
             case .counts(let canary, let stable): fresh.look(canary: canary, stable: stable, at: change.now)
             case .said(let phase, let message): fresh.look(phase, message, at: change.now)
+            case .later: return fresh
             }
             try fresh.write(name, rollout: rollout.number, in: change.sql)
             change.ring(ServiceKind.name)
@@ -87,11 +94,14 @@ struct MeasureLoop: Reconciler {
         case values(Double?, Double?)
         case counts(Counts, Counts)
         case said(AnalysisRun.Phase, String)
+        /// It is on its way.
+        case later(Duration)
     }
 
     private func ask(_ record: AnalysisRecord, _ rollout: RolloutRow) async throws -> Answer {
-        guard let outside else { return .said(.error, "nobody is there to be asked about metrics") }
         do {
+            if let job = record.spec.job { return try await run(job, record, rollout) }
+            guard let outside else { return .said(.error, "nobody is there to be asked about metrics") }
             if let url = record.spec.webhook { return try await call(url, record, rollout, outside) }
             guard let query = record.spec.query else { return .said(.error, "there is no query") }
             guard let total = record.spec.total, record.spec.judge.method == .sequential else {
@@ -141,6 +151,46 @@ struct MeasureLoop: Reconciler {
         text.replacing("$revision", with: "\(side)").replacing("$rev", with: "\(side)")
             .replacing("$service", with: service.name).replacing("$project", with: service.project)
             .replacing("$window", with: "\(windowSeconds)s")
+    }
+
+    /// Time between two looks at a run.
+    private static let runInterval = Duration.seconds(1)
+    /// Runs of the pipeline among which that of a look is searched.
+    private static let runLimit = 100
+
+    /// The end of the run that is this look: found by what it was told, so that it is started once, else started.
+    private func run(_ job: JobMeasureSpec, _ record: AnalysisRecord, _ rollout: RolloutRow) async throws -> Answer {
+        let (service, call) = (rollout.service, Call.system("delivery"))
+        let id = "\(service)/\(rollout.number)/\(record.step)/\(record.name)/\(record.tally.count)"
+        var query = RunQuery()
+        (query.project, query.pipeline, query.limit, query.jobs) = (service.project, job.pipeline, Self.runLimit, true)
+        let runs = try await caller.call(Runs.list, query, as: call).items
+        guard let run = runs.first(where: { $0.trigger.event?["analysis"]?["id"]?.string == id }) else {
+            var input = RunInput()
+            (input.project, input.pipeline, input.parameters) = (service.project, job.pipeline, job.parameters)
+            input.event = [
+                "analysis": [
+                    "id": id.json, "name": record.name.json, "service": service.name.json,
+                    "revision": record.canary.json, "stable": record.stable.json, "rollout": rollout.number.json,
+                    "step": rollout.step.json, "weight": rollout.weight.json, "count": record.tally.count.json,
+                ]
+            ]
+            _ = try await caller.call(Runs.start, input, as: call)
+            return .later(Self.runInterval)
+        }
+        let title = "run \(run.pipeline):\(run.number)"
+        switch run.status {
+        case .queued, .running, .waiting: return .later(Self.runInterval)
+        case .failed: return .said(.failed, "\(title) failed" + (run.reason.map { ": \($0)" } ?? ""))
+        case .cancelled, .skipped, .superseded: return .said(.error, "\(title) was \(run.status.rawValue)")
+        case .succeeded:
+            guard let output = job.output else { return .said(.successful, "\(title) succeeded") }
+            let told = run.jobs.compactMap { $0.outputs[output] }.first
+            guard let value = told?.double ?? told?.string.flatMap({ Double($0) }) else {
+                return .said(.error, "\(title) has no number as its output \"\(output)\"")
+            }
+            return .values(value, nil)
+        }
     }
 
     private func call(

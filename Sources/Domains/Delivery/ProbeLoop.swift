@@ -2,53 +2,28 @@ import API
 import Kernel
 import Manifests
 import SQL
-import Synchronization
 
-/// Answers in a row, in memory: after a restart a copy stays what it was until it is asked again.
-final class ProbeBook: Sendable {
-    private struct Entry: Sendable {
-        var probedAt: Timestamp
-        var good = 0
-        var bad = 0
-    }
-    private let entries = Mutex<[InstanceID: Entry]>([:])
-
-    func lastProbe(of id: InstanceID) -> Timestamp? { entries.withLock { $0[id]?.probedAt } }
-
-    /// Counts an answer; says whether the copy is well now, or nil when that is still open.
-    func note(_ id: InstanceID, isGood: Bool, _ health: HealthSpec, at now: Timestamp) -> Bool? {
-        entries.withLock { entries in
-            var entry = entries[id] ?? Entry(probedAt: now)
-            entry.probedAt = now
-            (entry.good, entry.bad) = isGood ? (entry.good + 1, 0) : (0, entry.bad + 1)
-            entries[id] = entry
-            if isGood { return entry.good >= health.healthy_after ? true : nil }
-            return entry.bad >= health.unhealthy_after ? false : nil
-        }
-    }
-
-    func keep(_ ids: Set<InstanceID>, of service: ServiceReference) {
-        let prefix = "\(service)/"
-        entries.withLock { entries in
-            entries = entries.filter { !$0.key.text.hasPrefix(prefix) || ids.contains($0.key) }
-        }
-    }
-}
-
-/// Asks copies whether they are well, and writes when that changes.
+/// Asks copies how they are, and writes when that changes; one that does not live as it should is ended.
 struct ProbeLoop: Reconciler {
     static let name = "delivery.probe"
     static let topics: Set<String> = [CopyBook.topic]
-    /// Copies that were never well yet are asked at least so often, so that a start is seen soon.
-    static let eagerness = Duration.milliseconds(250)
+    /// Least time between two looks at one service.
+    static let breath = Duration.milliseconds(50)
     let store: Store
-    let platform: any Platform
+    let platforms: Platforms
     let book: ProbeBook
 
     private struct Target: Sendable {
         var instance: Instance
-        var path: String?
+        var form: CopyRow.Form
         var isReady: Bool
+        var plan: ProbePlan
+    }
+
+    private enum News: Sendable {
+        case ready(InstanceID, Bool)
+        case begun(InstanceID)
+        case dead(InstanceID, reason: String)
     }
 
     func keys() async throws -> [ServiceReference] {
@@ -59,55 +34,72 @@ struct ProbeLoop: Reconciler {
     }
 
     func reconcile(_ name: ServiceReference) async throws -> Next {
-        let (health, targets) = try await store.read { sql in try Self.targets(name, in: sql) }
+        let targets = try await store.read { sql in try Self.targets(name, in: sql) }
         book.keep(Set(targets.map(\.instance.id)), of: name)
         guard !targets.isEmpty else { return .settled }
         let now = store.time.now
-        let due = targets.filter { target in
-            book.lastProbe(of: target.instance.id).map { $0.advanced(by: pause(target, health)) <= now } ?? true
+        let news = await ask(targets.filter { next($0) <= now })
+        if !news.isEmpty {
+            try await store.change(.system("delivery")) { change in
+                for piece in news { try Self.write(piece, in: change) }
+            }
         }
-        let (platform, timeout) = (platform, health.timeout.duration)
+        // What has begun is asked other questions now.
+        if news.contains(where: { if case .begun = $0 { true } else { false } }) { return .now }
+        let after = store.time.now
+        return .again(in: max(Self.breath, targets.map { next($0).since(after) }.min() ?? ProbePlan.eagerness))
+    }
+
+    private func next(_ target: Target) -> Timestamp {
+        book.next(target.instance.id, target.plan, startedAt: target.instance.startedAt)
+    }
+
+    /// Asks all of them at once; what changes by their answers.
+    private func ask(_ due: [Target]) async -> [News] {
+        let platforms = platforms
         let answers = await withTaskGroup(of: (Target, Bool).self) { group in
             for target in due {
                 group.addTask {
-                    (target, await platform.probe(target.instance, path: target.path, timeout: timeout))
+                    let platform = platforms.of(target.form)
+                    let plan = target.plan
+                    return (
+                        target, await platform.probe(target.instance, plan.question, timeout: plan.timeout)
+                    )
                 }
             }
             return await group.reduce(into: [(Target, Bool)]()) { $0.append($1) }
         }
         let after = store.time.now
-        let grace = health.grace.duration
-        let changes = answers.compactMap { target, isGood -> (InstanceID, Bool)? in
-            if !isGood, after < target.instance.startedAt.advanced(by: grace) { return nil }
-            let isWell = book.note(target.instance.id, isGood: isGood, health, at: after)
-            return isWell.flatMap { $0 == target.isReady ? nil : (target.instance.id, $0) }
-        }
-        if !changes.isEmpty {
-            try await store.change(.system("delivery")) { change in
-                for (id, isReady) in changes { try CopyBook.note(id, isReady: isReady, in: change) }
-            }
-        }
-        let next = targets.map { target in
-            (book.lastProbe(of: target.instance.id) ?? after).advanced(by: pause(target, health)).since(after)
-        }
-        return .again(in: max(.milliseconds(50), next.min() ?? Self.eagerness))
+        return answers.compactMap { target, isGood in news(target, isGood: isGood, after) }
     }
 
-    private func pause(_ target: Target, _ health: HealthSpec) -> Duration {
-        target.isReady ? health.interval.duration : min(Self.eagerness, health.interval.duration)
+    private func news(_ target: Target, isGood: Bool, _ now: Timestamp) -> News? {
+        let (id, plan) = (target.instance.id, target.plan)
+        if !isGood, now < target.instance.startedAt.advanced(by: plan.grace) { return nil }
+        guard let isSo = book.note(id, plan, isGood: isGood, at: now) else { return nil }
+        switch plan.role {
+        case .ready: return isSo == target.isReady ? nil : .ready(id, isSo)
+        case .start: return isSo ? .begun(id) : .dead(id, reason: "it did not start: \(plan.badAfter) bad answers")
+        case .live: return isSo ? nil : .dead(id, reason: "it did not live: \(plan.badAfter) bad answers in a row")
+        }
     }
 
-    private static func targets(_ name: ServiceReference, in sql: Connection) throws -> (HealthSpec, [Target]) {
-        let spec = try sql.resource(ServiceKind.self, name)?.spec
-        var targets: [Target] = []
-        for copy in try CopyRow.all(of: name, in: sql) where copy.state == .running {
+    private static func write(_ news: News, in change: Change) throws {
+        switch news {
+        case .ready(let id, let isReady): try CopyBook.note(id, isReady: isReady, in: change)
+        case .begun(let id): try CopyBook.begun(id, in: change)
+        case .dead(let id, let reason): try CopyBook.stop(id, reason: reason, isFault: true, in: change)
+        }
+    }
+
+    private static func targets(_ name: ServiceReference, in sql: Connection) throws -> [Target] {
+        let health = try sql.resource(ServiceKind.self, name)?.spec.health ?? HealthSpec()
+        return try CopyRow.all(of: name, in: sql).filter { $0.state == .running }.flatMap { copy -> [Target] in
             guard let instance = copy.instance, let revision = try RevisionRow.find(copy.revision, of: name, in: sql)
-            else { continue }
-            targets.append(
-                Target(
-                    instance: instance, path: DeliverySettings.healthPath(spec?.health, revision.workload),
-                    isReady: copy.isReady))
+            else { return [] }
+            let plans = ProbePlan.plans(
+                health, isModel: revision.workload.model != nil, hasBegun: copy.hasBegun, isReady: copy.isReady)
+            return plans.map { Target(instance: instance, form: copy.form, isReady: copy.isReady, plan: $0) }
         }
-        return (spec?.health ?? HealthSpec(), targets)
     }
 }

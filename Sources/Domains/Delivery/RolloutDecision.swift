@@ -24,6 +24,8 @@ enum RolloutStep: Sendable, Equatable {
     case pause(RolloutRow.PauseKind, reason: String)
     /// Notes since when the revision on trial lacks copies that are well, or that it has them.
     case note(isShort: Bool)
+    /// Notes that it has done all its steps, and waits for the others of its release.
+    case ready
     case promote
     case abort(reason: String)
     /// All traffic is on a good revision again after failed attempts.
@@ -63,6 +65,8 @@ enum RolloutDecision {
             guard let duration, trial.stepAt.advanced(by: duration) <= now else { return [] }
             return [.next]
         }
+        // It takes nothing away before all are ready, so it is ready as it is.
+        if view.isGated, trial.plan.strategy == .recreate { return gate(trial) }
         let ready = view.revision(trial.revision)?.ready ?? 0
         let needed = neededReady(trial, view)
         let isShort = ready < needed || !areArmsReady(view)
@@ -151,7 +155,10 @@ enum RolloutDecision {
 
     private static func finish(_ trial: RolloutRow, _ view: RolloutView, ready: Int) -> [RolloutStep] {
         if trial.plan.strategy == .rolling, ready < view.replicas {
-            return shift(trial, view, to: proportion(trial, view)) ?? []
+            let weight = proportion(trial, view)
+            // Where no stable copy is well, nobody is helped by waiting for the others of a release.
+            if weight == 100, trial.weight != 100 { return [.weight(100)] }
+            return shift(trial, view, to: weight) ?? []
         }
         if ready < view.replicas { return [] }
         return shift(trial, view, to: 100) ?? [.promote]
@@ -159,9 +166,12 @@ enum RolloutDecision {
 
     /// Nil when the weight is in force at the proxies; nothing to do while they take it up.
     private static func shift(_ trial: RolloutRow, _ view: RolloutView, to weight: Int) -> [RolloutStep]? {
+        if view.isGated, weight == 100, trial.weight != 100 { return gate(trial) }
         if trial.weight != weight { return [.weight(weight)] }
         return view.acknowledgement == .yes ? nil : []
     }
+
+    private static func gate(_ trial: RolloutRow) -> [RolloutStep] { trial.release?.readyAt == nil ? [.ready] : [] }
 
     /// Traffic in proportion to the copies that are well.
     static func proportion(_ trial: RolloutRow, _ view: RolloutView) -> Int {

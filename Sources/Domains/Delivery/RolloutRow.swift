@@ -52,6 +52,8 @@ struct RolloutRow: Sendable {
     var exposure: Double?
     /// It mends the revision that was stable when it began.
     var isHotfix = false
+    /// It takes all traffic together with others, or not at all.
+    var release: ReleaseLink?
 
     enum PauseKind: String { case held, inconclusive, failed }
 
@@ -110,6 +112,10 @@ struct RolloutRow: Sendable {
         ownBefore = try row.get("own_before")
         exposure = try row.get("exposure")
         isHotfix = try row.get("is_hotfix")
+        if let name = try row.get("release_name", as: String?.self) {
+            release = ReleaseLink(
+                name: name, number: try row.get("release_number"), readyAt: try row.get("ready_at"))
+        }
     }
 
     static func newest(of service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
@@ -170,21 +176,23 @@ struct RolloutRow: Sendable {
             INSERT INTO delivery_rollout (project, service, number, revision, origin, is_rollback, tier, plan, step,
                 weight, step_at, short_at, pause, is_full, completion, outcome, reason, commit_id, run, committed_at,
                 started_at, finished_at, first_bad_at, recovered_at, is_fast, pause_kind, paused_at, paused,
-                switched_at, requests_before, own_before, exposure, is_hotfix)
+                switched_at, requests_before, own_before, exposure, is_hotfix,
+                release_name, release_number, ready_at)
             VALUES (\(service.project), \(service.name), \(number), \(revision), \(origin.sqlValue), \(isRollback),
                     \(tier), \(settings.json.text), \(step), \(weight), \(stepAt), \(shortAt.sqlValue),
                     \(pause.sqlValue), \(isFull), \((completion?.rawValue).sqlValue), \(outcome.rawValue),
                     \(reason.sqlValue), \(commit.sqlValue), \(run.sqlValue), \(committedAt.sqlValue), \(startedAt),
                     \(finishedAt.sqlValue), \(firstBadAt.sqlValue), \(recoveredAt.sqlValue), \(isFast),
                     \((pauseKind?.rawValue).sqlValue), \(pausedAt.sqlValue), \(paused), \(switchedAt.sqlValue),
-                    \(requestsBefore), \(ownBefore), \(exposure.sqlValue), \(isHotfix))
+                    \(requestsBefore), \(ownBefore), \(exposure.sqlValue), \(isHotfix),
+                    \((release?.name).sqlValue), \((release?.number).sqlValue), \((release?.readyAt).sqlValue))
             ON CONFLICT (project, service, number) DO UPDATE SET step = excluded.step, weight = excluded.weight,
                 step_at = excluded.step_at, short_at = excluded.short_at, pause = excluded.pause,
                 is_full = excluded.is_full, completion = excluded.completion, outcome = excluded.outcome,
                 reason = excluded.reason, finished_at = excluded.finished_at, first_bad_at = excluded.first_bad_at,
                 recovered_at = excluded.recovered_at, pause_kind = excluded.pause_kind,
                 paused_at = excluded.paused_at, paused = excluded.paused, switched_at = excluded.switched_at,
-                exposure = excluded.exposure
+                exposure = excluded.exposure, ready_at = excluded.ready_at
             """)
     }
 }

@@ -50,6 +50,8 @@ struct RolloutView: Sendable {
     var unavailable = 0
     /// Copies that were ordered before are to be replaced.
     var restartedAt: Timestamp?
+    /// Its rollout belongs to a release in which not all are ready.
+    var isGated = false
     /// Why the applied workload could not become a revision.
     var problem: String?
     /// Model that waits for a deploy to choose its version.
@@ -110,6 +112,11 @@ extension RolloutView {
         rollout = try RolloutRow.newest(of: name, in: sql)
         let copies = Dictionary(grouping: try CopyRow.all(of: name, in: sql), by: \.revision)
         let under = trial
+        if let link = under?.release {
+            let release = try ReleaseRow.find(
+                ReleaseReference(project: name.project, name: link.name), link.number, in: sql)
+            isGated = release?.phase == .rollingOut
+        }
         unavailable = spec.rollout.unavailable.copies(of: replicas, roundedUp: false)
         surge = max(spec.rollout.surge.copies(of: replicas, roundedUp: true), unavailable == 0 ? 1 : 0)
         restartedAt = service.restartedAt

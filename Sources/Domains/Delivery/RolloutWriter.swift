@@ -51,6 +51,7 @@ struct RolloutWriter {
     func save(_ rollout: inout RolloutRow) throws {
         rollout.notePause(at: now)
         try rollout.write(in: sql)
+        if rollout.release != nil { change.ring(ReleaseBook.topic) }
     }
 
     // MARK: - Carrying out
@@ -81,6 +82,10 @@ struct RolloutWriter {
         case .note(let isShort):
             rollout.shortAt = isShort ? now : nil
             try save(&rollout)
+        case .ready:
+            rollout.release?.readyAt = now
+            try save(&rollout)
+            try tell("rollout.ready", rollout, ["release": .string(rollout.release?.name ?? "")])
         case .promote: try promote(rollout)
         case .abort(let reason): try end(rollout, .aborted, reason: reason)
         case .start, .stop, .recovered, .arm, .weight: break
@@ -113,7 +118,9 @@ struct RolloutWriter {
     private func order(_ count: Int, of revision: Int) throws {
         guard var row = try RevisionRow.find(revision, of: name, in: sql) else { return }
         for _ in 0..<count {
-            try CopyRow(name, revision: revision, number: row.nextCopy, at: now).write(in: sql)
+            var copy = CopyRow(name, revision: revision, number: row.nextCopy, at: now)
+            copy.form = row.workload.container == nil ? .process : .container
+            try copy.write(in: sql)
             row.nextCopy += 1
         }
         try row.write(in: sql)

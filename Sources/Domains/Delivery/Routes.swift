@@ -30,6 +30,14 @@ extension DeliveryDomain {
             _ = try await verbs.status(name)
             return ItemList(try await store.read { try TrafficRow.points(name, since: since, in: $0) })
         }
+        let releases = ReleaseVerbs(store: store, proxies: verbs.proxies, url: verbs.url)
+        routes.on(Releases.list) { input, _ in ItemList(try await releases.list(input.project)) }
+        routes.on(Releases.status) { input, _ in
+            try await releases.status(ReleaseReference(project: input.project, name: input.name))
+        }
+        routes.on(Releases.promote) { input, call in try await releases.promote(input, call) }
+        routes.on(Releases.abort) { input, call in try await releases.takeBack(input, isOut: false, call) }
+        routes.on(Releases.undo) { input, call in try await releases.takeBack(input, isOut: true, call) }
         routes.on(Proxies.table) { input, _ in try await desk.table(input) }
         routes.on(Proxies.report) { input, _ in
             try await desk.report(input)

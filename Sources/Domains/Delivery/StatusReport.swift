@@ -83,7 +83,7 @@ enum StatusReport {
             status.replicas = seen?.live.count ?? 0
             status.ready = seen?.ready ?? 0
             status.weight = view.weight(of: row.revision)
-            status.model = row.workload.modelText
+            (status.model, status.image) = (row.workload.modelText, row.workload.container?.image)
             (status.colour, status.migration) = (row.workload.colour, row.workload.migration)
             (status.commit, status.run, status.created_at) = (row.commit, row.run, row.createdAt)
             guard withTraffic else { return status }
@@ -165,6 +165,9 @@ enum RolloutWords {
         if let seen, seen.ready < needed {
             let why = seen.problem.map { " (\($0))" } ?? ""
             return (.progressing, "\(name): \(seen.ready) of \(needed) copies are well\(why).")
+        }
+        if view.isGated, let release = trial.release, release.readyAt != nil {
+            return (.progressing, "\(name) is ready, and waits for the others of release \(release.name).")
         }
         let stage = trial.plan.stage(trial.step)
         switch stage {

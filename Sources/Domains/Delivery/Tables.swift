@@ -108,6 +108,12 @@ enum Tables {
                     PRIMARY KEY (project, service, rollout, entity, outcome))
                 """,
             ]),
+        Migration(
+            id: "delivery-3",
+            statements: [
+                "ALTER TABLE delivery_copy ADD COLUMN form TEXT NOT NULL DEFAULT 'process'",
+                "ALTER TABLE delivery_copy ADD COLUMN has_begun BIGINT NOT NULL DEFAULT 0",
+            ] + ReleaseRow.migration),
     ]
 }
 
@@ -286,15 +292,20 @@ struct RevisionRow: Sendable {
 /// One copy, from the intent to start it until it is gone.
 struct CopyRow: Sendable, Equatable {
     enum State: String, SQLBindable, SQLReadable { case ordered, running, stopping }
+    /// What it is, and so which platform keeps it.
+    enum Form: String, SQLBindable, SQLReadable, Hashable { case process, container }
     var id: InstanceID
     var service: ServiceReference
     var revision: Int
     var number: Int
+    var form = Form.process
     var state = State.ordered
     var host: String?
     var port: Int?
     var orderedAt: Timestamp
     var startedAt: Timestamp?
+    /// Its start has been good once; of no matter where nobody asks about the start.
+    var hasBegun = false
     var isReady = false
     /// Since when it is not well.
     var unreadyAt: Timestamp?
@@ -312,6 +323,8 @@ struct CopyRow: Sendable, Equatable {
         service = ServiceReference(project: try row.get("project"), name: try row.get("service"))
         revision = try row.get("revision")
         number = try row.get("number")
+        form = try row.get("form")
+        hasBegun = try row.get("has_begun")
         state = try row.get("state")
         host = try row.get("host")
         port = try row.get("port")
@@ -345,21 +358,17 @@ struct CopyRow: Sendable, Equatable {
         return try sql.rows("SELECT * FROM delivery_copy \(only) ORDER BY id").map(CopyRow.init(row:))
     }
 
-    static func ids(in sql: Connection) throws -> Set<InstanceID> {
-        Set(try sql.rows("SELECT id FROM delivery_copy").map { InstanceID(try $0.get(0)) })
-    }
-
     func write(in sql: Connection) throws {
         try sql.run(
             """
             INSERT INTO delivery_copy (id, project, service, revision, number, state, host, port, ordered_at,
-                started_at, is_ready, unready_at, stop_at, reason)
+                started_at, is_ready, unready_at, stop_at, reason, form, has_begun)
             VALUES (\(id.text), \(service.project), \(service.name), \(revision), \(number), \(state),
                     \(host.sqlValue), \(port.sqlValue), \(orderedAt), \(startedAt.sqlValue), \(isReady),
-                    \(unreadyAt.sqlValue), \(stopAt.sqlValue), \(reason.sqlValue))
+                    \(unreadyAt.sqlValue), \(stopAt.sqlValue), \(reason.sqlValue), \(form), \(hasBegun))
             ON CONFLICT (id) DO UPDATE SET state = excluded.state, host = excluded.host, port = excluded.port,
                 started_at = excluded.started_at, is_ready = excluded.is_ready, unready_at = excluded.unready_at,
-                stop_at = excluded.stop_at, reason = excluded.reason
+                stop_at = excluded.stop_at, reason = excluded.reason, has_begun = excluded.has_begun
             """)
     }
 

@@ -73,8 +73,8 @@ struct Verbs: Sendable {
         }
         if isKnown { return try await status(name) }
         let frozen = try await freezer.freeze(
-            spec, environment, project: input.project, model: input.model, artifact: input.artifact,
-            newest: newest, as: call)
+            spec, environment, project: input.project, model: input.model, image: input.image,
+            artifact: input.artifact, newest: newest, as: call)
         guard let frozen else {
             throw Problem(
                 "service.no-version", status: 422,
@@ -113,14 +113,8 @@ struct Verbs: Sendable {
         }
         if let ended { throw Self.aborted(ended, "promote") }
         return try await steer(input.project, input.name, call, verb: "promote") { writer, trial in
-            var rollout = trial
             if input.full {
-                rollout.isFull = true
-                (rollout.pause, rollout.pauseKind) = (nil, nil)
-                rollout.step = trial.plan.stages.count
-                rollout.stepAt = writer.change.now
-                try writer.save(&rollout)
-                try writer.tell("rollout.step", rollout, ["full": true])
+                try writer.skipSteps(trial)
             } else if trial.pauseKind == .held {
                 // One thing at a time: what a person held goes on where it was.
                 try writer.resume(trial, [:])

@@ -5,6 +5,11 @@ import Manifests
 /// What a revision runs, fixed when it is made: a later move of an alias or a change of a variable does not reach it.
 struct FrozenWorkload: Manifest {
     var command: [String] = []
+    var container: ContainerSpec?
+    /// The image that the service declares, where a deploy has chosen another.
+    var declared_image: String?
+    var port: Int?
+    var secrets: Ordered<String> = [:]
     var model: String?
     var model_version: Int?
     var digest: String?
@@ -22,6 +27,10 @@ struct FrozenWorkload: Manifest {
     init() {}
     static let fields: [Field<Self>] = [
         .optional("command", \.command, "Program and arguments."),
+        .optional("container", \.container, "Image, and what goes with it."),
+        .optional("declared_image", \.declared_image, "Image that the service declares, if another."),
+        .optional("port", \.port, "Port inside its container."),
+        .optional("secrets", \.secrets, "Environment variables from secrets."),
         .optional("model", \.model, "Model."),
         .optional("model_version", \.model_version, "Its version."),
         .optional("digest", \.digest, "Tree of the model's files."),
@@ -44,6 +53,7 @@ struct FrozenWorkload: Manifest {
     func runsTheSame(as other: FrozenWorkload) -> Bool {
         command == other.command && digest == other.digest && model == other.model && artifact == other.artifact
             && variables == other.variables && resources == other.resources
+            && container == other.container && port == other.port && secrets == other.secrets
             && migration == other.migration && blue == other.blue && green == other.green
     }
 }
@@ -74,6 +84,9 @@ struct WorkloadFreezer: Sendable {
         ]
         // Left out where there are none, so that what was applied before they were known is no news.
         if workload.resources != ResourcesSpec() { parts["resources"] = workload.resources.json }
+        if let container = workload.containerSpec { parts["container"] = container.written }
+        if workload.containerSpec != nil, let port = workload.port { parts["port"] = port.json }
+        if !workload.secrets.isEmpty { parts["secrets"] = workload.secrets.json }
         if let migration = workload.migration { parts["migration"] = .string(migration) }
         if !spec.rollout.blue_env.isEmpty { parts["blue"] = spec.rollout.blue_env.json }
         if !spec.rollout.green_env.isEmpty { parts["green"] = spec.rollout.green_env.json }
@@ -82,11 +95,11 @@ struct WorkloadFreezer: Sendable {
 
     /// Fixes a workload; nil when the spec waits for a deploy to choose a version.
     ///
-    /// A deploy may name the model's version and the tree to unpack as a program's working folder. What it and the spec
-    /// leave open is taken from the newest revision.
+    /// A deploy may name the model's version, the image of its containers, and the tree to unpack as a program's working
+    /// folder. What it and the spec leave open is taken from the newest revision.
     func freeze(
         _ spec: ServiceSpec, _ environment: EnvironmentSpec?, project: String, model: String? = nil,
-        artifact: String? = nil, newest: FrozenWorkload?, as call: Call
+        image: String? = nil, artifact: String? = nil, newest: FrozenWorkload?, as call: Call
     ) async throws -> FrozenWorkload? {
         var frozen = FrozenWorkload()
         frozen.variables = environment?.variables ?? [:]
@@ -96,9 +109,19 @@ struct WorkloadFreezer: Sendable {
         if spec.rollout.strategy == .blue_green {
             (frozen.blue, frozen.green) = (spec.rollout.blue_env, spec.rollout.green_env)
         }
+        frozen.secrets = spec.workload.secrets
         guard let declared = spec.workload.model else {
             frozen.command = spec.workload.command
-            frozen.artifact = artifact ?? newest?.artifact
+            if let container = spec.workload.containerSpec {
+                try Self.fix(container, spec.workload.port, image, artifact, newest, in: &frozen)
+            } else {
+                guard image == nil else {
+                    throw Problem(
+                        "service.no-container", status: 422, "the service does not run in containers",
+                        hint: "Write `container: { image: … }` into its workload first.")
+                }
+                frozen.artifact = artifact ?? newest?.artifact
+            }
             return frozen
         }
         let wanted = ModelName(model ?? declared)
@@ -118,6 +141,24 @@ struct WorkloadFreezer: Sendable {
         frozen.digest = found.digest
         frozen.format = found.format
         return frozen
+    }
+
+    /// The container of a workload, with the image that a deploy has chosen, now or for the newest revision.
+    private static func fix(
+        _ declared: ContainerSpec, _ port: Int?, _ image: String?, _ artifact: String?, _ newest: FrozenWorkload?,
+        in frozen: inout FrozenWorkload
+    ) throws {
+        guard artifact == nil else {
+            throw Problem(
+                "service.no-folder", status: 422, "a container has no working folder to unpack an artifact into",
+                hint: "Build an image of it, and deploy that: image: NAME.")
+        }
+        // What was deployed stays, as long as the service declares the same as then.
+        let kept = newest?.declared_image == declared.image ? newest?.container?.image : nil
+        frozen.container = declared
+        frozen.container?.image = image ?? kept ?? declared.image
+        frozen.declared_image = frozen.container?.image == declared.image ? nil : declared.image
+        frozen.port = port ?? WorkloadSpec.containerPort
     }
 
     /// Refuses a version whose files are not what was registered and signed.
@@ -157,10 +198,11 @@ extension DeliverySettings {
         environment["VAGUS_SERVICE"] = name
         environment["VAGUS_REVISION"] = String(copy.revision)
         guard let model = workload.model else {
-            return bounded(
-                InstanceOrder(
-                    id: copy.id, service: copy.service, revision: copy.revision, command: workload.command,
-                    environment: environment, artifact: workload.artifact), workload)
+            var order = InstanceOrder(
+                id: copy.id, service: copy.service, revision: copy.revision, command: workload.command,
+                environment: environment, artifact: workload.artifact)
+            (order.container, order.port) = (workload.container, workload.port)
+            return bounded(order, workload)
         }
         let log = "\(predictions)/\(project)/\(name)/\(copy.revision).\(copy.number)"
         let command =
@@ -180,10 +222,5 @@ extension DeliverySettings {
         var order = order
         (order.cpus, order.memory) = (workload.resources.cpu?.cpus, workload.resources.memory?.bytes)
         return order
-    }
-
-    /// The path that tells whether a copy is well; nil: an open port is enough.
-    static func healthPath(_ spec: HealthSpec?, _ workload: FrozenWorkload) -> String? {
-        spec?.http ?? (workload.model == nil ? nil : "/v2/health/ready")
     }
 }

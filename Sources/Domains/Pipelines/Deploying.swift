@@ -72,6 +72,7 @@ struct Deploying: Sendable {
         (input.run, input.pipeline, input.commit, input.committed_at) = (
             run.id, run.pipeline, run.commit, run.committed_at
         )
+        input.image = spec.image
         input.artifact = work.order.inputs["artifact"]?.digest
         if let text = spec.model {
             let wanted = try ModelReference(text)
@@ -88,7 +89,8 @@ struct Deploying: Sendable {
         guard let revision = own ?? status.preview_revision ?? status.revisions.map(\.revision).max() else {
             return .failed("service \"\(spec.service)\" has made no revision", report: status.json)
         }
-        try work.say("\(spec.service): revision \(revision) made" + (input.model.map { " of \($0)" } ?? ""))
+        try work.say(
+            "\(spec.service): revision \(revision) made" + ((input.model ?? input.image).map { " of \($0)" } ?? ""))
         return .wait(.zero, memo: ["input": input.json, "revision": .integer(Int64(revision))])
     }
 
@@ -117,6 +119,7 @@ struct Deploying: Sendable {
         var step = work.step
         step.outputs = ["revision": .integer(Int64(revision)), "service": .string(spec.service)]
         if let model = input.model { step.outputs["model"] = .string(model) }
+        if let image = input.image { step.outputs["image"] = .string(image) }
         if let url = status.url { step.outputs["url"] = .string(url) }
         step.report = status.json
         return .done(step)

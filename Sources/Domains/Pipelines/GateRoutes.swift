@@ -15,6 +15,13 @@ struct GateRoutes: Sendable {
         routes.on(Approvals.list) { input, call in try await me.list(input, call) }
         routes.on(Approvals.approve) { input, call in try await me.say(.approved, input, call) }
         routes.on(Approvals.reject) { input, call in try await me.say(.rejected, input, call) }
+        routes.on(Environments.freezes) { input, _ in
+            let now = me.store.time.now
+            return ItemList(
+                try await me.store.read { sql in
+                    Freezes.calendar(input, try sql.resources(EnvironmentKind.self, project: input.project), now: now)
+                })
+        }
     }
 
     // MARK: Looking

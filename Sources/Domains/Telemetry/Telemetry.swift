@@ -61,17 +61,17 @@ package struct TelemetrySettings: Sendable {
     package var version: String
     /// The way to targets and to other stores: addresses that operators write, so private ones, too.
     package var outbound: OutboundClient
-    package var platform: any Platform
+    package var platforms: [any Platform]
     package var secrets: any SecretSource
     /// Folder where model servers put files of the requests they answered.
     package var requests: String
 
     package init(
-        folder: String, version: String, outbound: OutboundClient, platform: any Platform, secrets: any SecretSource,
-        requests: String
+        folder: String, version: String, outbound: OutboundClient, platforms: [any Platform],
+        secrets: any SecretSource, requests: String
     ) {
         (self.folder, self.version, self.outbound, self.requests) = (folder, version, outbound, requests)
-        (self.platform, self.secrets) = (platform, secrets)
+        (self.platforms, self.secrets) = (platforms, secrets)
     }
 }
 
@@ -127,7 +127,7 @@ package struct TelemetryDomain: Domain {
         return [
             ReconcileLoop(planLoop, store: house.context.store, logger: house.logger),
             ScrapeLoop(
-                house: house, discovery: Discovery(house: house, platform: settings.platform), scraper: scraper),
+                house: house, discovery: Discovery(house: house, platforms: settings.platforms), scraper: scraper),
             RuleLoop(house: house), EventLoop(house: house), UpkeepLoop(house: house),
             RemoteLoop(house: house, outbound: settings.outbound, secrets: settings.secrets),
             RequestFilesLoop(house: house, folder: settings.requests),

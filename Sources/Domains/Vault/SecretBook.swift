@@ -102,14 +102,24 @@ struct SecretBook: SecretSource {
 
     /// Why the secret is not for this use; nil when it is. Pure.
     static func refusal(of ask: SecretAsk, by secret: SecretInfo) -> String? {
-        guard case .job(let pipeline, let environment) = ask.use else { return nil }
-        if !secret.pipelines.isEmpty, !secret.pipelines.contains(pipeline) {
-            return "secret \"\(ask.name)\" is not for pipeline \"\(pipeline)\""
+        let (taker, environment): (String, String?)
+        switch ask.use {
+        case .server: return nil
+        case .job(let pipeline, let place):
+            (taker, environment) = ("jobs", place)
+            if !secret.pipelines.isEmpty, !secret.pipelines.contains(pipeline) {
+                return "secret \"\(ask.name)\" is not for pipeline \"\(pipeline)\""
+            }
+        case .service(let name, let place):
+            (taker, environment) = ("services", place)
+            if !secret.pipelines.isEmpty {
+                return "secret \"\(ask.name)\" is only for some pipelines, not for service \"\(name)\""
+            }
         }
         guard !secret.environments.isEmpty else { return nil }
         guard let environment else {
             return
-                "secret \"\(ask.name)\" is only for jobs of environment \(secret.environments.joined(separator: ", "))"
+                "secret \"\(ask.name)\" is only for \(taker) of environment \(secret.environments.joined(separator: ", "))"
         }
         return secret.environments.contains(environment)
             ? nil : "secret \"\(ask.name)\" is not for environment \"\(environment)\""

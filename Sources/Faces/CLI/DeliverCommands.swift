@@ -52,7 +52,7 @@ enum ServiceText {
         if let step = status.step {
             out += "  step \(step + 1) of \(status.steps)\(status.step_name.map { ": \($0)" } ?? "")\n"
         }
-        var table = Table(["REVISION", "WEIGHT", "READY", "REQUESTS", "ERRORS", "P99", "MODEL", "COMMIT"])
+        var table = Table(["REVISION", "WEIGHT", "READY", "REQUESTS", "ERRORS", "P99", "RUNS", "COMMIT"])
         table.rows = status.revisions.map { revision in
             let role =
                 revision.revision == status.stable_revision
@@ -61,7 +61,7 @@ enum ServiceText {
                 "\(revision.revision)\(role)", "\(revision.weight)%", "\(revision.ready)/\(revision.replicas)",
                 "\(revision.requests)", "\(revision.errors)",
                 revision.p99_ms.map { "\(($0 * 10).rounded() / 10) ms" } ?? "-",
-                revision.model ?? "-", String((revision.commit ?? "-").prefix(9)),
+                revision.model ?? revision.image ?? "-", String((revision.commit ?? "-").prefix(9)),
             ]
         }
         if !table.rows.isEmpty { out += table.text }

@@ -207,15 +207,20 @@ struct ProxyCommand: AsyncParsableCommand {
     @Option(help: "Where services are reached.") var listen = Address(argument: "127.0.0.1:8480")
     @OptionGroup(title: "Another router") var router: RouterFlags
     @Option(help: "Threads that carry traffic. (default: one a core, at most 8)") var workers: Int?
-    @Option(help: "PEM file of the certificate and those that lead to its root; with it the proxy speaks TLS.")
-    var tlsCertificate: String?
-    @Option(help: "PEM file of the certificate's key. Renewed files are taken up within a second.") var tlsKey: String?
+    @Option(
+        help:
+            "PEM file of the certificate and those that lead to its root; with it the proxy speaks TLS. May be repeated: a client is met with the one for the host it asks for, else with the first."
+    )
+    var tlsCertificate: [String] = []
+    @Option(
+        help: "PEM file of the certificate's key, one for each. Renewed files are taken up within a second.")
+    var tlsKey: [String] = []
 
     func run() async throws {
         guard let listen else { throw ValidationError("--listen takes HOST:PORT.") }
         guard (1...64).contains(workers ?? 1) else { throw ValidationError("--workers takes 1 to 64.") }
-        guard (tlsCertificate == nil) == (tlsKey == nil) else {
-            throw ValidationError("--tls-certificate and --tls-key go together.")
+        guard tlsCertificate.count == tlsKey.count else {
+            throw ValidationError("--tls-certificate and --tls-key go together, one of each for every certificate.")
         }
         let config = try flags.read()
         let outbound = OutboundClient()
@@ -223,9 +228,9 @@ struct ProxyCommand: AsyncParsableCommand {
         var settings = ProxyAgent.Settings(
             name: agent.agentName, host: listen.host, port: listen.port, folder: flags.data)
         settings.workers = workers
-        if let tlsCertificate, let tlsKey { settings.certificate = (tlsCertificate, tlsKey) }
+        settings.certificates = zip(tlsCertificate, tlsKey).map { (chain: $0, key: $1) }
         settings.router = try router.router(listen: listen)
-        let scheme = tlsKey == nil ? "http" : "https"
+        let scheme = tlsKey.isEmpty ? "http" : "https"
         try await Agents.proxy(client: client, settings: settings, logger: try flags.logger(config)) {
             Terminal.line("services are reached at \(scheme)://\(listen.host):\($0)")
         }

@@ -41,7 +41,7 @@ package struct Vagus: AsyncParsableCommand {
                 subcommands: [
                     StatusCommand.self, AnalysisCommand.self, EventsCommand.self, PromoteCommand.self,
                     PauseCommand.self, ResumeCommand.self, AbortCommand.self, RetryCommand.self, UndoCommand.self,
-                    ScaleCommand.self, RestartCommand.self, ModelsCommand.self,
+                    ScaleCommand.self, RestartCommand.self, ReleaseCommand.self, ModelsCommand.self,
                 ]),
             CommandGroup(
                 name: "Learn:", subcommands: [ExperimentsCommand.self, ImportCommand.self, ExportCommand.self]),

@@ -27,7 +27,9 @@ package struct RunnerConfig: Manifest {
         .optional("memory", \.memory, "Memory for jobs, all together; absent: the machine's."),
         .optional("run_as", \.run_as, "User that processes and sandboxes run as; absent: the runner's own."),
         .optional("sandbox_read", \.sandbox_read, "Folders that a sandbox shows read-only, beside the system's."),
-        .optional("podman_socket", \.podman_socket, "Socket of Podman or Docker; absent: the usual places."),
+        .optional(
+            "podman_socket", \.podman_socket,
+            "Socket of Podman or Docker, for jobs and services; absent: the usual places."),
         .optional("slurm_url", \.slurm_url, "Address of slurmrestd."),
         .optional("slurm_user", \.slurm_user, "User whose jobs they are."),
         .optional("slurm_token_file", \.slurm_token_file, "File with that user's token (scontrol token)."),
@@ -66,6 +68,14 @@ enum ExecutorChoice {
         return FileManager.default.fileExists(atPath: user.home) ? user.home : "/tmp"
     }
 
+    /// Sockets of container engines, in their usual places.
+    static let sockets = ["/run/podman/podman.sock", "/run/docker.sock"]
+
+    /// The socket of the container engine: as it is set, or found here.
+    static func socket(_ config: RunnerConfig) -> String {
+        config.podman_socket ?? sockets.first { FileManager.default.fileExists(atPath: $0) } ?? sockets[0]
+    }
+
     /// The machine's processors.
     static var processors: Double { Double(max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
 
@@ -81,7 +91,6 @@ private struct Choice {
 
     /// Where programs of the system lie.
     private static let programFolders = ["/usr/local/bin", "/usr/bin", "/bin"]
-    private static let sockets = ["/run/podman/podman.sock", "/run/docker.sock"]
 
     private var bwrap: String? {
         Self.programFolders.map { "\($0)/bwrap" }.first { access($0, X_OK) == 0 }
@@ -94,7 +103,7 @@ private struct Choice {
         if let socket = config.podman_socket {
             found.append(podman(socket))
         } else {
-            for socket in Self.sockets where FileManager.default.fileExists(atPath: socket) {
+            for socket in ExecutorChoice.sockets where FileManager.default.fileExists(atPath: socket) {
                 let executor = podman(socket)
                 guard await executor.answers() else { continue }
                 found.append(executor)
@@ -125,7 +134,7 @@ private struct Choice {
             }
             return try ProcessExecutor(settings, sandbox: Sandbox(program: bwrap, readable: config.sandbox_read))
         case .podman:
-            let usual = Self.sockets.first { FileManager.default.fileExists(atPath: $0) }
+            let usual = ExecutorChoice.sockets.first { FileManager.default.fileExists(atPath: $0) }
             guard let socket = config.podman_socket ?? usual else { throw Self.unset(kind, "--podman-socket") }
             return podman(socket)
         case .slurm:

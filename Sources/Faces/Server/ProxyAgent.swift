@@ -19,8 +19,8 @@ package struct ProxyAgent: Sendable {
         package var port: Int
         /// Folder where the last table is kept.
         package var folder: String
-        /// Set for TLS; PEM files, looked at again every second.
-        package var certificate: (chain: String, key: String)?
+        /// Set for TLS; PEM files, looked at again every second. The first is for clients that ask for no name of another.
+        package var certificates: [(chain: String, key: String)] = []
         /// Another proxy that carries the traffic, reached at `host` and `port`; nil: we do.
         package var router: (any TrafficRouter)?
         /// Event loops; nil is one a core, at most eight.
@@ -54,7 +54,7 @@ package struct ProxyAgent: Sendable {
         var configuration = ProxyConfiguration()
         if let workers = settings.workers { configuration.maxLoops = workers }
         configuration.records = records
-        configuration.tls = settings.certificate.map { TLSFiles(certificate: $0.chain, key: $0.key) }
+        configuration.tls = settings.certificates.map { TLSFiles(certificate: $0.chain, key: $0.key) }
         let server = ProxyServer(configuration: configuration, logger: logger)
         (self.server, router) = (server, BuiltInRouter(server))
     }
@@ -63,7 +63,7 @@ package struct ProxyAgent: Sendable {
     package func run(onReady: @escaping @Sendable (Int) async -> Void) async throws {
         await restore()
         let settings = settings
-        let scheme = settings.certificate == nil ? "http" : "https"
+        let scheme = settings.certificates.isEmpty ? "http" : "https"
         guard let server else {
             await onReady(settings.port)
             await work(url: "\(scheme)://\(settings.host):\(settings.port)")

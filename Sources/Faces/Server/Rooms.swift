@@ -3,6 +3,7 @@ import Blobs
 import Client
 import Datasets
 import Delivery
+import Executors
 import Experiments
 import Foundation
 import Kernel
@@ -30,7 +31,9 @@ enum Rooms {
             }
             return url
         }
-        let platform = platform(context, folder, blobs, outbound)
+        let processes = platform(context, folder, blobs, outbound)
+        let containers = ContainerPlatform(
+            socket: ExecutorChoice.socket(options.config.runner), folder: folder.file("containers"), time: context.time)
         let trials = folder.file("trials")
         ModelTrial.clear(trials)
         let trial = ModelTrial(
@@ -38,8 +41,8 @@ enum Rooms {
         let telemetry = try TelemetryDomain(
             context: context,
             settings: TelemetrySettings(
-                folder: folder.file("telemetry"), version: vagusVersion, outbound: outbound, platform: platform,
-                secrets: vault.secrets, requests: folder.file("requests")))
+                folder: folder.file("telemetry"), version: vagusVersion, outbound: outbound,
+                platforms: [processes, containers], secrets: vault.secrets, requests: folder.file("requests")))
         return [
             vault,
             telemetry,
@@ -54,12 +57,12 @@ enum Rooms {
             MonitorsDomain(
                 context: context, blobs: blobs, settings: MonitorsSettings(predictions: folder.file("predictions"))),
             DeliveryDomain(
-                context: context, platform: platform,
+                context: context, platforms: Platforms(processes: processes, containers: containers),
                 settings: DeliverySettings(
                     serveCommand: [options.executable, "serve"]
                         + (xgboost(options.config).map { ["--xgboost-library", $0] } ?? []),
                     predictions: folder.file("predictions"), requests: folder.file("requests"),
-                    outside: Measuring(own: telemetry.metrics, outbound: outbound))),
+                    outside: Measuring(own: telemetry.metrics, outbound: outbound), secrets: vault.secrets)),
             PipelinesDomain(
                 context: context, blobs: blobs,
                 settings: PipelinesSettings(

@@ -128,6 +128,7 @@ struct Visitor: Sendable {
         case .dashboards: try await dashboards()
         case .telemetry: try await telemetry()
         case .dora: try await dora()
+        case .calendar: try await calendar()
         case .runners: try await runners()
         case .events: try await events(audit: nil)
         case .resources: try await resources(of: EnvironmentKind.plural)

@@ -50,6 +50,9 @@ static const unsigned char template_approvals[] = {
 static const unsigned char template_badge[] = {
 #embed "assets/templates/badge.mustache"
 };
+static const unsigned char template_calendar[] = {
+#embed "assets/templates/calendar.mustache"
+};
 static const unsigned char template_dataset[] = {
 #embed "assets/templates/dataset.mustache"
 };
@@ -245,6 +248,7 @@ static const struct vagus_asset table[] = {
     {"action.mustache", template_action, sizeof template_action},
     {"approvals.mustache", template_approvals, sizeof template_approvals},
     {"badge.mustache", template_badge, sizeof template_badge},
+    {"calendar.mustache", template_calendar, sizeof template_calendar},
     {"dataset.mustache", template_dataset, sizeof template_dataset},
     {"datasets.mustache", template_datasets, sizeof template_datasets},
     {"dora.mustache", template_dora, sizeof template_dora},

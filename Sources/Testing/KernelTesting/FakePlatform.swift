@@ -15,6 +15,8 @@ package final class FakePlatform: Platform {
         var copies: [InstanceID: Copy] = [:]
         var ill: Set<Int> = []
         var illCopies: Set<InstanceID> = []
+        var bad: Set<HealthQuestion> = []
+        var asked: [InstanceID: [HealthQuestion]] = [:]
         var startFailure: (revision: Int, problem: Problem)?
         var nextPort = 20_000
         var starts: [InstanceID: Int] = [:]
@@ -36,6 +38,11 @@ package final class FakePlatform: Platform {
         let now = time.now
         return try state.withLock { state in
             if let copy = state.copies[order.id] { return copy.instance }
+            if state.starts[order.id] != nil {
+                return Instance(
+                    id: order.id, service: order.service, revision: order.revision, host: "127.0.0.1", port: 0,
+                    startedAt: now, isRunning: false)
+            }
             if let failure = state.startFailure, failure.revision == order.revision { throw failure.problem }
             state.nextPort += 1
             state.starts[order.id, default: 0] += 1
@@ -53,8 +60,10 @@ package final class FakePlatform: Platform {
         }
     }
 
-    package func probe(_ instance: Instance, path: String?, timeout: Duration) async -> Bool {
+    package func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool {
         state.withLock { state in
+            state.asked[instance.id, default: []].append(question)
+            if state.bad.contains(question) { return false }
             guard let copy = state.copies[instance.id], copy.instance.isRunning else { return false }
             return !state.ill.contains(instance.revision) && !state.illCopies.contains(instance.id)
         }
@@ -75,6 +84,16 @@ package final class FakePlatform: Platform {
             if isWell { state.illCopies.remove(id) } else { state.illCopies.insert(id) }
         }
     }
+
+    /// Makes the answer of every copy to a question good or bad.
+    package func setGood(_ isGood: Bool, _ question: HealthQuestion) {
+        state.withLock { state in
+            if isGood { state.bad.remove(question) } else { state.bad.insert(question) }
+        }
+    }
+
+    /// What a copy was asked, in order.
+    package func questions(to id: InstanceID) -> [HealthQuestion] { state.withLock { $0.asked[id] ?? [] } }
 
     /// Ends a copy without being asked to, as a crash does.
     package func kill(_ id: InstanceID) {

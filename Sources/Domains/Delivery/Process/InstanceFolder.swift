@@ -115,6 +115,19 @@ enum ProcessSearch {
         return nil
     }
 
+    /// The environment that a process was started with; nil when it is gone.
+    static func environment(of process: ProcessIdentity) -> [String: String]? {
+        guard Processes.isAlive(process),
+            let bytes = FileManager.default.contents(atPath: "/proc/\(process.pid)/environ")
+        else { return nil }
+        var environment: [String: String] = [:]
+        for entry in bytes.split(separator: 0) {
+            let parts = String(decoding: entry, as: UTF8.self).split(separator: "=", maxSplits: 1)
+            if let name = parts.first { environment[String(name)] = parts.count > 1 ? String(parts[1]) : "" }
+        }
+        return environment
+    }
+
     private static func carries(_ wanted: [UInt8], _ pid: Int32) -> Bool {
         guard let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { return false }
         return environment.split(separator: 0).contains { $0.elementsEqual(wanted) }

@@ -27,6 +27,8 @@ package final class ProcessPlatform: Platform {
 
     /// Folders of ended copies that are kept for their logs.
     package static let endedLimit = 50
+    /// Variable by which all that a probe's command has started is found.
+    private static let probeMark = "VAGUS_PROBE_MARK"
     /// Where programs are looked for when a service sets no PATH.
     private static let searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -88,14 +90,42 @@ package final class ProcessPlatform: Platform {
         }
     }
 
-    package func probe(_ instance: Instance, path: String?, timeout: Duration) async -> Bool {
-        if let path {
+    package func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool {
+        switch question {
+        case .port:
+            let port = instance.port
+            return await blocking { LocalPort.isOpen(port, timeout: timeout) }
+        case .path(let path):
             let slash = path.hasPrefix("/") ? "" : "/"
             let code = await httpGet("http://\(instance.host):\(instance.port)\(slash)\(path)", timeout)
             return code.map { (200..<300).contains($0) } ?? false
+        case .command(let words): return await run(words, of: instance, timeout: timeout)
         }
-        let port = instance.port
-        return await blocking { LocalPort.isOpen(port, timeout: timeout) }
+    }
+
+    /// Runs a command in the working folder of a copy and with its environment, as its program was started with it.
+    private func run(_ words: [String], of instance: Instance, timeout: Duration) async -> Bool {
+        let place = place(of: instance.id)
+        let found = await blocking {
+            place.read().flatMap { Self.process(of: $0, place) }.flatMap(ProcessSearch.environment)
+        }
+        guard let program = words.first, var environment = found else { return false }
+        // Not the copy itself: what is looked for by that mark would find the two of them.
+        environment[ProcessSearch.variable] = nil
+        environment[Self.probeMark] = UUID().uuidString
+        let command = Command(
+            executable: Self.filled(program, instance.port),
+            arguments: words.dropFirst().map { Self.filled($0, instance.port) }, environment: environment,
+            directory: place.work, output: .discard, dieWithParent: true, marker: Self.probeMark)
+        do {
+            return try await Processes.run(command, timeout: timeout, grace: .zero, linger: .zero) { _ in }.isSuccess
+        } catch {
+            return false  // it could not be run: no good answer
+        }
+    }
+
+    private static func filled(_ text: String, _ port: Int) -> String {
+        text.replacing("${PORT}", with: String(port)).replacing("$PORT", with: String(port))
     }
 
     // MARK: - Starting
@@ -158,11 +188,9 @@ package final class ProcessPlatform: Platform {
         environment[ProcessSearch.variable] = record.mark
         environment["PATH"] = environment["PATH"] ?? Self.searchPath
         environment["HOME"] = environment["HOME"] ?? place.work
-        func filled(_ text: String) -> String {
-            text.replacing("${PORT}", with: String(record.port)).replacing("$PORT", with: String(record.port))
-        }
         var command = Command(
-            executable: filled(program), arguments: order.command.dropFirst().map(filled), environment: environment,
+            executable: Self.filled(program, record.port),
+            arguments: order.command.dropFirst().map { Self.filled($0, record.port) }, environment: environment,
             directory: place.work, output: .file(place.log), marker: ProcessSearch.variable)
         // What this machine cannot hold is left out: the same manifest runs on machines with and without cgroups.
         let budget = ResourceBudget(

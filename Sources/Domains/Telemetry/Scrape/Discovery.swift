@@ -6,7 +6,7 @@ import Manifests
 /// Finds targets: those that are written down, those of files, and running copies of services.
 struct Discovery: Sendable {
     let house: TelemetryHouse
-    let platform: any Platform
+    let platforms: [any Platform]
 
     /// - Returns: All targets of the plan; and one line for each job or file that could not be read.
     func targets(of plan: TelemetryPlan) async -> (targets: [Target], complaints: [String]) {
@@ -23,9 +23,7 @@ struct Discovery: Sendable {
                 }
             }
             if spec.services {
-                if copies == nil {
-                    copies = (try? await platform.instances()) ?? []  // none are found while it does not answer
-                }
+                if copies == nil { copies = await allCopies() }
                 found += (copies ?? []).filter { $0.isRunning && $0.service.project == owned.project }.map(Self.copy)
             }
             let own = found.compactMap { Target($0.0, $0.1, owned, usual: plan.interval) }
@@ -45,8 +43,7 @@ struct Discovery: Sendable {
 
     /// Copies of services when no manifest says how they are scraped: those that have `/metrics` are, under the service's name.
     private func usualCopies(_ interval: TimeSpan) async -> [Target] {
-        let copies = (try? await platform.instances()) ?? []  // none are found while it does not answer
-        return copies.filter(\.isRunning).compactMap { instance in
+        return await allCopies().filter(\.isRunning).compactMap { instance in
             let (address, found) = Self.copy(instance)
             var labels = found
             labels["job"] = instance.service.name
@@ -55,6 +52,14 @@ struct Discovery: Sendable {
             target?.isTentative = true
             return target
         }
+    }
+
+    private func allCopies() async -> [Instance] {
+        var copies: [Instance] = []
+        for platform in platforms {
+            copies += (try? await platform.instances()) ?? []  // none are found while it does not answer
+        }
+        return copies
     }
 
     private static func pairs(_ group: TargetGroup) -> [(String, [String: String])] {

@@ -13,6 +13,8 @@ struct ContainerEngine: Sendable {
     private static let patience: Duration = .seconds(60)
     /// How long fetching an image may take, and how long nothing may come of it.
     private static let pullPatience: Duration = .seconds(300)
+    /// What is kept of the output of a container that is taken away.
+    private static let (logLines, logBytes) = (20_000, 4 << 20)
     /// Longest life of an execution without a timeout of its own.
     private static let forever: Duration = .seconds(30 * 86_400)
 
@@ -251,6 +253,79 @@ struct ContainerEngine: Sendable {
             throw refusal("execute in a container", ended)
         }
         return code
+    }
+
+    // MARK: - Copies of services
+
+    /// A container as it is looked at.
+    struct Found: Sendable {
+        var labels: JSONValue
+        var status: String
+
+        var isRunning: Bool { ["running", "paused", "restarting", "stopping"].contains(status) }
+        /// It is more than made: it runs, or has ended.
+        var hasRun: Bool { !["created", "configured", "initialized"].contains(status) }
+    }
+
+    /// Nil when there is no container of that name.
+    func inspect(_ name: String) async throws -> Found? {
+        let response = try await call("GET", "/containers/\(name)/json")
+        if response.status == 404 { return nil }
+        guard response.isSuccess else { throw refusal("look at a container", response) }
+        let json = try JSONParser.parse(response.body)
+        return Found(labels: json["Config"]?["Labels"] ?? [:], status: json["State"]?["Status"]?.string ?? "")
+    }
+
+    /// Containers with a label, whatever their state.
+    func list(_ label: String) async throws -> [Found] {
+        let filter: JSONValue = ["label": .array([.string(label)])]
+        let response = try await call("GET", "/containers/json?all=1&filters=\(Self.escaped(filter.text))")
+        guard response.isSuccess else { throw refusal("list containers", response) }
+        return (try JSONParser.parse(response.body).array ?? []).map {
+            Found(labels: $0["Labels"] ?? [:], status: $0["State"]?.string ?? "")
+        }
+    }
+
+    /// Sends the signal that the image names, SIGTERM if none, and SIGKILL after the grace; returns when it has ended.
+    func stop(_ name: String, grace: Duration) async throws {
+        let seconds = Int((grace / .seconds(1)).rounded(.up))
+        let response = try await call(
+            "POST", "/containers/\(name)/stop?t=\(seconds)", deadline: grace + Self.patience)
+        guard response.isSuccess || response.status == 304 || response.status == 404 else {
+            throw refusal("stop a container", response)
+        }
+    }
+
+    /// The last lines that it has written; what was read of them when the engine cannot tell all.
+    func log(of name: String) async -> [UInt8] {
+        let tail = Tail(limit: Self.logBytes)
+        let request = request("GET", "/containers/\(name)/logs?stdout=1&stderr=1&tail=\(Self.logLines)")
+        // Not worth a container that stays: what could not be read is lost.
+        try? await frames(request, "read the log of a container", begun: {}) { tail.add($0) }  // see above
+        return tail.bytes
+    }
+
+    /// Whether a command in a running container ends with 0 in time; it is killed when it does not.
+    func ask(_ command: [String], in name: String, atMost: Duration) async throws -> Bool {
+        let mark = "VAGUS_PROBE_MARK=\(UUID().uuidString)"
+        let spec: JSONValue = [
+            "Cmd": .array(command.map(JSONValue.string)), "AttachStdout": .bool(true), "AttachStderr": .bool(true),
+            "Env": [.string(mark)],
+        ]
+        let made = try await call("POST", "/containers/\(name)/exec", spec)
+        guard made.isSuccess, let id = try JSONParser.parse(made.body)["Id"]?.string else {
+            throw refusal("execute in a container", made)
+        }
+        do {
+            let begin: JSONValue = ["Detach": .bool(false), "Tty": .bool(false)]
+            _ = try await call("POST", "/exec/\(id)/start", begin, deadline: atMost)
+        } catch {
+            // The API knows no way to end it; the engine is on this machine, so its processes are to be seen here.
+            await Straggler.kill(carrying: mark)
+            throw error
+        }
+        let ended = try await call("GET", "/exec/\(id)/json")
+        return try JSONParser.parse(ended.body)["ExitCode"]?.int == 0
     }
 
     // MARK: - Networks and leftovers

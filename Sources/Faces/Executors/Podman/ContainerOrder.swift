@@ -104,10 +104,14 @@ struct FrameSplitter: Sendable {
 /// The last words of an output.
 final class Tail: Sendable {
     private let last = Mutex<[UInt8]>([])
-    private static let limit = 400
+    private let limit: Int
+
+    /// - Parameter limit: Bytes that are kept.
+    init(limit: Int = 400) { self.limit = limit }
 
     func add(_ bytes: [UInt8]) {
-        last.withLock { $0 = Array(($0 + bytes.suffix(Self.limit)).suffix(Self.limit)) }
+        last.withLock { $0 = Array(($0 + bytes.suffix(limit)).suffix(limit)) }
     }
-    var text: String { last.withLock { String(decoding: $0, as: UTF8.self) } }
+    var bytes: [UInt8] { last.withLock { $0 } }
+    var text: String { String(decoding: bytes, as: UTF8.self) }
 }

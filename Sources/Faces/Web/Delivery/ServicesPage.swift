@@ -16,11 +16,27 @@ struct ServicesPage: PageBody {
         let revision: String
         let ready: String
     }
+    struct Release: Sendable {
+        let name: String
+        let message: String
+        let status: Badge
+        let members: String
+        let started: When?
+    }
     let table: Rows<Row>?
+    let releases: Rows<Release>?
     let empty: EmptyState?
 
-    init(_ services: [ServiceStatus]) {
+    init(_ services: [ServiceStatus], releases: [ReleaseStatus], now: Double) {
         table = Rows(services.map(Self.row))
+        self.releases = Rows(
+            releases.map { release in
+                Release(
+                    name: release.number.map { "\(release.name) #\($0)" } ?? release.name, message: release.message,
+                    status: Badge(status: release.phase.rawValue),
+                    members: release.services.map { "\($0.service): \($0.state.rawValue)" }.joined(separator: ", "),
+                    started: release.started_at.map { When($0.seconds, now: now) })
+            })
         empty = services.isEmpty ? Self.nothing : nil
     }
 
@@ -37,7 +53,7 @@ struct ServicesPage: PageBody {
             status: Badge(status: service.phase.rawValue),
             split: Sparkline.split(parts.map { (name: "revision \($0.revision)", share: Double($0.weight) / 100) }),
             splitNote: parts.map { "\($0.weight) % to r\($0.revision)" }.joined(separator: ", "),
-            revision: active.map { $0.model ?? "r\($0.revision)" } ?? "–",
+            revision: active.map { $0.model ?? $0.image ?? "r\($0.revision)" } ?? "–",
             ready:
                 "\(service.revisions.reduce(0) { $0 + $1.ready })/\(service.revisions.reduce(0) { $0 + $1.replicas })")
     }

@@ -16,7 +16,7 @@ extension PageBody {
 /// The entries of the navigation.
 enum Section: String, CaseIterable, Sendable {
     case overview, runs, approvals, queue, pipelines, services, experiments, models, datasets, monitors, explore,
-        dashboards, telemetry, dora, runners, events, resources
+        dashboards, telemetry, dora, calendar, runners, events, resources
 
     var label: String {
         switch self {
