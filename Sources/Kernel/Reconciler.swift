@@ -64,6 +64,7 @@ package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
         // Start-up is the first sweep.
         var isSweep = true
         var swept = store.time.now
+        var sweep = sweep
         while true {
             try Task.checkCancellation()
             let now = store.time.now
@@ -75,12 +76,19 @@ package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
                 logger.error("could not list what to reconcile", metadata: ["loop": "\(R.name)", "error": "\(error)"])
                 schedule.retrySoon = true
             }
-            if isSweep { swept = now }
+            if isSweep {
+                swept = now
+                // It only finds what no bell has told of: of thousands of keys it may take its time.
+                sweep = max(self.sweep, store.time.now.since(now) * Self.sweepShare)
+            }
             let latest = schedule.retrySoon ? store.time.now.advanced(by: .seconds(1)) : swept.advanced(by: sweep)
             let hasRung = try await bell.wait(until: schedule.nextWake(before: latest), by: store.time)
             isSweep = (hasRung && rung == nil) || schedule.retrySoon || store.time.now >= swept.advanced(by: sweep)
         }
     }
+
+    /// A sweep takes at most one part in so many of the time.
+    private static var sweepShare: Int { 50 }
 
     /// What to look at now: all, or those that were told of and those whose time has come.
     private func due(
@@ -92,10 +100,11 @@ package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
             let known = Set(keys)
             return keys + schedule.dueKeys(at: now).filter { !known.contains($0) }
         }
+        // One that is gone meanwhile is settled at its next look.
+        guard isSweep || rung != nil else { return schedule.dueKeys(at: now) }
         let keys = try await reconciler.keys()
         schedule.keep(keys)
-        let isAll = isSweep || (rung != nil && told == nil)
-        return isAll ? keys.filter { schedule.isFree($0, at: now) } : keys.filter { schedule.isDue($0, at: now) }
+        return keys.filter { schedule.isFree($0, at: now) }
     }
 
     private func work(_ keys: [R.Key], _ schedule: inout Schedule<R.Key>) async throws {
@@ -137,6 +146,8 @@ struct Schedule<Key: Hashable & Sendable> {
     static var longestWait: Duration { .seconds(300) }
     private var due: [Key: Timestamp] = [:]
     private var failures: [Key: Int] = [:]
+    /// The same times, the soonest first, with some that hold no more: of thousands of keys a few are due at once.
+    private var queue = TimeQueue<Key>()
     var retrySoon = false
 
     mutating func keep(_ keys: [Key]) {
@@ -155,8 +166,8 @@ struct Schedule<Key: Hashable & Sendable> {
         failures[key] = nil
         switch next {
         case .settled: due[key] = nil
-        case .again(let wait): due[key] = now.advanced(by: wait)
-        case .now: due[key] = now
+        case .again(let wait): set(key, now.advanced(by: wait))
+        case .now: set(key, now)
         }
     }
 
@@ -164,11 +175,78 @@ struct Schedule<Key: Hashable & Sendable> {
         let count = min(failures[key, default: 0] + 1, 10)
         failures[key] = count
         let wait = min(Self.longestWait, .seconds(1 << (count - 1)))
-        due[key] = now.advanced(by: wait)
+        set(key, now.advanced(by: wait))
         return wait
     }
 
-    func dueKeys(at now: Timestamp) -> [Key] { due.filter { $0.value <= now }.map(\.key) }
+    private mutating func set(_ key: Key, _ time: Timestamp) {
+        due[key] = time
+        queue.insert(key, at: time)
+        if queue.count > 2 * due.count + TimeQueue<Key>.slack { queue = TimeQueue(due) }
+    }
 
-    func nextWake(before latest: Timestamp) -> Timestamp { min(due.values.min() ?? latest, latest) }
+    func dueKeys(at now: Timestamp) -> [Key] {
+        var seen = Set<Key>()
+        return queue.upTo(now).filter { due[$0.key] == $0.time && seen.insert($0.key).inserted }.map { $0.key }
+    }
+
+    mutating func nextWake(before latest: Timestamp) -> Timestamp {
+        while let first = queue.first, due[first.key] != first.time { queue.removeFirst() }
+        return min(queue.first?.time ?? latest, latest)
+    }
+}
+
+/// Keys by time, the soonest first: a binary heap.
+struct TimeQueue<Key: Hashable & Sendable> {
+    struct Entry {
+        var time: Timestamp
+        var key: Key
+    }
+    /// Entries that hold no more and are borne before all is put in order.
+    static var slack: Int { 64 }
+    private var heap: [Entry] = []
+
+    init() {}
+
+    init(_ times: [Key: Timestamp]) {
+        // A list in order is a heap.
+        heap = times.map { Entry(time: $0.value, key: $0.key) }.sorted { $0.time < $1.time }
+    }
+
+    var count: Int { heap.count }
+    var first: Entry? { heap.first }
+
+    mutating func insert(_ key: Key, at time: Timestamp) {
+        heap.append(Entry(time: time, key: key))
+        var place = heap.count - 1
+        while place > 0, heap[place].time < heap[(place - 1) / 2].time {
+            heap.swapAt(place, (place - 1) / 2)
+            place = (place - 1) / 2
+        }
+    }
+
+    mutating func removeFirst() {
+        guard let last = heap.popLast(), !heap.isEmpty else { return }
+        heap[0] = last
+        var place = 0
+        while true {
+            let below = [2 * place + 1, 2 * place + 2].filter { $0 < heap.count }
+            guard let least = below.min(by: { heap[$0].time < heap[$1].time }), heap[least].time < heap[place].time
+            else { return }
+            heap.swapAt(place, least)
+            place = least
+        }
+    }
+
+    /// What is due, looked for no further than it reaches.
+    func upTo(_ now: Timestamp) -> [Entry] {
+        var found: [Entry] = []
+        var waiting = [0]
+        while let place = waiting.popLast() {
+            guard place < heap.count, heap[place].time <= now else { continue }
+            found.append(heap[place])
+            waiting += [2 * place + 1, 2 * place + 2]
+        }
+        return found
+    }
 }

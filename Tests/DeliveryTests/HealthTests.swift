@@ -49,7 +49,7 @@ import Testing
     }
 
     @Test func `bad answers in a row count, and a good one begins the count anew`() {
-        let book = ProbeBook()
+        let book = ProbeBook(Bells())
         let plan = ProbePlan(role: .live, question: .port, interval: .seconds(5), timeout: .seconds(1), badAfter: 3)
         let id = InstanceID("default/web/1/1")
         let answers = [false, false, true, false, false, false].enumerated().map { index, isGood in

@@ -7,7 +7,7 @@ import Processes
 import Synchronization
 import Testing
 
-@testable import struct Executors.ProcessNotes
+@testable import class Executors.ProcessNotes
 @testable import Runner
 
 @Suite struct AgentTests {

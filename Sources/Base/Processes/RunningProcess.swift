@@ -71,6 +71,9 @@ package final class RunningProcess: Sendable {
         return findings
     }
 
+    /// Whether the program itself has ended; its children may still run.
+    package var hasEnded: Bool { state.withLock { $0.ending != nil } }
+
     // MARK: -
 
     /// What is known of the end, when it has come.

@@ -2,6 +2,7 @@ import API
 import Kernel
 import Manifests
 import SQL
+import Synchronization
 
 /// Copies as the tables know them: ordered, running, stopping, gone.
 enum CopyBook {
@@ -205,6 +206,7 @@ struct Lookout: Reconciler {
     static let interval = Duration.seconds(1)
     let store: Store
     let platforms: Platforms
+    let memory: CopyMemory
 
     func keys() async throws -> [CopyRow.Form] { [.process, .container] }
 
@@ -216,14 +218,12 @@ struct Lookout: Reconciler {
         if form == .container, try await !hasContainers() { return .again(in: Self.interval) }
         let seen = try await platform.instances()
         let running = Set(seen.filter(\.isRunning).map(\.id))
-        let (lost, known) = try await store.read { sql in
-            let rows = try CopyRow.all(in: sql).filter { $0.form == form }
-            // Noted as running before the look began, and not seen: it has ended.
-            let lost = rows.filter { copy in
-                copy.state == .running && !running.contains(copy.id) && copy.startedAt.map { $0 < began } ?? false
-            }
-            return (lost.map(\.id), Set(rows.map(\.id)))
-        }
+        let rows = try await memory.rows(in: store).filter { $0.form == form }
+        // Noted as running before the look began, and not seen: it has ended.
+        let lost = rows.filter { copy in
+            copy.state == .running && !running.contains(copy.id) && copy.startedAt.map { $0 < began } ?? false
+        }.map(\.id)
+        let known = Set(rows.map(\.id))
         if !lost.isEmpty {
             try await store.change(.system("delivery")) { change in
                 for id in lost { try CopyBook.stop(id, reason: "it ended by itself", isFault: true, in: change) }
@@ -234,6 +234,25 @@ struct Lookout: Reconciler {
     }
 
     private func hasContainers() async throws -> Bool {
-        try await store.read { try CopyRow.all(in: $0).contains { $0.form == .container } }
+        try await memory.rows(in: store).contains { $0.form == .container }
+    }
+}
+
+/// The copies as they were last read, until a bell tells that some have changed.
+final class CopyMemory: Sendable {
+    private let rows = Mutex<[CopyRow]?>(nil)
+    private let rung = RungKeys(of: ServiceKind.name)
+
+    init(_ bells: Bells) {
+        // Nobody waits for this bell: it only notes.
+        _ = bells.listen(to: [ServiceKind.name, CopyBook.topic], noting: rung)
+    }
+
+    func rows(in store: Store) async throws -> [CopyRow] {
+        // Taken before the read: what changes meanwhile is read the next time.
+        if rung.take() == [], let known = rows.withLock({ $0 }) { return known }
+        let found = try await store.read { try CopyRow.all(in: $0) }
+        rows.withLock { $0 = found }
+        return found
     }
 }

@@ -76,10 +76,12 @@ package struct DeliveryDomain: Domain {
     private let platforms: Platforms
     private let settings: DeliverySettings
     private let watch = ProxyWatch()
-    private let probes = ProbeBook()
+    private let probes: ProbeBook
+    private let copies: CopyMemory
 
     package init(context: DomainContext, platforms: Platforms, settings: DeliverySettings) {
         (self.context, self.platforms, self.settings) = (context, platforms, settings)
+        (probes, copies) = (ProbeBook(context.store.bells), CopyMemory(context.store.bells))
     }
 
     package var migrations: [Migration] { Tables.migrations }
@@ -111,7 +113,7 @@ package struct DeliveryDomain: Domain {
     var startLoop: StartLoop { StartLoop(store: context.store, platforms: platforms, settings: settings) }
     var stopLoop: StopLoop { StopLoop(store: context.store, platforms: platforms, proxies: watch) }
     var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platforms: platforms, book: probes) }
-    var lookout: Lookout { Lookout(store: context.store, platforms: platforms) }
+    var lookout: Lookout { Lookout(store: context.store, platforms: platforms, memory: copies) }
 
     var measureLoop: MeasureLoop {
         MeasureLoop(store: context.store, outside: settings.outside, caller: context.caller)

@@ -13,12 +13,7 @@ struct ProbeLoop: Reconciler {
     let platforms: Platforms
     let book: ProbeBook
 
-    private struct Target: Sendable {
-        var instance: Instance
-        var form: CopyRow.Form
-        var isReady: Bool
-        var plan: ProbePlan
-    }
+    private typealias Target = ProbeTarget
 
     private enum News: Sendable {
         case ready(InstanceID, Bool)
@@ -34,8 +29,13 @@ struct ProbeLoop: Reconciler {
     }
 
     func reconcile(_ name: ServiceReference) async throws -> Next {
-        let targets = try await store.read { sql in try Self.targets(name, in: sql) }
-        book.keep(Set(targets.map(\.instance.id)), of: name)
+        let targets: [Target]
+        if let known = book.targets(of: name) {
+            targets = known
+        } else {
+            targets = try await store.read { sql in try Self.targets(name, in: sql) }
+            book.keep(targets, of: name)
+        }
         guard !targets.isEmpty else { return .settled }
         let now = store.time.now
         let news = await ask(targets.filter { next($0) <= now })
@@ -43,6 +43,7 @@ struct ProbeLoop: Reconciler {
             try await store.change(.system("delivery")) { change in
                 for piece in news { try Self.write(piece, in: change) }
             }
+            book.forget(name)
         }
         // What has begun is asked other questions now.
         if news.contains(where: { if case .begun = $0 { true } else { false } }) { return .now }

@@ -24,6 +24,14 @@ package final class ProcessPlatform: Platform {
     /// Blocking looks at files and sockets; never on the pool of Swift.
     private let queue = DispatchQueue(label: "vagus.delivery.platform", attributes: .concurrent)
     private let starting = Mutex<Set<InstanceID>>([])
+    /// What is written down of each copy, read once and kept as it is written: of thousands nothing is read again.
+    private let book = Mutex<[InstanceID: Known]?>(nil)
+    private struct Known: Sendable {
+        var place: InstanceFolder
+        var record: InstanceFolder.Record
+        /// Of a copy that this process has started, until it has ended.
+        var running: RunningProcess?
+    }
 
     /// Folders of ended copies that are kept for their logs.
     package static let endedLimit = 50
@@ -40,18 +48,15 @@ package final class ProcessPlatform: Platform {
     // MARK: - The port
 
     package func instances() async throws -> [Instance] {
-        let folder = folder
         let busy = starting.withLock { $0 }
-        return await blocking {
-            let records = Self.records(in: folder)
-            Self.forget(records)
-            return records.filter { $0.1.ended_at == nil }.map { place, record in
-                guard !busy.contains(record.instanceID) else { return record.instance(isRunning: true) }
-                guard let process = Self.process(of: record, place), Processes.isAlive(process) else {
-                    return record.instance(isRunning: false)
-                }
-                place.boundLog()
-                return record.instance(isRunning: true)
+        return await blocking { [self] in
+            let all = known()
+            forget(all)
+            return all.filter { $0.record.ended_at == nil }.map { known in
+                guard !busy.contains(known.record.instanceID) else { return known.record.instance(isRunning: true) }
+                guard isAlive(known) else { return known.record.instance(isRunning: false) }
+                known.place.boundLog()
+                return known.record.instance(isRunning: true)
             }
         }
     }
@@ -69,23 +74,23 @@ package final class ProcessPlatform: Platform {
         let record = try await writeIntent(order, place)
         let process = try await spawn(order, record, place)
         var final = record
-        final.process = process
+        final.process = process.identity
         let done = final
-        try await blockingThrows { try place.write(done) }
+        try await blockingThrows { [self] in try write(done, place, running: process) }
         return done.instance(isRunning: true)
     }
 
     package func stop(_ id: InstanceID, grace: Duration) async throws {
         let (place, now) = (place(of: id), time.now)
-        let found = await blocking { place.read().map { ($0, Self.process(of: $0, place)) } }
+        let found = await blocking { [self] in record(of: id).map { ($0, process(of: $0, place)) } }
         guard let (record, process) = found else { return }
         if let process { await Processes.terminate(process, grace: grace) }
         var ended = record
         ended.process = process
         ended.ended_at = record.ended_at ?? now.microseconds
         let final = ended
-        try await blockingThrows {
-            try place.write(final)
+        try await blockingThrows { [self] in
+            try write(final, place)
             place.clear()
         }
     }
@@ -106,8 +111,8 @@ package final class ProcessPlatform: Platform {
     /// Runs a command in the working folder of a copy and with its environment, as its program was started with it.
     private func run(_ words: [String], of instance: Instance, timeout: Duration) async -> Bool {
         let place = place(of: instance.id)
-        let found = await blocking {
-            place.read().flatMap { Self.process(of: $0, place) }.flatMap(ProcessSearch.environment)
+        let found = await blocking { [self] in
+            record(of: instance.id).flatMap { process(of: $0, place) }.flatMap(ProcessSearch.environment)
         }
         guard let program = words.first, var environment = found else { return false }
         // Not the copy itself: what is looked for by that mark would find the two of them.
@@ -132,9 +137,9 @@ package final class ProcessPlatform: Platform {
 
     /// A copy of this id that was started before, whether it still runs or has ended.
     private func known(_ id: InstanceID, _ place: InstanceFolder) async -> Instance? {
-        await blocking {
-            guard let record = place.read() else { return nil }
-            guard let process = Self.process(of: record, place) else {
+        await blocking { [self] in
+            guard let record = record(of: id) else { return nil }
+            guard let process = process(of: record, place) else {
                 // Meant but never started, or started and ended without a trace: only the first can be begun again.
                 return record.ended_at == nil ? nil : record.instance(isRunning: false)
             }
@@ -161,23 +166,23 @@ package final class ProcessPlatform: Platform {
     }
 
     private func writeIntent(_ order: InstanceOrder, _ place: InstanceFolder) async throws -> InstanceFolder.Record {
-        let (folder, now) = (folder, time.now)
-        return try await blockingThrows {
-            let taken = Set(Self.records(in: folder).filter { $0.1.ended_at == nil }.map(\.1.port))
+        let now = time.now
+        return try await blockingThrows { [self] in
+            let taken = Set(known().lazy.filter { $0.record.ended_at == nil }.map(\.record.port))
             var port = try LocalPort.free()
             // A copy that is starting does not listen yet.
             for _ in 0..<100 where taken.contains(port) { port = try LocalPort.free() }
             let record = InstanceFolder.Record(
                 id: order.id.text, project: order.service.project, service: order.service.name,
                 revision: order.revision, port: port, mark: UUID().uuidString, started_at: now.microseconds)
-            try place.write(record)
+            try write(record, place)
             return record
         }
     }
 
     private func spawn(
         _ order: InstanceOrder, _ record: InstanceFolder.Record, _ place: InstanceFolder
-    ) async throws -> ProcessIdentity {
+    ) async throws -> RunningProcess {
         guard let program = order.command.first else {
             throw Problem(
                 "instance.command", status: 422, "there is no command to start", hint: "Write `command: […]`.")
@@ -197,7 +202,7 @@ package final class ProcessPlatform: Platform {
             memoryBytes: order.memory.map { UInt64(max(0, $0)) }, cpus: order.cpus)
         command.budget = budget.only(Processes.bounds)
         do {
-            return try await Processes.start(command).identity
+            return try await Processes.start(command)
         } catch {
             throw Problem("instance.start", status: 422, error.message, hint: error.hint)
         }
@@ -209,29 +214,64 @@ package final class ProcessPlatform: Platform {
         InstanceFolder(path: "\(folder)/\(InstanceFolder.name(id))")
     }
 
-    private static func records(in folder: String) -> [(InstanceFolder, InstanceFolder.Record)] {
-        // No folder yet: nothing was ever started.
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []  // see above
-        return names.sorted().compactMap { name in
-            let place = InstanceFolder(path: "\(folder)/\(name)")
-            return place.read().map { (place, $0) }
+    /// All that is known; read from the folder the first time.
+    private func known() -> [Known] {
+        book.withLock { book in
+            if let book { return Array(book.values) }
+            // No folder yet: nothing was ever started.
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []  // see above
+            var found: [InstanceID: Known] = [:]
+            for name in names {
+                let place = InstanceFolder(path: "\(folder)/\(name)")
+                if let record = place.read() { found[record.instanceID] = Known(place: place, record: record) }
+            }
+            book = found
+            return Array(found.values)
         }
     }
 
+    private func record(of id: InstanceID) -> InstanceFolder.Record? {
+        _ = known()
+        return book.withLock { $0?[id]?.record }
+    }
+
+    /// On the disk first, in the book then.
+    private func write(
+        _ record: InstanceFolder.Record, _ place: InstanceFolder, running: RunningProcess? = nil
+    ) throws {
+        _ = known()
+        try place.write(record)
+        book.withLock { $0?[record.instanceID] = Known(place: place, record: record, running: running) }
+    }
+
+    private func isAlive(_ known: Known) -> Bool {
+        if let running = known.running {
+            if !running.hasEnded { return true }
+            // Nobody waits for it any more.
+            book.withLock { $0?[known.record.instanceID]?.running = nil }
+            return false
+        }
+        return process(of: known.record, known.place).map(Processes.isAlive) ?? false
+    }
+
     /// The process of a copy: the one written down, or the one found by its environment, which is then written down.
-    private static func process(of record: InstanceFolder.Record, _ place: InstanceFolder) -> ProcessIdentity? {
+    private func process(of record: InstanceFolder.Record, _ place: InstanceFolder) -> ProcessIdentity? {
         if let process = record.process { return process }
         guard record.ended_at == nil, let found = ProcessSearch.leader(of: record) else { return nil }
         var adopted = record
         adopted.process = found
-        try? place.write(adopted)  // only spares the next search
+        try? write(adopted, place)  // only spares the next search
         return found
     }
 
     /// Takes away the oldest folders of copies that have ended.
-    private static func forget(_ records: [(InstanceFolder, InstanceFolder.Record)]) {
-        let ended = records.filter { $0.1.ended_at != nil }.sorted { ($0.1.ended_at ?? 0) < ($1.1.ended_at ?? 0) }
-        for (place, _) in ended.dropLast(endedLimit) { place.remove() }
+    private func forget(_ all: [Known]) {
+        let ended = all.filter { $0.record.ended_at != nil }
+            .sorted { ($0.record.ended_at ?? 0) < ($1.record.ended_at ?? 0) }
+        for known in ended.dropLast(Self.endedLimit) {
+            known.place.remove()
+            book.withLock { $0?[known.record.instanceID] = nil }
+        }
     }
 
     // MARK: - Off the pool

@@ -109,7 +109,7 @@ extension Connection {
                     timestamp: points.times[index], step: points.steps[index], value: points.values[index])
                 if latest.map({ point.isLater(than: $0) }) ?? true { latest = point }
             }
-            if let latest { _ = try keepLatest(latest, key: numbers[points.key] ?? 0, of: run) }
+            if let latest { _ = try keepLatest(latest, key: numbers[points.key] ?? 0, of: run.id, in: run.experiment) }
         }
         for dataset in moved.datasets {
             try keep(
