@@ -103,6 +103,9 @@ def make_store(folder, count):
     """A SQLite store as a laptop has one: files of runs in folders beside it."""
     uri = f"sqlite:///{folder}/mlflow.db"
     client = MlflowClient(uri, uri)
+    # The registry looks for logged models in the store that is set for all.
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
     dice = random.Random(4)
     made = {}
     for name, part in (("churn", 0.7), ("prices / old", 0.3)):
@@ -322,7 +325,7 @@ def missing_files(vagus, folder):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=24)
     parser.add_argument("--store", help="a folder for the store, which is kept and used again; absent: a temporary one")
     parser.add_argument("--make-only", action="store_true")
     options = parser.parse_args()
@@ -372,7 +375,7 @@ def move(folder, source, uri, options):
         compare_imported_models(source, target)
         print(f"{count} runs are the same to mlflow's client on both sides, {len(sample)} of them point by point and byte by byte")
         missing_files(vagus, folder)
-        with MLflowServer(workers=2) as server:
+        with MLflowServer() as server:
             out = run_json(vagus, "export", "mlflow", "--to", server.url)
             check_counts(out, "export")
             print(f"exported to mlflow server in {out['seconds']:.1f} s: {counts(out)}")
