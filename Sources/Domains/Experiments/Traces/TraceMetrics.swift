@@ -160,7 +160,6 @@ struct TraceMetricQuery: Sendable {
 
     /// Groups in order, the bucket of time first; those without a value or without a dimension are left out.
     func run(in sql: Connection) throws -> [JSONValue] {
-        guard !experiments.isEmpty else { return [] }
         var all: [Statement] = ["t.experiment IN \(list: experiments)"] + conditions
         // Counts and lengths of spans go by the time of their trace, what they cost by their own.
         let clock: Statement = Self.costs.contains(metric) ? moment : "t.time"
