@@ -377,6 +377,11 @@ class Both:
             return [self.fill(who, inner) for inner in value]
         return value
 
+    def same(self, truth, what):
+        COUNTS["checks"] += 1
+        if not truth:
+            self.wrong.append(what)
+
     def __call__(self, method, path, body=None, query=None, raw=None, keep=None, shapes=True):
         COUNTS["calls compared"] += 1
         answers = {}
@@ -544,7 +549,7 @@ def judging_calls(both):
         ours, theirs = both("POST", f"{traces}/search", {"locations": where, "filter": filter}, shapes=False)
         if ours.status == 200:
             found = [sorted(t["trace_id"] for t in a.json.get("traces", []) if t["trace_id"].startswith("tr-")) for a in (ours, theirs)]
-            check(found[0] == found[1], f"{filter}: {found}")
+            both.same(found[0] == found[1], f"{filter}: {found}")
 
     def measure(view, metric, kinds, **more):
         body = {"experiment_ids": ["$je"], "view_type": view, "metric_name": metric,
@@ -552,7 +557,7 @@ def judging_calls(both):
                                  {"aggregation_type": "PERCENTILE", "percentile_value": k} for k in kinds], **more}
         ours, theirs = both("POST", f"{traces}/metrics", body, shapes=False)
         if ours.status == 200:
-            check(ours.json == theirs.json, f"{body}\n  {ours.json}\n  {theirs.json}")
+            both.same(ours.json == theirs.json, f"{body}\n  {ours.json}\n  {theirs.json}")
     measure("TRACES", "trace_count", ["COUNT"], start_time_ms=10**9)
     measure("TRACES", "trace_count", ["COUNT"], dimensions=["trace_status"])
     measure("TRACES", "trace_count", ["COUNT"], dimensions=["trace_name", "trace_status"], filters=["trace.status = 'OK'"])
@@ -582,7 +587,7 @@ def judging_calls(both):
         ours, theirs = both("POST", f"{traces}/calculate-filter-correlation", body)
         for key, value in theirs.json.items():
             mine = ours.json[key]
-            check(mine == value or abs(mine - value) < 1e-9, f"{body}: {ours.json} {theirs.json}")
+            both.same(mine == value or abs(mine - value) < 1e-9, f"{body}: {ours.json} {theirs.json}")
     both("POST", f"{traces}/calculate-filter-correlation", {"experiment_ids": ["$je"], "filter_string1": "status = 'OK'"}, shapes=False)
     issues_datasets_scorers(both)
 
@@ -599,7 +604,7 @@ def issues_datasets_scorers(both):
                  {"experiment_id": "$je", "max_results": 2}, {"experiment_id": "$je", "include_trace_count": True}):
         ours, theirs = both("POST", f"{issues}/search", body, shapes="max_results" not in body)
         names = [[issue["name"] for issue in answer.json["issues"]] for answer in (ours, theirs)]
-        check(names[0] == names[1], f"{body}: {names}")
+        both.same(names[0] == names[1], f"{body}: {names}")
     for method, path, body in (
         ("POST", issues, {"name": "a"}), ("POST", issues, {"experiment_id": "99999", "name": "a", "description": "d"}),
         ("GET", f"{issues}/iss-none", None), ("PATCH", f"{issues}/iss-none", {"issue_id": "iss-none"}),
@@ -617,14 +622,14 @@ def issues_datasets_scorers(both):
     ours, theirs = both("GET", f"{datasets}/$ds/records")
     kept = [sorted([{k: v for k, v in r.items() if k not in ("dataset_id", "dataset_record_id", "created_time", "last_update_time")}
                     for r in json.loads(answer.json["records"])], key=lambda r: r["inputs"]["q"]) for answer in (ours, theirs)]
-    check(kept[0] == kept[1], f"{kept}")
+    both.same(kept[0] == kept[1], f"{kept}")
     ours, theirs = both("GET", f"{datasets}/$ds")
     for part in ("schema", "profile", "tags"):
-        check(json.loads(ours.json["dataset"][part]) == json.loads(theirs.json["dataset"][part]), f"{part}: {ours} {theirs}")
+        both.same(json.loads(ours.json["dataset"][part]) == json.loads(theirs.json["dataset"][part]), f"{part}: {ours} {theirs}")
     both("GET", f"{datasets}/$ds/records", query={"max_results": 2},
          keep={"record": lambda json_: json.loads(json_["records"])[0]["dataset_record_id"], "dt": lambda json: json["next_page_token"]})
     ours, theirs = both("GET", f"{datasets}/$ds/records", query={"max_results": 2, "page_token": "$dt"})
-    check(len(json.loads(ours.json["records"])) == len(json.loads(theirs.json["records"])) == 1, "the last record")
+    both.same(len(json.loads(ours.json["records"])) == len(json.loads(theirs.json["records"])) == 1, "the last record")
     both("DELETE", f"{datasets}/$ds/records", {"dataset_record_ids": ["$record", "dr-none"]})
     both("PATCH", f"{datasets}/$ds/tags", {"tags": '{"c": "d", "e": null, "f": 5}'})
     both("DELETE", f"{datasets}/$ds/tags/a")

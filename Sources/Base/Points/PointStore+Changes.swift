@@ -3,20 +3,38 @@ internal import Synchronization
 /// Latest values for somebody who keeps them in a table of his own, behind the store: he takes what changed, writes it, and says so.
 /// What he did not say is told again after a restart.
 extension PointStore {
-    /// How much of the store is known elsewhere.
+    /// How far the store is known elsewhere.
     package enum Following: Sendable {
-        /// All but what is in logs only: of a store that was written after the table.
-        case all
-        /// What is in logs and segments up to a number, as `Changes.through` told it.
-        case through(UInt64)
+        /// Segments are, logs are not: of a store that was written after the table.
+        case segments
+        /// Everything before a place.
+        case through(Place)
+
+        func knows(record: Int, of log: UInt64) -> Bool {
+            guard case .through(let place) = self else { return false }
+            return log < place.log || (log == place.log && record < place.records)
+        }
+
+        /// A segment of the log in which the place is may hold more than what was before it.
+        func knows(segment: UInt64) -> Bool {
+            guard case .through(let place) = self else { return true }
+            return segment < place.log
+        }
+    }
+
+    /// A place in the logs: a number of records of one, and all that came before that.
+    package struct Place: Sendable, Hashable {
+        package var log: UInt64
+        package var records: Int
+        package init(log: UInt64, records: Int) { (self.log, self.records) = (log, records) }
     }
 
     /// What changed since the last time.
     package struct Changes: Sendable {
         /// By run.
         package var latest: [(run: RunID, metrics: [LatestPoint])]
-        /// When they are written, everything in logs and segments up to this number is.
-        package var through: UInt64
+        /// When they are written, everything before this place is; nil while somebody else has changes that he did not confirm.
+        package var through: Place?
     }
 
     /// A name for one taking of changes.
@@ -35,7 +53,9 @@ extension PointStore {
     /// Takes what changed: all that was acknowledged before, unless somebody took it already.
     package func takeChanges(_ ticket: Ticket) -> Changes {
         let (series, through) = state.withLock { state in
-            (state.changes?.take(ticket) ?? [], state.head.number - 1)
+            let isAlone = state.changes?.taken.isEmpty ?? true
+            let place = Place(log: state.head.number, records: state.records)
+            return (state.changes?.take(ticket) ?? [], isAlone ? place : nil)
         }
         return Changes(latest: PointChanges.latest(series), through: through)
     }
@@ -54,13 +74,9 @@ struct PointChanges: Sendable {
     var taken: [PointStore.Ticket: [MetricPoints]] = [:]
     private var tickets: UInt64 = 0
 
-    /// What a store holds that is not known elsewhere.
-    init(of head: PointHead, _ segments: [PointSegment], _ following: PointStore.Following) throws {
-        for (run, metrics) in head.runs {
-            for (key, series) in metrics { add(MetricPoints(run: run, key: key.text, points: [series.latest])) }
-        }
-        guard case .through(let known) = following else { return }
-        for segment in segments where segment.number > known {
+    /// What segments hold that is not known elsewhere.
+    init(of segments: [PointSegment], _ following: PointStore.Following) throws {
+        for segment in segments where !following.knows(segment: segment.number) {
             for block in segment.blocks {
                 try segment.read(block) { one in
                     add(MetricPoints(run: one.run, key: one.key.text, points: [one.latest]))

@@ -58,6 +58,8 @@ package final class PointStore: Sendable {
         var segments: [PointSegment] = []
         /// What somebody who keeps latest values elsewhere has not taken yet; nil when nobody does.
         var changes: PointChanges?
+        /// Records of the log that is written now.
+        var records = 0
         /// Whether a thread is at work on `frozen` and `segments`.
         var isSettling = false
         var failure: String?
@@ -122,8 +124,15 @@ package final class PointStore: Sendable {
         let covered = segments.last?.number ?? 0
         let number = ((found.segments + found.logs).max() ?? 0) + 1
         var head = PointHead(number: number)
+        var changes = try following.map { try PointChanges(of: segments, $0) }
         for number in found.logs where number > covered {
-            let replay = try WriteAheadLog.replay(files.log(number)) { head.add(try PointRecord($0)) }
+            var records = 0
+            let replay = try WriteAheadLog.replay(files.log(number)) { bytes in
+                let record = try PointRecord(bytes)
+                head.add(record)
+                if let following, !following.knows(record: records, of: number) { changes?.add(record) }
+                records += 1
+            }
             recovery.tornBytes += replay.tornBytes
             if replay.records == 0 { try Disk.remove(files.log(number)) }
         }
@@ -133,7 +142,6 @@ package final class PointStore: Sendable {
         recovery.points = head.points
         self.recovery = recovery
         self.log = Mutex(OpenLog(log: log))
-        let changes = try following.map { try PointChanges(of: head, segments, $0) }
         state = Mutex(State(head: head, segments: segments, changes: changes))
     }
 
@@ -227,6 +235,7 @@ package final class PointStore: Sendable {
                 throw error
             }
             state.withLock { state in
+                state.records += batch.count
                 for one in batch {
                     state.head.add(one.record)
                     state.changes?.add(one.record)
@@ -250,6 +259,7 @@ package final class PointStore: Sendable {
         let isIdle = state.withLock { state in
             if !state.head.isEmpty { state.frozen.append(state.head) }
             state.head = PointHead(number: number)
+            state.records = 0
             defer { state.isSettling = true }
             return !state.isSettling
         }

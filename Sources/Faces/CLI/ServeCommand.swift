@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Manifests
 import Server
 
 /// `vagus serve`: what Delivery starts for a model workload; anyone may start it by hand.

@@ -160,7 +160,6 @@ struct TraceMetricQuery: Sendable {
 
     /// Groups in order, the bucket of time first; those without a value or without a dimension are left out.
     func run(in sql: Connection) throws -> [JSONValue] {
-        guard !experiments.isEmpty else { return [] }
         var all: [Statement] = ["t.experiment IN \(list: experiments)"] + conditions
         // Counts and lengths of spans go by the time of their trace, what they cost by their own.
         let clock: Statement = Self.costs.contains(metric) ? moment : "t.time"
@@ -179,7 +178,11 @@ struct TraceMetricQuery: Sendable {
             "SELECT \(columns) \(from) AND \(all.joined(separator: " AND ")) ORDER BY \(places)"
         ) { try groups.add($0) }
         groups.finish()
-        return groups.points
+        // Nothing counted over all is a count, too; nothing in a group is no group.
+        let counts = aggregations.filter { $0.kind == .count }
+        guard groups.points.isEmpty, cells.isEmpty, !counts.isEmpty, limit > 0 else { return groups.points }
+        let zeros = Ordered(counts.map { ($0.label, JSONValue.number(0)) })
+        return [["metric_name": .string(metric), "values": .object(zeros)]]
     }
 
     /// Rows that come group by group, and in each by their value.

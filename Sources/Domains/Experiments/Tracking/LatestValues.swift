@@ -80,9 +80,13 @@ extension Connection {
     private static let settled = "points_settled"
 
     /// How far SQL knows the points; nil before that was written down.
-    func settledPoints() throws -> UInt64? {
-        let text: [UInt8]? = try value("SELECT value FROM setting WHERE key = \(Self.settled)")
-        return text.flatMap { UInt64(String(decoding: $0, as: UTF8.self)) }
+    func settledPoints() throws -> PointStore.Place? {
+        guard let bytes: [UInt8] = try value("SELECT value FROM setting WHERE key = \(Self.settled)") else {
+            return nil
+        }
+        let parts = String(decoding: bytes, as: UTF8.self).split(separator: " ")
+        guard parts.count == 2, let log = UInt64(parts[0]), let records = Int(parts[1]) else { return nil }
+        return PointStore.Place(log: log, records: records)
     }
 
     /// - Returns: Numbers of names that were looked up.
@@ -102,15 +106,13 @@ extension Connection {
             }
             if isChanged { try touch(run: run) }
         }
-        let through = Array(String(changes.through).utf8)
-        // Seldom another: a number stands for megabytes of points.
-        if try isFirst || settledPoints() != changes.through {
-            try run(
-                """
-                INSERT INTO setting (key, value) VALUES (\(Self.settled), \(through))
-                ON CONFLICT (key) DO UPDATE SET value = excluded.value
-                """)
-        }
+        guard let place = changes.through, isFirst || !changes.latest.isEmpty else { return made }
+        let through = Array("\(place.log) \(place.records)".utf8)
+        try run(
+            """
+            INSERT INTO setting (key, value) VALUES (\(Self.settled), \(through))
+            ON CONFLICT (key) DO UPDATE SET value = excluded.value
+            """)
         return made
     }
 }

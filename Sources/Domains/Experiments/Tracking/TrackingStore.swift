@@ -31,7 +31,7 @@ final class TrackingStore: Sendable {
             try await database.migrate(
                 TrackingTables.migrations + TraceTables.migrations + EvaluationTables.migrations)
             let settled = try await database.read { try $0.settledPoints() }
-            let points = try PointStore("\(folder)/points", following: settled.map { .through($0) } ?? .all)
+            let points = try PointStore("\(folder)/points", following: settled.map { .through($0) } ?? .segments)
             let key = try await database.write { try $0.secret(orMake: Self.randomKey()) }
             let store = TrackingStore(database, points, key: key, time: time)
             try await store.makeDefault()
