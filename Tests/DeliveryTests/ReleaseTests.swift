@@ -193,6 +193,22 @@ import Testing
         #expect(try await release(rig).phase == .released)
     }
 
+    @Test func `a whole release waits for every service, however they come`() async throws {
+        let rig = try await underWay()
+        try await promote(rig, full: true)
+        try await rig.pass(5)
+        try await rig.house.apply(Self.group + "whole: true\n")
+        try await rig.deploy("k9", name: "web", commit: "abc")
+        try await rig.pass(20)
+        #expect(try await stable(rig) == [2, 2])
+        #expect(try await release(rig).message == "Release 3 waits for api; web is ready.")
+        try await rig.deploy("k9", name: "api", commit: "abc")
+        try await rig.pass(3)
+        try await promote(rig)
+        try await rig.pass(5)
+        #expect(try await stable(rig) == [3, 3])
+    }
+
     @Test func `a deleted group holds nobody, and a service has one group`() async throws {
         let rig = try await underWay()
         let taken = await problem {

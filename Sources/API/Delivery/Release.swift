@@ -12,11 +12,16 @@ public enum ReleaseKind: Kind {
 
 public struct ReleaseSpec: Manifest {
     public var services: [String] = []
+    public var whole = false
     public init() {}
     public static let fields: [Field<Self>] = [
         .required(
             "services", \.services,
-            "Services of the project that it holds together; each belongs to one release at most.")
+            "Services of the project that it holds together; each belongs to one release at most."),
+        .optional(
+            "whole", \.whole,
+            "Whether every service must have a new revision before any goes on, so that deploys may come one after another."
+        ),
     ]
     /// Services of one release.
     public static let serviceLimit = 100

@@ -63,13 +63,17 @@ struct ReleaseBook {
         }
         for name in spec.services where !view.members.contains(where: { $0.service == name }) {
             let service = ServiceReference(project: row.name.project, name: name)
+            var member = ReleaseMember()
+            (member.service, member.state) = (name, .pending)
+            if spec.whole {
+                view.members.append(member)
+                continue
+            }
             guard let declared = try sql.resource(ServiceKind.self, service)?.spec else { continue }
             let signature = WorkloadFreezer.signature(
                 declared, try Verbs.environment(declared, service, in: sql))
             // Applied, and not looked at yet: it will want to be part of this.
             guard try ServiceRow.read(service, in: sql).signature != signature else { continue }
-            var member = ReleaseMember()
-            (member.service, member.state) = (name, .pending)
             view.members.append(member)
         }
         return view

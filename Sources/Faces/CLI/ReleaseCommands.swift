@@ -39,7 +39,8 @@ struct ReleaseCommand: AsyncParsableCommand {
 
     struct Promote: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Ends the pauses that its services are in; they still wait for each other.")
+            abstract: "Ends the pauses that its services are in; they still wait for each other.",
+            discussion: "Examples:\n  vagus release promote shop\n  vagus release promote shop --full")
         @OptionGroup var connection: Connection
         @Argument var name: String
         @Flag(help: "Skips all steps that are left.") var full = false
@@ -55,7 +56,8 @@ struct ReleaseCommand: AsyncParsableCommand {
 
     struct Abort: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Takes all services of a release that is under way back.")
+            abstract: "Takes all services of a release that is under way back.",
+            discussion: "Example:\n  vagus release abort shop --reason \"wrong prices\"")
         @OptionGroup var connection: Connection
         @Argument var name: String
         @Option(help: "Why; kept in the event log.") var reason: String?
@@ -65,7 +67,8 @@ struct ReleaseCommand: AsyncParsableCommand {
 
     struct Undo: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Takes all services of a release that is out back to the revisions before it.")
+            abstract: "Takes all services of a release that is out back to the revisions before it.",
+            discussion: "Example:\n  vagus release undo shop")
         @OptionGroup var connection: Connection
         @Argument var name: String
         @Option(help: "Why; kept in the event log.") var reason: String?
