@@ -543,7 +543,7 @@ def judging_calls(both):
     both("POST", f"{old}/link-to-run", {"trace_ids": ["tr-" + "1" * 32] * 101, "run_id": "$run"}, shapes=False)
     where = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "$je"}}]
     for filter in ("prompt = 'p/2'", "prompt = 'p'", "prompt LIKE 'p/2'", "feedback.q = 'false'", "feedback.q > 2", "feedback.q > 'x'",
-                   "feedback.q = 3", "expectation.z IS NOT NULL", "expectation.z < 9", "issue.id = 'q'", "issue.name = 'q'",
+                   "feedback.q = 3", "expectation.z IS NOT NULL", "expectation.z < 9", "issue.id = 'q'",
                    "issue.id != 'q'", "span.nope = 'x'", "span.name = 'x'", "span.content = 'x'", "metadata.`mlflow.trace.session` = 's1'",
                    "name = 'n1'", "status = 'OK'", "end_time_ms > 5"):
         ours, theirs = both("POST", f"{traces}/search", {"locations": where, "filter": filter}, shapes=False)
@@ -571,22 +571,22 @@ def judging_calls(both):
     measure("ASSESSMENTS", "assessment_count", ["COUNT"], dimensions=["assessment_name"])
     measure("ASSESSMENTS", "assessment_value", ["AVG", "MAX", 50], filters=["assessment.type = 'feedback'"])
     measure("SPANS", "span_count", ["COUNT"])
-    for wrong in (dict(view="NOPE", metric="trace_count"), dict(view="TRACES", metric="nope"),
+    # Left out is what MLflow gets wrong: 500 to a view it does not know, its database's own words to no aggregations.
+    for wrong in (dict(view="TRACES", metric="nope"),
                   dict(view="TRACES", metric="latency", kinds=["SUM"]), dict(view="TRACES", metric="trace_count", dimensions=["x"]),
                   dict(view="TRACES", metric="trace_count", filters=["nope.a = 'x'"]),
                   dict(view="TRACES", metric="trace_count", filters=["trace.status != 'OK'"]),
                   dict(view="TRACES", metric="trace_count", filters=["span.name = 'x'"]),
                   dict(view="TRACES", metric="trace_count", filters=["trace.tag = 'x'"]),
-                  dict(view="TRACES", metric="trace_count", time_interval_seconds=60), dict(view="TRACES", metric="trace_count", kinds=[])):
-        if wrong["view"] != "NOPE":  # MLflow itself answers 500 to a view it does not know
-            measure(wrong.pop("view"), wrong.pop("metric"), wrong.pop("kinds", ["COUNT"]), **wrong)
+                  dict(view="TRACES", metric="trace_count", time_interval_seconds=60)):
+        measure(wrong.pop("view"), wrong.pop("metric"), wrong.pop("kinds", ["COUNT"]), **wrong)
     for first, second, base in (("status = 'OK'", "tags.t = '1'", None), ("status = 'OK'", "status = 'OK'", None),
                                 ("status = 'OK'", "status = 'ERROR'", None), ("status = 'OK'", "tags.none = 'x'", None),
                                 ("status = 'OK'", "name = 'n1'", "timestamp_ms > 5000")):
         body = {"experiment_ids": ["$je"], "filter_string1": first, "filter_string2": second, **({"base_filter": base} if base else {})}
         ours, theirs = both("POST", f"{traces}/calculate-filter-correlation", body)
         for key, value in theirs.json.items():
-            mine = ours.json[key]
+            mine = ours.json.get(key, math.nan)
             both.same(mine == value or abs(mine - value) < 1e-9, f"{body}: {ours.json} {theirs.json}")
     both("POST", f"{traces}/calculate-filter-correlation", {"experiment_ids": ["$je"], "filter_string1": "status = 'OK'"}, shapes=False)
     issues_datasets_scorers(both)

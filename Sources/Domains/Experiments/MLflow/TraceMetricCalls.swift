@@ -89,10 +89,16 @@ struct TraceMetricCalls: Sendable {
         let found = try await tracking.store.read { sql in
             try TraceCorrelation.count(one, other, base: base, of: sql.experiments(ids, in: project), in: sql)
         }
-        return .json([
-            "npmi": .number(found.npmi(smoothed: false)), "npmi_smoothed": .number(found.npmi(smoothed: true)),
-            "filter1_count": .integer(found.first), "filter2_count": .integer(found.second),
-            "joint_count": .integer(found.both), "total_count": .integer(found.total),
-        ])
+        var json: Ordered<JSONValue> = [:]
+        // What is undefined is left out.
+        for (name, isSmoothed) in [("npmi", false), ("npmi_smoothed", true)] {
+            let value = found.npmi(smoothed: isSmoothed)
+            if !value.isNaN { json[name] = .number(value) }
+        }
+        json["filter1_count"] = .integer(found.first)
+        json["filter2_count"] = .integer(found.second)
+        json["joint_count"] = .integer(found.both)
+        json["total_count"] = .integer(found.total)
+        return .json(.object(json))
     }
 }

@@ -74,7 +74,7 @@ struct StoredTrace: Sendable {
         var json: Ordered<JSONValue> = [
             "request_id": .string(id), "experiment_id": .string(String(experiment)), "timestamp_ms": .integer(time),
         ]
-        if let duration { json["execution_time_ms"] = .integer(duration) }
+        json["execution_time_ms"] = .integer(duration ?? 0)
         json["status"] = .string(state)
         for (name, pairs) in [("request_metadata", metadata), ("tags", tags)] where !pairs.isEmpty {
             json[name] = .array(pairs.map { ["key": .string($0.key), "value": .string($0.value)] })
