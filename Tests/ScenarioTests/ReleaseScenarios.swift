@@ -80,7 +80,7 @@ import Testing
             let run = try await ended(house, try await house.start())
             #expect(run.status == .failed)
             let watch = try #require(run.jobs.first { $0.stage == "watch" })
-            #expect(watch.reason?.contains("requests failed on revision 2, at most 10% may") == true)
+            #expect(watch.reason?.contains("requests failed on revision 2, at most 10% may") == true, "\(watch.reason ?? "")")
             _ = try await service(house) { status in
                 status.stable_revision == 1 && status.revisions.contains { $0.revision == 1 && $0.weight == 100 }
             }

@@ -2,7 +2,6 @@ import API
 import Kernel
 import Manifests
 import SQL
-import Synchronization
 
 /// Copies as the tables know them: ordered, running, stopping, gone.
 enum CopyBook {
@@ -206,7 +205,7 @@ struct Lookout: Reconciler {
     static let interval = Duration.seconds(1)
     let store: Store
     let platforms: Platforms
-    let memory: CopyMemory
+    let memory: Recall<CopyRow.Form, [CopyRow]>
 
     func keys() async throws -> [CopyRow.Form] { [.process, .container] }
 
@@ -215,10 +214,10 @@ struct Lookout: Reconciler {
         let began = store.time.now
         let platform = platforms.of(form)
         // Most machines have no engine for containers, and nobody misses it.
-        if form == .container, try await !hasContainers() { return .again(in: Self.interval) }
+        if form == .container, try await rows(form).isEmpty { return .again(in: Self.interval) }
         let seen = try await platform.instances()
         let running = Set(seen.filter(\.isRunning).map(\.id))
-        let rows = try await memory.rows(in: store).filter { $0.form == form }
+        let rows = try await rows(form)
         // Noted as running before the look began, and not seen: it has ended.
         let lost = rows.filter { copy in
             copy.state == .running && !running.contains(copy.id) && copy.startedAt.map { $0 < began } ?? false
@@ -229,30 +228,18 @@ struct Lookout: Reconciler {
                 for id in lost { try CopyBook.stop(id, reason: "it ended by itself", isFault: true, in: change) }
             }
         }
-        for stray in seen where !known.contains(stray.id) { try await platform.stop(stray.id, grace: .seconds(10)) }
+        let strays = seen.filter { !known.contains($0.id) }
+        if !strays.isEmpty {
+            // Whoever started one has not rung yet, perhaps: only the store knows.
+            let all = try await store.read { Set(try CopyRow.all(in: $0).map(\.id)) }
+            for stray in strays where !all.contains(stray.id) { try await platform.stop(stray.id, grace: .seconds(10)) }
+        }
         return .again(in: Self.interval)
     }
 
-    private func hasContainers() async throws -> Bool {
-        try await memory.rows(in: store).contains { $0.form == .container }
-    }
-}
-
-/// The copies as they were last read, until a bell tells that some have changed.
-final class CopyMemory: Sendable {
-    private let rows = Mutex<[CopyRow]?>(nil)
-    private let rung = RungKeys(of: ServiceKind.name)
-
-    init(_ bells: Bells) {
-        // Nobody waits for this bell: it only notes.
-        _ = bells.listen(to: [ServiceKind.name, CopyBook.topic], noting: rung)
-    }
-
-    func rows(in store: Store) async throws -> [CopyRow] {
-        // Taken before the read: what changes meanwhile is read the next time.
-        if rung.take() == [], let known = rows.withLock({ $0 }) { return known }
-        let found = try await store.read { try CopyRow.all(in: $0) }
-        rows.withLock { $0 = found }
-        return found
+    private func rows(_ form: CopyRow.Form) async throws -> [CopyRow] {
+        try await memory.value(of: form) {
+            try await store.read { try CopyRow.all(in: $0).filter { $0.form == form } }
+        }.0
     }
 }

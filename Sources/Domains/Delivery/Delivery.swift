@@ -77,11 +77,11 @@ package struct DeliveryDomain: Domain {
     private let settings: DeliverySettings
     private let watch = ProxyWatch()
     private let probes: ProbeBook
-    private let copies: CopyMemory
+    private let copies: Recall<CopyRow.Form, [CopyRow]>
 
     package init(context: DomainContext, platforms: Platforms, settings: DeliverySettings) {
         (self.context, self.platforms, self.settings) = (context, platforms, settings)
-        (probes, copies) = (ProbeBook(context.store.bells), CopyMemory(context.store.bells))
+        (probes, copies) = (ProbeBook(context.store.bells), Recall(context.store.bells) { _, _ in true })
     }
 
     package var migrations: [Migration] { Tables.migrations }

@@ -29,13 +29,10 @@ struct ProbeLoop: Reconciler {
     }
 
     func reconcile(_ name: ServiceReference) async throws -> Next {
-        let targets: [Target]
-        if let known = book.targets(of: name) {
-            targets = known
-        } else {
-            targets = try await store.read { sql in try Self.targets(name, in: sql) }
-            book.keep(targets, of: name)
+        let (targets, isNew) = try await book.targets.value(of: name) {
+            try await store.read { sql in try Self.targets(name, in: sql) }
         }
+        if isNew { book.keep(Set(targets.map(\.instance.id)), of: name) }
         guard !targets.isEmpty else { return .settled }
         let now = store.time.now
         let news = await ask(targets.filter { next($0) <= now })
@@ -43,7 +40,7 @@ struct ProbeLoop: Reconciler {
             try await store.change(.system("delivery")) { change in
                 for piece in news { try Self.write(piece, in: change) }
             }
-            book.forget(name)
+            book.targets.forget(name)
         }
         // What has begun is asked other questions now.
         if news.contains(where: { if case .begun = $0 { true } else { false } }) { return .now }

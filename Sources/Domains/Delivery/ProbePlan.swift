@@ -64,9 +64,6 @@ struct ProbeTarget: Sendable {
 }
 
 /// Answers in a row, in memory: after a restart a copy stays what it was until it is asked again.
-///
-/// Who is to be asked what is remembered too, until a bell tells that something of it has changed: of thousands of copies at
-/// rest nothing is read.
 final class ProbeBook: Sendable {
     private struct Key: Hashable {
         var id: InstanceID
@@ -78,27 +75,10 @@ final class ProbeBook: Sendable {
         var bad = 0
     }
     private let entries = Mutex<[Key: Entry]>([:])
-    private let targets = Mutex<[ServiceReference: [ProbeTarget]]>([:])
-    private let rung = RungKeys(of: ServiceKind.name)
+    /// Who is to be asked what.
+    let targets: Recall<ServiceReference, [ProbeTarget]>
 
-    init(_ bells: Bells) {
-        // Nobody waits for this bell: it only notes.
-        _ = bells.listen(to: [ServiceKind.name, CopyBook.topic], noting: rung)
-    }
-
-    /// What was read last, when nothing has changed since.
-    func targets(of service: ServiceReference) -> [ProbeTarget]? {
-        targets.withLock { targets in
-            switch rung.take() {
-            case nil: targets = [:]
-            case let names? where !names.isEmpty: targets = targets.filter { !names.contains($0.key.name) }
-            default: break
-            }
-            return targets[service]
-        }
-    }
-
-    func forget(_ service: ServiceReference) { targets.withLock { $0[service] = nil } }
+    init(_ bells: Bells) { targets = Recall(bells) { $0.name == $1 } }
 
     /// When a copy is to be asked next; that may be over.
     func next(_ id: InstanceID, _ plan: ProbePlan, startedAt: Timestamp) -> Timestamp {
@@ -119,9 +99,8 @@ final class ProbeBook: Sendable {
         }
     }
 
-    func keep(_ found: [ProbeTarget], of service: ServiceReference) {
-        targets.withLock { $0[service] = found }
-        let (ids, prefix) = (Set(found.map(\.instance.id)), "\(service)/")
+    func keep(_ ids: Set<InstanceID>, of service: ServiceReference) {
+        let prefix = "\(service)/"
         entries.withLock { entries in
             entries = entries.filter { !$0.key.id.text.hasPrefix(prefix) || ids.contains($0.key.id) }
         }
