@@ -324,7 +324,7 @@ def missing_files(vagus, folder):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=14)
+    parser.add_argument("--runs", type=int, default=6)
     parser.add_argument("--store", help="a folder for the store, which is kept and used again; absent: a temporary one")
     parser.add_argument("--make-only", action="store_true")
     options = parser.parse_args()
