@@ -295,15 +295,18 @@ def load(proxies, rounds, seconds, result):
                     found = wrk(one.port, path, connections, seconds)
                     found["by cpu"] = found["requests"] / max(0.01, one.cpu() - before)
                     seen[one.name].append(found)
+            wrong = {}
             for one in proxies:
                 middle = {key: statistics.median(found[key] for found in seen[one.name])
                           for key in ("rate", "by cpu", "p50", "p99")}
-                wrong = sum(found["wrong"] for found in seen[one.name])
+                wrong[one.name] = sum(found["wrong"] for found in seen[one.name])
                 best[one.name, connections, body] = middle
                 if body == "small" and connections == 32:
                     capacity[one.name] = middle["rate"]
+            for one in proxies:
+                middle = best[one.name, connections, body]
                 rows.append([f"{connections} × {one.name}", f"{middle['rate']:,.0f}", f"{middle['by cpu']:,.0f}",
-                             ratio(best, one.name, connections, body), f"{middle['p50']:.2f}", f"{middle['p99']:.2f}", wrong])
+                             ratio(best, one.name, connections, body), f"{middle['p50']:.2f}", f"{middle['p99']:.2f}", wrong[one.name]])
         result.say(f"## Load, {body} body")
         result.table(["connections", "req/s", "req / CPU s", "of nginx", "p50 ms", "p99 ms", "failed"], rows)
     if "nginx" in {one.name for one in proxies} and "vagus" in {one.name for one in proxies}:

@@ -119,13 +119,11 @@ class Connection:
             if not data:
                 sys.exit(f"the server closed the connection in {bytes(answer[:300])!r}")
             answer += data
-            # An answer of 100 MB is not looked through for each piece.
-            if len(answer) < 1 << 16 or len(data) < 1 << 20:
-                start = whole(answer)
-                if start:
-                    took = time.monotonic() - began
-                    check(answer, sent)
-                    return self.body(answer, start), took
+            start = whole(answer)
+            if start:
+                took = time.monotonic() - began
+                check(answer, sent)
+                return self.body(answer, start), took
 
     @staticmethod
     def body(answer, start):
