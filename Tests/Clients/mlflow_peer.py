@@ -53,7 +53,7 @@ class MLflowServer:
                     return answer.status == 200
             except OSError:
                 return False
-        wait_for(healthy, 120, "mlflow server to listen")
+        wait_for(healthy, 240, "mlflow server to listen")
         return self
 
     def __exit__(self, *_):
