@@ -117,6 +117,18 @@ import Testing
         #expect(try await again.status().url == "http://127.0.0.1:8480/services/web")
     }
 
+    @Test func `what a proxy counted long ago and tells again is not counted again`() async throws {
+        let rig = try await established()
+        try await rig.report([1: (100, 4)])
+        try await rig.deploy("k1")
+        try await rig.settle()
+        rig.time.advance(by: TrafficRow.kept + .seconds(60))
+        // The first word about the new revision has what is old forgotten.
+        try await rig.report([1: (100, 4), 2: (10, 0)])
+        try await rig.report([1: (100, 4), 2: (10, 0)])
+        #expect(try await rig.status().revision(1)?.requests == 100)
+    }
+
     @Test func `traffic is told in intervals of five seconds`() async throws {
         let rig = try await established()
         try await rig.report([1: (10, 0)], microseconds: [1: 2000])

@@ -96,7 +96,13 @@ enum TrafficRow {
     private static func forget(in change: Change) throws {
         let end = change.now.advanced(by: .zero - kept)
         try change.sql.run("DELETE FROM delivery_traffic WHERE at < \(end)")
-        try change.sql.run("DELETE FROM delivery_counter WHERE seen_at < \(end)")
+        // Of a proxy's newest life all is kept: what it has not counted on for long, it tells again as a whole.
+        try change.sql.run(
+            """
+            DELETE FROM delivery_counter WHERE seen_at < \(end) AND epoch <> (
+                SELECT newest.epoch FROM delivery_counter AS newest WHERE newest.proxy = delivery_counter.proxy
+                ORDER BY newest.seen_at DESC LIMIT 1)
+            """)
     }
 
     /// The course of a service's traffic, oldest first.

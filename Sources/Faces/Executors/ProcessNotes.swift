@@ -55,7 +55,9 @@ final class ProcessNotes: Sendable {
         guard bytes.count < Self.slotBytes else { throw Self.failure(path, ENAMETOOLONG) }
         bytes.append(0)
         guard pwrite(file, bytes, bytes.count, off_t(slot * Self.slotBytes)) == bytes.count else {
-            throw Self.failure(path, errno)
+            let number = errno
+            forget(slot)
+            throw Self.failure(path, number)
         }
         return slot
     }
