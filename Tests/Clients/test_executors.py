@@ -68,10 +68,10 @@ stages:
         services: &services
           db:
             image: %(image)s
-            command: [sh, -c, "while :; do echo hello | nc -l -p 7000; done"]
+            command: [nc, -ll, -p, "7000", -e, echo, hello] # answers any number at once
             ports: [7000]
-            health: { exec: "nc -w 1 127.0.0.1 7000 < /dev/null | grep -q hello", interval: 200ms }
-        steps: [{ run: 'nc -w 2 "$VAGUS_SERVICE_DB_HOST" "$VAGUS_SERVICE_DB_PORT" < /dev/null | grep hello' }]
+            health: { exec: "nc -w 5 127.0.0.1 7000 < /dev/null | grep -q hello", interval: 200ms }
+        steps: [{ run: 'nc -w 10 "$VAGUS_SERVICE_DB_HOST" "$VAGUS_SERVICE_DB_PORT" < /dev/null | grep hello' }]
       process:
         services: *services
         steps: [{ run: "exec 3<>/dev/tcp/$VAGUS_SERVICE_DB_HOST/$VAGUS_SERVICE_DB_PORT; head -n 1 <&3 | grep hello" }]

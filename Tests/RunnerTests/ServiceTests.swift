@@ -57,8 +57,11 @@ import Testing
     @Test func `a service that dies before it is well fails the job with its words`() async throws {
         let server = try FakeServer()
         let broken = service(["sh", "-c", "echo no room; exit 3"]) { $0.tcp = true }
-        try await server.work([lease(["echo never"], [("db", broken)])])
+        var lease = lease(["echo never"], [("db", broken)])
+        lease.workspace.keep = .always
+        try await server.work([lease])
         #expect(server.ended.first?.status == .failed)
+        #expect(server.ended.first?.workspace == nil, "no step has begun in one")
         #expect(server.ended.first?.reason == "service \"db\" ended with exit code 3 before it was ready")
         #expect(server.text.contains("no room"))
         #expect(!server.text.contains("never"))

@@ -68,7 +68,8 @@ struct JobWork: Sendable {
                 return try await heed(&group, output)
             }
             if let result {
-                let isKept = lease.workspace.isKept(result.status) && (stop.asked?.isCancelled ?? true)
+                let isKept =
+                    lease.workspace.isKept(result.status) && (stop.asked?.isCancelled ?? true) && folder.hasBegun
                 // Before anybody hears where it is.
                 if isKept { folder.forgetSecrets(mask) }
                 try await report(result, output.tail, workspace: isKept ? folder.workspace : nil)

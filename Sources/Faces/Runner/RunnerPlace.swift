@@ -77,6 +77,9 @@ struct JobFolder: Sendable {
     /// Files of one step: script, orders, inputs, outputs.
     func step(_ index: Int) -> String { "\(folder)/step-\(index)" }
 
+    /// False where a job ended before its first step, as when its services never became ready.
+    var hasBegun: Bool { FileManager.default.fileExists(atPath: workspace) }
+
     /// An empty folder for a job that begins.
     func begin() throws {
         Self.remove(folder)
