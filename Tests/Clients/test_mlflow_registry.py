@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.error
 import urllib.request
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -248,6 +249,59 @@ def load_back(client, vagus):
     check(vagus.json("models", "show", "line-copy@1")["parent"] == "line@1", "parent")
 
 
+def trials(client, vagus):
+    """A model that must load is loaded, in a process of its own, before its version is there; one that does not is refused."""
+    try:
+        import xgboost
+    except ImportError:
+        print("xgboost is not installed: no model was tried")
+        return
+    vagus.run("apply", "-f", "-", input="kind: Model\nname: tried\nvalidation: { loads: true }\n")
+    folder = tempfile.mkdtemp(dir=vagus.folder)
+    rows = xgboost.DMatrix([[float(x), float(x % 3)] for x in range(40)], label=[float(x > 20) for x in range(40)],
+                           feature_names=["age", "visits"])
+    xgboost.train({"objective": "binary:logistic", "max_depth": 2}, rows, 3).save_model(f"{folder}/model.json")
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(folder, "good")
+        mlflow.log_text('{"learner": {}}', "bad/model.json")
+    version = client.create_model_version("tried", f"{run.info.artifact_uri}/good", run.info.run_id)
+    told = vagus.json("models", "show", f"tried@{version.version}")
+    check(told["facts"]["loading"]["loads"] is True, str(told["facts"]))
+    refused(lambda: client.create_model_version("tried", f"{run.info.artifact_uri}/bad", run.info.run_id),
+            "INVALID_PARAMETER_VALUE", "load")
+    check(len(client.search_model_versions("name = 'tried'")) == 1, "what was refused is not there")
+
+
+def files_of_versions(vagus):
+    """A file of a version by its name, and by an address that is signed for some minutes and asks for no token."""
+    base = mlflow.get_tracking_uri()
+    place = f"{base}/model-versions/get-artifact?name=Frozen%20Model&version=1&path="
+    check(urllib.request.urlopen(place + "weights.txt").read() == b"first", "a file of a version")
+    for path, status in (("../x", 400), ("nothing.txt", 404)):
+        check(status_of(place + path) == status, f"{path} of a version: {status_of(place + path)}")
+    path = "registry/default/frozen-model/1/weights.txt"
+    signed = json.load(urllib.request.urlopen(f"{base}/api/2.0/mlflow-artifacts/presigned/{path}"))
+    check(signed["file_size"] == 5 and signed["headers"] == {}, str(signed))
+    request = urllib.request.Request(signed["url"], headers={"Range": "bytes=1-3"})
+    check(urllib.request.urlopen(request).read() == b"irs", "a piece of a signed download")
+    digest, until, signature = signed["url"].split("/")[-3:]
+    for forged in (f"{digest}/{int(until) + 1}/{signature}", f"{'0' * 64}/{until}/{signature}", f"{digest}/{until}/x"):
+        check(status_of(signed["url"].replace(f"{digest}/{until}/{signature}", forged)) == 403, forged)
+    os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] = "true"
+    try:
+        place = mlflow.artifacts.download_artifacts(f"mlflow-artifacts:/{path}")
+        check(open(place).read() == "first", "downloaded in pieces by the client")
+    finally:
+        del os.environ["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"]
+
+
+def status_of(url):
+    try:
+        return urllib.request.urlopen(url).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def independent(folder):
     """Checks the exported signature and bill of materials with tools that know nothing of vagus."""
     python = os.environ.get("MODEL_SIGNING_PYTHON", sys.executable)
@@ -317,6 +371,8 @@ def main():
         stages(client)
         webhooks(client, vagus)
         load_back(client, vagus)
+        files_of_versions(vagus)
+        trials(client, vagus)
         independent(one_registry(client, vagus))
         approvals(client, vagus)
     print(f"test_mlflow_registry: passed ({COUNT} checks, mlflow {mlflow.__version__})")

@@ -12,7 +12,6 @@ package final class BlobWriter: Sendable {
     private struct State {
         var descriptor: Int32 = -1
         var path = ""
-        var hasher = SHA256()
         var size: Int64 = 0
         /// How much of it the disk was told to begin with.
         var begun: Int64 = 0
@@ -23,27 +22,11 @@ package final class BlobWriter: Sendable {
     private let store: BlobStore
     private let limit: Int64
     private let state = Mutex(State())
+    private let hasher = Mutex(SHA256())
 
-    /// Pieces that were fed and are not written yet.
-    private struct Feed {
-        var pieces: [[UInt8]] = []
-        var bytes = 0
-        var isWriting = false
-        /// Who waits: for room, or, when it finishes, for the end of the writing.
-        var waiting: CheckedContinuation<Void, Never>?
-        var waitsForAll = false
-
-        /// Who may go on.
-        mutating func ready() -> CheckedContinuation<Void, Never>? {
-            guard waitsForAll ? !isWriting : bytes < BlobWriter.feedBytes else { return nil }
-            defer { waiting = nil }
-            return waiting
-        }
-    }
-
-    private let fed = Mutex(Feed())
-    /// Bytes that may wait before who feeds has to, and bytes after which the disk begins to write.
-    private static let feedBytes = 4 << 20
+    /// Pieces that were fed go two ways at once: to the disk, and into the digest.
+    private let (written, hashed) = (PieceLane(), PieceLane())
+    /// Bytes after which the disk begins to write.
     private static let stretchBytes: Int64 = 8 << 20
 
     init(store: BlobStore, limit: Int64) {
@@ -67,46 +50,35 @@ package final class BlobWriter: Sendable {
     package func feed(_ bytes: [UInt8]) async throws {
         if let end = state.withLock({ $0.end }) { _ = try end.get() }
         try Task.checkCancellation()
-        let mustStart = fed.withLock { feed in
-            feed.pieces.append(bytes)
-            feed.bytes += bytes.count
-            defer { feed.isWriting = true }
-            return !feed.isWriting
-        }
-        if mustStart, !store.threads.start({ self.writeFed() }) { writeFed() }
-        await wait(forAll: false)
+        if hashed.add(bytes) { start { $0.hashed.drain($0.hash) } }
+        if written.add(bytes) { start { $0.written.drain($0.writeFed) } }
+        await written.wait(forAll: false)
+        await hashed.wait(forAll: false)
     }
 
-    private func wait(forAll: Bool) async {
-        await withCheckedContinuation { continuation in
-            let ready = fed.withLock { feed in
-                (feed.waiting, feed.waitsForAll) = (continuation, forAll)
-                return feed.ready()
+    /// Sets one of the store's threads to work; when too much waits for them, the caller works.
+    private func start(_ work: @Sendable @escaping (BlobWriter) -> Void) {
+        if !store.threads.start({ work(self) }) { work(self) }
+    }
+
+    private func writeFed(_ piece: [UInt8]) {
+        do throws(BlobError) {
+            try change { state throws(BlobError) in
+                try Files.withBytes(of: piece) { buffer throws(BlobError) in try write(buffer, to: &state) }
             }
-            ready?.resume()
+        } catch {
+            // The writer keeps its error, for whoever calls next.
         }
     }
 
-    /// Writes what was fed until there is nothing more.
-    private func writeFed() {
-        while true {
-            let (pieces, ready) = fed.withLock { feed in
-                let pieces = feed.pieces
-                (feed.pieces, feed.bytes, feed.isWriting) = ([], 0, !pieces.isEmpty)
-                return (pieces, feed.ready())
-            }
-            ready?.resume()
-            guard !pieces.isEmpty else { return }
-            for piece in pieces {
-                // The writer keeps its error, for whoever calls next.
-                do { try appendNow(piece) } catch { break }
-            }
-        }
+    private func hash(_ piece: [UInt8]) {
+        piece.withUnsafeBytes { bytes in hasher.withLock { $0.update(bufferPointer: bytes) } }
     }
 
     /// Brings the blob to the disk and makes it visible under its digest.
     package func finish() async throws -> (digest: Digest, size: Int64) {
-        await wait(forAll: true)
+        await written.wait(forAll: true)
+        await hashed.wait(forAll: true)
         return try await store.threads.run { try self.finishNow() }
     }
 
@@ -124,8 +96,9 @@ package final class BlobWriter: Sendable {
 
     func appendNow(_ bytes: [UInt8]) throws(BlobError) {
         try change { state throws(BlobError) in
-            try Files.withBytes(of: bytes) { buffer throws(BlobError) in try append(buffer, to: &state) }
+            try Files.withBytes(of: bytes) { buffer throws(BlobError) in try write(buffer, to: &state) }
         }
+        hash(bytes)
     }
 
     /// Copies one piece of an open file; tells how many bytes, 0 at the end.
@@ -139,7 +112,7 @@ package final class BlobWriter: Sendable {
         if let end = state.withLock({ $0.end }) { return try end.get() }
         return try change { state throws(BlobError) in
             if state.descriptor < 0 { try start(&state) }
-            let digest = Digest(state.hasher.finalize())
+            let digest = Digest(hasher.withLock { $0.finalize() })
             try publish(state, as: digest)
             close(state.descriptor)
             state.descriptor = -1
@@ -169,7 +142,7 @@ package final class BlobWriter: Sendable {
         return try result.get()
     }
 
-    private func append(_ bytes: UnsafeRawBufferPointer, to state: inout State) throws(BlobError) {
+    private func write(_ bytes: UnsafeRawBufferPointer, to state: inout State) throws(BlobError) {
         guard state.size + Int64(bytes.count) <= limit else {
             throw BlobError(
                 .tooLarge, "a blob is larger than its limit of \(limit) bytes",
@@ -177,7 +150,6 @@ package final class BlobWriter: Sendable {
         }
         if state.descriptor < 0 { try start(&state) }
         try Files.writeAll(bytes, to: state.descriptor)
-        state.hasher.update(bufferPointer: bytes)
         state.size += Int64(bytes.count)
         // The disk works while the rest comes: the sync at the end has little left to wait for. Only a hint.
         guard state.size - state.begun >= Self.stretchBytes else { return }

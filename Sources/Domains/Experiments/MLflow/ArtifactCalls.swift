@@ -16,6 +16,8 @@ struct ArtifactCalls: Sendable {
     static let parts = "/api/2.0/mlflow-artifacts/mpu/parts"
     private static let uploads = "/api/2.0/mlflow-artifacts/mpu"
     private static let partLimit = 10_000
+    /// How long the address of a download holds, as with MLflow (MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS).
+    private static let downloadLife: Int64 = 300_000
 
     var routes: [MLflowRoute] {
         [
@@ -24,6 +26,7 @@ struct ArtifactCalls: Sendable {
             MLflowRoute("DELETE", "\(Self.proxy)/{path...}", delete),
             MLflowRoute("GET", "/api/2.0/mlflow/artifacts/list", listOfRun),
             MLflowRoute("GET", "/get-artifact", getOfRun),
+            MLflowRoute("GET", "/model-versions/get-artifact", getOfVersion),
             MLflowRoute(
                 "GET", "/api/2.0/mlflow/logged-models/{model_id}/artifacts/directories", listOfModel),
             MLflowRoute("GET", "/api/2.0/mlflow/logged-models/{model_id}/artifacts/files", getOfModel),
@@ -31,6 +34,10 @@ struct ArtifactCalls: Sendable {
             MLflowRoute("POST", "\(Self.uploads)/complete/{path...}", completeUpload),
             MLflowRoute("POST", "\(Self.uploads)/abort/{path...}", abortUpload),
             MLflowRoute("PUT", "\(Self.parts)/{upload}/{part}/{signature}", needs: .read, uploadPart),
+            MLflowRoute("GET", "/api/2.0/mlflow-artifacts/presigned/{path...}", signDownload),
+            MLflowRoute("GET", "\(Self.parts)/{digest}/{until}/{signature}", downloadSigned),
+            MLflowRoute("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url") { try refuse("upload", $0, $1) },
+            MLflowRoute("POST", "/api/2.0/mlflow/artifacts/presigned-download-url") { try refuse("download", $0, $1) },
         ]
     }
 
@@ -122,19 +129,24 @@ struct ArtifactCalls: Sendable {
         try await send(try await path(input, call), input.request)
     }
 
-    private func send(_ path: String, _ request: ForeignRequest) async throws -> MLflowAnswer {
+    private func digest(_ path: String) async throws -> Digest {
         let found =
             FrozenFiles.holds(path)
             ? try await frozen.digest(of: path) : try await tracking.store.read { try $0.artifact(path) }
-        guard let digest = found else {
-            throw MLflowError.missing("No such artifact: '\(path)'")
-        }
+        guard let found else { throw MLflowError.missing("No such artifact: '\(path)'") }
+        return found
+    }
+
+    private func send(_ path: String, _ request: ForeignRequest) async throws -> MLflowAnswer {
+        try await send(digest(path), as: path.split(separator: "/").last.map(String.init) ?? path, request)
+    }
+
+    private func send(_ digest: Digest, as name: String, _ request: ForeignRequest) async throws -> MLflowAnswer {
         let reader = try await blobs.open(digest)
         let range = ByteRange(request.headers["range"], of: reader.size)
         guard range.isSatisfiable else {
             throw MLflowError(.invalidParameter, "The range is outside of the artifact.", status: 416)
         }
-        let name = path.split(separator: "/").last.map(String.init) ?? path
         var headers: [(name: String, value: String)] = [
             ("Content-Length", String(range.bytes.count)), ("ETag", "\"\(digest.hex)\""), ("Accept-Ranges", "bytes"),
             ("Content-Disposition", "attachment; filename=\(Self.plain(name))"),
@@ -205,6 +217,51 @@ struct ArtifactCalls: Sendable {
         return try await send("\(root(model.artifactURI))/\(path)", input.request)
     }
 
+    /// A file of a registered version; where its files lie elsewhere, of the run that it came from.
+    private func getOfVersion(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
+        let (name, number, project) = (try MLflowRegistry.name(input), try MLflowRegistry.version(input), input.project)
+        let path = try ArtifactPlaces.checked(input.string("path"))
+        let (_, version) = try await frozen.store.read { try MLflowRegistry.find(name, number, project, in: $0) }
+        return try await send("\(root(FrozenFiles.address(of: version)))/\(path)", input.request)
+    }
+
+    // MARK: Downloads by signed addresses
+
+    /// Where the file can be fetched for some minutes without a token, in pieces at once if the client likes.
+    private func signDownload(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
+        let digest = try await digest(path(input, call))
+        let reader = try await blobs.open(digest)
+        let store = try tracking.store
+        let until = store.milliseconds + Self.downloadLife
+        let address =
+            "\(origin(input.request))/\(digest.hex)/\(until)/\(store.tokens.sign(download: digest.hex, until: until))"
+        return .json(["url": .string(address), "headers": [:], "file_size": .integer(reader.size)])
+    }
+
+    private func downloadSigned(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
+        let store = try tracking.store
+        guard let digest = Digest(hex: input.path["digest"] ?? ""), let until = Int64(input.path["until"] ?? ""),
+            store.tokens.isSigned(input.path["signature"] ?? "", download: digest.hex, until: until)
+        else { throw MLflowError(.permissionDenied, "Permission denied") }
+        guard store.milliseconds < until else {
+            throw MLflowError(.permissionDenied, "The address has expired; ask for another.")
+        }
+        return try await send(digest, as: digest.hex, input.request)
+    }
+
+    /// MLflow signs addresses of a cloud's storage alone; what lies in its proxy, it refuses in these words.
+    private func refuse(_ verb: String, _ input: MLflowInput, _ call: Call) throws -> MLflowAnswer {
+        throw MLflowError.invalid(
+            "Presigned \(verb) is not supported for \(verb == "upload" ? "" : "runs with ")proxied artifact storage "
+                + "(artifact URI scheme: mlflow-artifacts).")
+    }
+
+    /// What begins every signed address, as the client sees this server.
+    private func origin(_ request: ForeignRequest) -> String {
+        let host = request.headers["x-forwarded-host"] ?? request.headers["host"] ?? ""
+        return "\(request.headers["x-forwarded-proto"] ?? "http")://\(host)\(request.base)\(Self.parts)"
+    }
+
     // MARK: Uploads in parts
 
     private func createUpload(_ input: MLflowInput, _ call: Call) async throws -> MLflowAnswer {
@@ -213,13 +270,11 @@ struct ArtifactCalls: Sendable {
         guard (1...Self.partLimit).contains(count) else { throw MLflowError.wrong("num_parts", .integer(Int64(count))) }
         let store = try tracking.store
         let upload = RunNames.id()
-        let host = input.request.headers["x-forwarded-host"] ?? input.request.headers["host"] ?? ""
-        let scheme = input.request.headers["x-forwarded-proto"] ?? "http"
-        let base = input.request.base
+        let origin = origin(input.request)
         let credentials = (1...count).map { part -> JSONValue in
             let signature = store.tokens.sign(upload, part)
             return [
-                "url": .string("\(scheme)://\(host)\(base)\(Self.parts)/\(upload)/\(part)/\(signature)"),
+                "url": .string("\(origin)/\(upload)/\(part)/\(signature)"),
                 "part_number": .integer(Int64(part)), "headers": [:],
             ]
         }

@@ -38,6 +38,15 @@ struct PageTokens: Sendable {
         Self.isSame(Array(sign(upload, part).utf8), Array(signature.utf8))
     }
 
+    /// What proves that the address of a download was given out here; it holds until then (Unix milliseconds).
+    func sign(download digest: String, until: Int64) -> String {
+        Base64URL.encode(sign(Array("\(until)".utf8), ["download", digest]))
+    }
+
+    func isSigned(_ signature: String, download digest: String, until: Int64) -> Bool {
+        Self.isSame(Array(sign(download: digest, until: until).utf8), Array(signature.utf8))
+    }
+
     /// Takes as long for a signature that is nearly right as for any other.
     private static func isSame(_ one: [UInt8], _ other: [UInt8]) -> Bool {
         one.count == other.count && zip(one, other).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
