@@ -9,7 +9,8 @@ its documentation says, with its own number of workers. The runs that are search
 database beforehand with SQL, as over HTTP that would take minutes; into Vagus over HTTP, like everything else. Answers are checked
 before they count: both servers must find the same runs in the same order, histories must have all points, artifacts their bytes.
 Memory is proportional (what processes share counts once) at rest, and the sum of what each process had at most at the end.
-`--million` searches among a million runs in Vagus too (some ten minutes more). `--keep` leaves the data, for a look.
+`--million` searches among a million runs in Vagus too (some ten minutes more; `--million-data FOLDER` fills a folder once and uses it
+again). `--keep` leaves the data, for a look.
 MLflow is installed by Benchmarks/setup; another one is named with --mlflow.
 """
 import argparse
@@ -217,21 +218,26 @@ def restarts(server, times):
 
 def million(folder, figures, options):
     """A search among a million runs, of Vagus alone."""
-    server = servers.Vagus(folder)
-    server.start()
+    server, filled = servers.Vagus(folder), folder / f"filled-{options.million}"
     try:
-        experiment = new_experiment(server, "million")
-        for first in range(0, options.million, 20_000):
-            bench.say(f"vagus: {first:,} of {options.million:,} runs")
-            fill_over_http(server, experiment, first, min(20_000, options.million - first))
-        server.stop()
+        if filled.exists():
+            experiment = filled.read_text()
+        else:
+            server.start()
+            experiment = new_experiment(server, "million")
+            for first in range(0, options.million, 20_000):
+                bench.say(f"vagus: {first:,} of {options.million:,} runs")
+                fill_over_http(server, experiment, first, min(20_000, options.million - first))
+            server.stop()
+            filled.write_text(experiment)
         figures["million_start"] = server.start()
         _, took = search(server, {
             "experiment_ids": [experiment], "filter": FILTER, "order_by": ["metrics.loss ASC"], "max_results": 100}, 30)
         figures["million"] = statistics.median(took)
         figures["million_peak"] = server.peak() / 2**20
     finally:
-        bench.stop(server.process)
+        if server.process:
+            bench.stop(server.process)
 
 
 def text(value):
@@ -265,6 +271,7 @@ def main():
     parser.add_argument("--runs", type=int, default=10_000, help="runs that are searched")
     parser.add_argument("--seconds", type=float, default=10, help="how long each rate is measured")
     parser.add_argument("--million", type=int, nargs="?", const=1_000_000, default=0, help="search among so many in Vagus")
+    parser.add_argument("--million-data", type=pathlib.Path, help="a folder for those, filled once and used again")
     parser.add_argument("--mlflow", type=pathlib.Path, help="the program mlflow")
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for the data, instead of one that is removed")
     options = parser.parse_args()
@@ -280,8 +287,9 @@ def main():
         if len({json.dumps(one) for one in found.values()}) > 1:
             sys.exit("the servers did not find the same runs in the same order")
         if options.million:
-            (folder / "million").mkdir(exist_ok=True)
-            million(folder / "million", all_figures.setdefault("vagus", {}), options)
+            place = options.million_data or folder / "million"
+            place.mkdir(parents=True, exist_ok=True)
+            million(place, all_figures.setdefault("vagus", {}), options)
     versions = f"vagus {bench.commit()}"
     if servers.MLflow in kinds:
         versions += f", mlflow {servers.MLflow.version_of()}"
