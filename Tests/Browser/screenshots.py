@@ -27,7 +27,7 @@ CSP = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 
 WIDTHS = {"desktop": (1360, 900), "phone": (390, 844)}
 FIXED = ["/", "/runs", "/approvals", "/queue", "/pipelines", "/services", "/models", "/datasets", "/monitors", "/dora"]
 FIXED += ["/runners", "/events", "/resources", "/explore", "/explore/logs", "/explore/traces", "/explore/services"]
-FIXED += ["/dashboards", "/dashboards/vagus", "/telemetry", "/experiments", "/experiments/0"]
+FIXED += ["/calendar", "/dashboards", "/dashboards/vagus", "/telemetry", "/experiments", "/experiments/0"]
 DETAIL = ["/runs/", "/pipelines/", "/services/", "/models/", "/datasets/", "/monitors/", "/resources/", "/explore/traces/"]
 DETAIL += ["/dashboards/"]
 # Questions that a server which measures itself can answer.
