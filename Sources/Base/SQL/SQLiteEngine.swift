@@ -162,7 +162,6 @@ extension Database {
 /// What the threads of one engine share.
 final class EngineState: Sendable {
     private let closed = Atomic<Bool>(false)
-    private let schema = Atomic<Int>(0)
 
     static let closedError = SQLError(.closed, "the database is closed")
 
@@ -171,10 +170,6 @@ final class EngineState: Sendable {
         get { closed.load(ordering: .acquiring) }
         set { closed.store(newValue, ordering: .releasing) }
     }
-
-    /// Grows with each change of the schema.
-    var schemaGeneration: Int { schema.load(ordering: .acquiring) }
-    func schemaChanged() { schema.add(1, ordering: .acquiringAndReleasing) }
 }
 
 /// Threads that can be awaited.

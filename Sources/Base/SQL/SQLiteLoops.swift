@@ -16,7 +16,7 @@ struct WriterLoop: Sendable {
                 let session = Session(db: db, cache: cache)
                 // Work that runs alone cuts the group in two, so that order is kept.
                 for group in jobs.cut() {
-                    run(group, on: session, cache: cache, commits: &commits)
+                    run(group, on: session, commits: &commits)
                 }
             }
         }
@@ -24,7 +24,7 @@ struct WriterLoop: Sendable {
         try? connection.close()  // at the end of its life there is nobody left to tell
     }
 
-    private func run(_ jobs: [any Job], on session: Session, cache: StatementCache, commits: inout Int) {
+    private func run(_ jobs: [any Job], on session: Session, commits: inout Int) {
         let jobs = jobs.withdrawCancelled()
         guard !jobs.isEmpty else { return }
         guard !state.isClosed else { return jobs.finish(failure: EngineState.closedError) }
@@ -36,10 +36,7 @@ struct WriterLoop: Sendable {
             return
         }
         do throws(SQLError) {
-            defer { if session.hasChangedSchema { cache.removeAll() } }
-            let hasCommitted = try commit(jobs, on: session)
-            if session.hasChangedSchema { state.schemaChanged() }
-            if hasCommitted {
+            if try commit(jobs, on: session) {
                 commits += 1
                 do { try commitHook?(commits) } catch {
                     state.isClosed = true
@@ -94,15 +91,10 @@ struct ReaderLoop: Sendable {
 
     func run() {
         let cache = StatementCache()
-        var schema = state.schemaGeneration
         while let jobs = queue.take(atMost: 1)?.withdrawCancelled() {
             guard !state.isClosed else {
                 jobs.finish(failure: EngineState.closedError)
                 continue
-            }
-            if schema != state.schemaGeneration {
-                cache.removeAll()
-                schema = state.schemaGeneration
             }
             connection.writeWithoutTransaction { db in
                 let session = Session(db: db, cache: cache)

@@ -6,8 +6,6 @@ import GRDBSQLite
 /// Never leaves its thread.
 final class Session {
     let db: GRDB.Database
-    /// Whether a body may have changed tables: what is prepared may then have other columns.
-    private(set) var hasChangedSchema = false
     private let cache: StatementCache
 
     init(db: GRDB.Database, cache: StatementCache) { (self.db, self.cache) = (db, cache) }
@@ -27,11 +25,13 @@ final class Session {
         var isSound = false
         defer { cache.checkIn(prepared, isSound: isSound) }
         do {
-            let columns = prepared.columns
             try prepared.bind(statement.values)
             var left = limit
+            var columns: Columns?
             while left > 0, try prepared.step() {
-                let row = Row(columns: columns, values: prepared.row)
+                let names = columns ?? prepared.columns
+                columns = names
+                let row = Row(columns: names, values: prepared.row)
                 do { try body(row) } catch { throw BodyError(cause: error) }
                 left -= 1
             }
@@ -76,10 +76,7 @@ final class Session {
 
     private func checkOut(_ statement: Statement) throws(SQLError) -> Prepared {
         let sql = statement.text { _ in "?" }
-        let prepared: Prepared
-        do { prepared = try cache.checkOut(sql, on: db) } catch { throw SQLError(engine: error, sql: sql) }
-        if prepared.firstWord == .schema { hasChangedSchema = true }
-        return prepared
+        do { return try cache.checkOut(sql, on: db) } catch { throw SQLError(engine: error, sql: sql) }
     }
 }
 
@@ -87,8 +84,6 @@ final class Session {
 enum FirstWord {
     /// Would break the transaction around the body.
     case frame
-    /// Changes tables.
-    case schema
     case other
 
     init(_ sql: String) {
@@ -98,7 +93,6 @@ enum FirstWord {
         switch String(decoding: word, as: UTF8.self).lowercased() {
         case "begin", "commit", "end", "rollback", "savepoint", "release", "attach", "detach", "pragma", "vacuum":
             self = .frame
-        case "create", "alter", "drop": self = .schema
         default: self = .other
         }
     }
@@ -115,16 +109,27 @@ final class Prepared {
     let sql: String
     let statement: GRDB.Statement
     let firstWord: FirstWord
-    lazy var columns = Columns(statement.columnNames)
     fileprivate var isInUse = true
     private let handle: OpaquePointer
-    private let count: Int32
+    private var known = Columns([])
+    /// How often SQLite had prepared it anew when its columns were looked at.
+    private var preparations: Int32 = -1
 
     init(_ sql: String, _ firstWord: FirstWord, on db: GRDB.Database) throws {
         (self.sql, self.firstWord) = (sql, firstWord)
         statement = try db.makeStatement(sql: sql)
         handle = statement.sqliteStatement
-        count = sqlite3_column_count(handle)
+    }
+
+    /// The columns of the row that it stands at; where tables have changed, the first step has prepared it anew.
+    var columns: Columns {
+        let now = sqlite3_stmt_status(handle, SQLITE_STMTSTATUS_REPREPARE, 0)
+        guard now != preparations else { return known }
+        known = Columns(
+            (0..<sqlite3_column_count(handle)).map { sqlite3_column_name(handle, $0).map { String(cString: $0) } ?? "" }
+        )
+        preparations = now
+        return known
     }
 
     /// Gives the values to a statement that stands at its beginning.
@@ -178,7 +183,8 @@ final class Prepared {
 
     /// The values of the row that it stands at.
     var row: [SQLValue] {
-        [SQLValue](unsafeUninitializedCapacity: Int(count)) { buffer, filled in
+        let count = sqlite3_data_count(handle)
+        return [SQLValue](unsafeUninitializedCapacity: Int(count)) { buffer, filled in
             for column in 0..<count { buffer.initializeElement(at: Int(column), to: value(column)) }
             filled = Int(count)
         }
@@ -248,6 +254,5 @@ final class StatementCache {
         if !isSound, statements[statement.sql] === statement { statements[statement.sql] = nil }
     }
 
-    /// Forgets all statements, whose columns a change of the schema may have changed.
     func removeAll() { statements.removeAll() }
 }
