@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Rollouts: how soon a bad canary has no traffic, what a kill -9 of the server costs, what services at rest cost.
 
-    Benchmarks/delivery/rollouts.py [--parts decision,kill,steady] [--services 10000] [--seconds 60]
+    Benchmarks/delivery/rollouts.py [--parts decision,kill,steady] [--services 10000] [--seconds 60] [--interval 30s]
 
 decision  A canary at 50 % that fails every request, ten times. From the moment of the sample that decided (`at` of
           `vagus analysis`) to the last answer of the canary that a client of the proxy saw.
 kill      Twenty canaries on their way, each with a client; server and proxy are processes of their own. The server is killed
           with -9 and started again at once. From its exec to the first new event about each of the twenty; and every answer.
-steady    So many services with one copy each, all healthy, each asked for its health every 30 s. CPU of the server in so many
+steady    So many services with one copy each, all healthy, each asked for its health every `--interval`. CPU of the server in so many
           seconds in which nothing else happens, and the time of `vagus status SERVICE` (a process of its own each time). The
           copies are a program of thirty lines of C, compiled by cc: ten thousand of any other would not fit.
 
@@ -171,11 +171,11 @@ def kill(folder, result):
                          "failed; asked for: less than 3 s, none"))
 
 
-def steady(folder, result, count, seconds):
+def steady(folder, result, count, seconds, interval):
     (folder / "tiny.c").write_text(PROGRAM, encoding="utf-8")
     tiny = folder / "tiny"
     subprocess.run(["cc", "-O1", "-static", "-o", tiny, folder / "tiny.c"], check=True)
-    one = "kind: Service\nname: s{}\nworkload: {{ command: [{}] }}\nhealth: {{ http: /, interval: 30s, deadline: 1h }}\n"
+    one = "kind: Service\nname: s{}\nworkload: {{ command: [{}] }}\nhealth: {{ http: /, interval: " + interval + ", deadline: 1h }}\n"
     with bench.Vagus(folder / "steady") as house:
         began = time.monotonic()
         for first in range(0, count, 500):
@@ -196,7 +196,7 @@ def steady(folder, result, count, seconds):
             house.run("status", f"s{number * count // 20}", "-o", "json")
             took.append((time.monotonic() - began) * 1000)
         resident = bench.memory(house.process.pid)["Rss"] / 2**20
-    result.say(f"## {count:,} services at rest")
+    result.say(f"## {count:,} services at rest, asked every {interval}")
     result.table(["services", "until all are healthy s", "% of a core", "resident MiB", "status p50 ms", "status slowest ms"],
                  [[f"{count:,}", f"{made:.0f}", f"{share * 100:.1f}", f"{resident:.0f}", f"{statistics.median(took):.0f}",
                    f"{max(took):.0f}"]])
@@ -222,6 +222,7 @@ def main():
     options.add_argument("--parts", default="decision,kill,steady")
     options.add_argument("--services", type=int, default=10_000)
     options.add_argument("--seconds", type=int, default=60)
+    options.add_argument("--interval", default="30s", help="how often a copy at rest is asked for its health")
     chosen = options.parse_args()
     result = bench.Result("rollouts", "Rollouts and services at rest")
     with bench.workplace() as folder:
@@ -233,7 +234,7 @@ def main():
                 elif part == "kill":
                     kill(folder, result)
                 elif part == "steady":
-                    steady(folder, result, chosen.services, chosen.seconds)
+                    steady(folder, result, chosen.services, chosen.seconds, chosen.interval)
             finally:
                 for pid in copies(folder):
                     with contextlib.suppress(ProcessLookupError):

@@ -5,8 +5,10 @@ import Synchronization
 ///
 /// Names follow `vagus_<room>_<noun>_<unit>[_total]`; values of labels come from closed sets, never from ids or paths.
 package final class Instruments: Sendable {
-    /// Series there may be; those beyond are left out, so that a mistake with labels costs memory once and no more.
-    package static let seriesLimit = 5_000
+    /// Series there may be, of one name and of all; those beyond are left out, so that a mistake with labels costs memory once
+    /// and no more, and a name with many takes the place of no other.
+    package static let nameLimit = 1_000
+    package static let seriesLimit = 10_000
     /// Upper bounds of durations, in seconds.
     package static let bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
@@ -40,7 +42,12 @@ package final class Instruments: Sendable {
     /// Requests that wait to be made into spans; those beyond are left out.
     package static let requestLimit = 1_000
 
-    private let values = Mutex<[Key: Value]>([:])
+    private struct State: Sendable {
+        var values: [Key: Value] = [:]
+        /// Series of each name.
+        var counts: [String: Int] = [:]
+    }
+    private let state = Mutex(State())
     private let requests = Mutex<[Request]>([])
 
     package init() {}
@@ -82,19 +89,22 @@ package final class Instruments: Sendable {
 
     /// All values, by name and labels.
     package func all() -> [(key: Key, value: Value)] {
-        values.withLock { values in
-            values.map { ($0.key, $0.value) }
-                .sorted {
-                    ($0.0.name, $0.0.labels.joined(separator: ",")) < ($1.0.name, $1.0.labels.joined(separator: ","))
-                }
+        state.withLock { $0.values }.map { ($0.key, $0.value) }.sorted { left, right in
+            let (one, other) = (left.0, right.0)
+            return one.name == other.name ? one.labels.lexicographicallyPrecedes(other.labels) : one.name < other.name
         }
     }
 
     private func change(_ key: Key, _ change: (Value?) -> Value) {
-        values.withLock { values in
-            let before = values[key]
-            guard before != nil || values.count < Self.seriesLimit else { return }
-            values[key] = change(before)
+        state.withLock { state in
+            let before = state.values[key]
+            if before == nil {
+                guard state.values.count < Self.seriesLimit, state.counts[key.name, default: 0] < Self.nameLimit else {
+                    return
+                }
+                state.counts[key.name, default: 0] += 1
+            }
+            state.values[key] = change(before)
         }
     }
 }

@@ -23,6 +23,12 @@ package protocol Platform: Sendable {
     func stop(_ id: InstanceID, grace: Duration) async throws
     /// Asks the instance whether it is well; false on any failure, never throws for one.
     func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool
+    /// A number that is another one whenever ``instances()`` might answer otherwise than before; nil: one has to look.
+    var changes: UInt64? { get }
+}
+
+extension Platform {
+    package var changes: UInt64? { nil }
 }
 
 /// What a copy is asked.
@@ -303,6 +309,12 @@ package protocol TrafficRouter: Sendable {
     /// - Throws: `Problem`: 422 `router.cannot` for what this kind of router cannot do, 503 `router.unreachable`.
     func take(_ table: RoutingTable) async throws
     func counts() async throws -> RouterCounts
+    /// The counts that may be others than at the mark of an earlier answer, of the same epoch; all where that is unknown.
+    func counts(since mark: RouterCounts.Mark) async throws -> RouterCounts
+}
+
+extension TrafficRouter {
+    package func counts(since mark: RouterCounts.Mark) async throws -> RouterCounts { try await counts() }
 }
 
 /// What a router can do beyond the contract.
@@ -327,8 +339,18 @@ package struct RouterCounts: Sendable {
     /// Another one says that counts began anew.
     package var epoch: String
     package var revisions: [RevisionCount]
+    /// Where later answers go on from; nil: each one tells all.
+    package var mark: Mark?
 
-    package init(epoch: String, revisions: [RevisionCount]) { (self.epoch, self.revisions) = (epoch, revisions) }
+    package struct Mark: Sendable {
+        package var epoch: String
+        package var number: UInt64
+        package init(epoch: String, number: UInt64) { (self.epoch, self.number) = (epoch, number) }
+    }
+
+    package init(epoch: String, revisions: [RevisionCount], mark: Mark? = nil) {
+        (self.epoch, self.revisions, self.mark) = (epoch, revisions, mark)
+    }
 }
 
 /// Lends secrets. Plain text is lent for the length of a closure, never handed over.

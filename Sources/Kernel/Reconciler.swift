@@ -1,4 +1,4 @@
-import API
+package import API
 package import Logging
 
 /// Brings the world nearer to what one resource asks for.
@@ -9,6 +9,8 @@ package protocol Reconciler: Sendable {
     static var topics: Set<String> { get }
     /// The kind whose subjects are its keys: an event about one of them wakes it for that one alone.
     static var keyed: String? { get }
+    /// The keys that subjects of these names are, for a loop that is ``keyed``; by default the names themselves.
+    func keys(of names: Set<String>) async throws -> [Key]
     /// Everything this reconciler answers for, as the store has it now.
     func keys() async throws -> [Key]
     /// Reads the state of `key`, does at most one step, and says when to look again.
@@ -18,6 +20,7 @@ package protocol Reconciler: Sendable {
 
 extension Reconciler {
     package static var keyed: String? { nil }
+    package func keys(of names: Set<String>) async throws -> [Key] { names.compactMap { $0 as? Key } }
 }
 
 package enum Next: Sendable, Equatable {
@@ -88,7 +91,7 @@ package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
     }
 
     /// A sweep takes at most one part in so many of the time.
-    private static var sweepShare: Int { 50 }
+    private static var sweepShare: Int { 200 }
 
     /// What to look at now: all, or those that were told of and those whose time has come.
     private func due(
@@ -96,7 +99,8 @@ package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
     ) async throws -> [R.Key] {
         let told = rung?.take()
         if !isSweep, let told {
-            let keys = told.compactMap { $0 as? R.Key }.filter { schedule.isFree($0, at: now) }
+            let named = told.isEmpty ? [] : try await reconciler.keys(of: told)
+            let keys = named.filter { schedule.isFree($0, at: now) }
             let known = Set(keys)
             return keys + schedule.dueKeys(at: now).filter { !known.contains($0) }
         }
@@ -197,16 +201,16 @@ struct Schedule<Key: Hashable & Sendable> {
 }
 
 /// Keys by time, the soonest first: a binary heap.
-struct TimeQueue<Key: Hashable & Sendable> {
-    struct Entry {
-        var time: Timestamp
-        var key: Key
+package struct TimeQueue<Key: Hashable & Sendable> {
+    package struct Entry {
+        package var time: Timestamp
+        package var key: Key
     }
     /// Entries that hold no more and are borne before all is put in order.
     static var slack: Int { 64 }
     private var heap: [Entry] = []
 
-    init() {}
+    package init() {}
 
     init(_ times: [Key: Timestamp]) {
         // A list in order is a heap.
@@ -214,9 +218,9 @@ struct TimeQueue<Key: Hashable & Sendable> {
     }
 
     var count: Int { heap.count }
-    var first: Entry? { heap.first }
+    package var first: Entry? { heap.first }
 
-    mutating func insert(_ key: Key, at time: Timestamp) {
+    package mutating func insert(_ key: Key, at time: Timestamp) {
         heap.append(Entry(time: time, key: key))
         var place = heap.count - 1
         while place > 0, heap[place].time < heap[(place - 1) / 2].time {
@@ -225,7 +229,7 @@ struct TimeQueue<Key: Hashable & Sendable> {
         }
     }
 
-    mutating func removeFirst() {
+    package mutating func removeFirst() {
         guard let last = heap.popLast(), !heap.isEmpty else { return }
         heap[0] = last
         var place = 0

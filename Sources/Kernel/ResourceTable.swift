@@ -112,7 +112,9 @@ extension Change {
                     OR conditions IS DISTINCT FROM coalesce(\(conditions.sqlValue), conditions))
             RETURNING name
             """)
-        if isNews != nil { ring(K.name) }
+        guard isNews != nil else { return }
+        ring(K.name)
+        ring("\(K.name)/\(reference.name)")
     }
 
     package func remove(_ resource: Resource) throws {
@@ -145,8 +147,33 @@ package enum Difference {
         return old == new ? [] : ["\(path): \(short(old)) → \(short(new))"]
     }
 
+    /// Characters of a value that are shown.
+    private static let shown = 120
+
     private static func short(_ value: JSONValue) -> String {
-        let text = value.text
-        return text.count > 120 ? text.prefix(119) + "…" : text
+        var bytes: [UInt8] = []
+        write(value, to: &bytes)
+        let text = String(decoding: bytes, as: UTF8.self)
+        return text.count > shown ? text.prefix(shown - 1) + "…" : text
+    }
+
+    /// Writes no more of a value than can be shown: a character has at most so many bytes, or is cut.
+    private static func write(_ value: JSONValue, to bytes: inout [UInt8]) {
+        let limit = shown * 16
+        guard case .array(let items) = value else {
+            guard case .object(let members) = value else { return value.write(to: &bytes, indent: nil) }
+            for (place, (key, member)) in members.enumerated() where bytes.count < limit {
+                bytes.append(UInt8(ascii: place == 0 ? "{" : ","))
+                JSONValue.write(key, to: &bytes)
+                bytes.append(UInt8(ascii: ":"))
+                write(member, to: &bytes)
+            }
+            return bytes.append(contentsOf: (members.isEmpty ? "{}" : "}").utf8)
+        }
+        for (place, item) in items.enumerated() where bytes.count < limit {
+            bytes.append(UInt8(ascii: place == 0 ? "[" : ","))
+            write(item, to: &bytes)
+        }
+        bytes.append(contentsOf: (items.isEmpty ? "[]" : "]").utf8)
     }
 }

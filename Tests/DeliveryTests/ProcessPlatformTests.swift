@@ -171,19 +171,50 @@ import Testing
         #expect(problem?.hint?.isEmpty == false)
     }
 
-    @Test(arguments: [(200, true), (204, true), (301, false), (404, false), (503, false), (nil, false)])
-    func `a path is well when it answers with 2xx`(code: Int?, isWell: Bool) async throws {
+    /// Answers each connection with the words of its second argument.
+    private static let server = """
+        import os, socket, sys
+        door = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+        while True:
+            guest = door.accept()[0]
+            guest.recv(4096)
+            guest.sendall(f"HTTP/1.1 {sys.argv[1]} X\\r\\n\\r\\n".encode())
+            guest.close()
+        """
+
+    @Test(arguments: [(200, true), (204, true), (404, false), (503, false), (307, true)])
+    func `a path is well when it answers with 2xx, there or where it points to`(code: Int, isWell: Bool) async throws {
         let place = Place()
         let asked = Mutex<[String]>([])
         let platform = place.platform(get: { url, _ in
             asked.withLock { $0.append(url) }
-            return code
+            return 200
         })
-        let instance = Instance(
-            id: InstanceID("a/b/1/1"), service: Reference(project: "a", name: "b"), revision: 1, host: "127.0.0.1",
-            port: 81, startedAt: .zero, isRunning: true)
-        #expect(await platform.probe(instance, .path("/healthz"), timeout: .seconds(1)) == isWell)
-        #expect(asked.withLock { $0 } == ["http://127.0.0.1:81/healthz"])
+        let made = try await platform.start(order(1, ["python3", "-c", Self.server, String(code)]))
+        #expect(try await eventually { await platform.probe(made, .port, timeout: .seconds(1)) })
+        #expect(await platform.probe(made, .path("healthz"), timeout: .seconds(20)) == isWell)
+        #expect(asked.withLock { $0 } == (code == 307 ? ["http://127.0.0.1:\(made.port)/healthz"] : []))
+        try await platform.stop(made.id, grace: .zero)
+        #expect(await !platform.probe(made, .path("/healthz"), timeout: .seconds(20)))
+    }
+
+    @Test func `it tells when there is something to look at, of copies of an earlier life too`() async throws {
+        let place = Place()
+        let first = place.platform()
+        #expect(first.changes == nil, "nobody has looked yet")
+        let made = try await first.start(order(1, ["sleep", "1000"]))
+        let platforms = [first, place.platform()]
+        for platform in platforms {
+            #expect(try await platform.instances() == [made])
+            let seen = try #require(platform.changes)
+            #expect(try await platform.instances() == [made])
+            #expect(platform.changes == seen, "nothing has happened")
+        }
+        let seen = platforms.map(\.changes)
+        let process = try #require(place.record(made.id)?.process)
+        kill(process.pid, SIGKILL)
+        #expect(try await eventually { zip(platforms, seen).allSatisfy { $0.changes != $1 } })
+        for platform in platforms { #expect(try await platform.instances().map(\.isRunning) == [false]) }
     }
 
     @Test func `a log that grew too long begins anew, and the program writes on`() async throws {

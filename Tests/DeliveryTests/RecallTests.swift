@@ -1,5 +1,6 @@
 import API
 import Kernel
+import KernelTesting
 import Testing
 
 @testable import Delivery
@@ -15,7 +16,7 @@ import Testing
         bells.ring(["Service", "Service/a"])
         #expect(try await ask("a", finds: 3) == 3)
         #expect(try await ask("b", finds: 3) == 1)
-        bells.ring(["Copy"])
+        bells.ring(["Service"])
         #expect(try await ask("b", finds: 4) == 4)
         bells.ring(["Run"])
         #expect(try await ask("b", finds: 5) == 4)
@@ -23,11 +24,46 @@ import Testing
         #expect(try await ask("b", finds: 6) == 6)
     }
 
+    @Test func `thousands of copies are looked at when something has changed, and seldom else; a few every second`() {
+        let sights = Lookout.Sights()
+        func isQuiet(_ changes: UInt64?, copies: Int, _ seconds: Double) -> Bool {
+            sights.isQuiet(.process, changes, copies: copies, at: second(seconds))
+        }
+        #expect(!isQuiet(7, copies: 6_000, 0), "never looked at yet")
+        sights.note(.process, 7, at: second(0))
+        #expect(isQuiet(7, copies: 6_000, 19))
+        #expect(!isQuiet(8, copies: 6_000, 1), "something has changed")
+        #expect(!isQuiet(7, copies: 6_000, 20), "it was long ago")
+        #expect(!isQuiet(7, copies: 200, 0), "few cost nothing")
+        #expect(!isQuiet(nil, copies: 6_000, 1), "nobody tells")
+        sights.note(.process, nil, at: second(1))
+        #expect(!isQuiet(7, copies: 6_000, 1))
+    }
+
+    @Test func `a service that waits for the proxies is told of when one has taken another table`() async throws {
+        let rig = try await Rig.open()
+        let watch = ProxyWatch()
+        let service = ServiceReference(project: "default", name: "web")
+        func ask(_ version: Int64) async throws -> Acknowledgement {
+            let now = rig.house.time.now
+            return try await rig.house.store.read {
+                try watch.acknowledgement(of: version, for: service, at: now, in: $0)
+            }
+        }
+        #expect(watch.note("proxy", table: 1, at: rig.house.time.now).isNews)
+        #expect(try await ask(1) == .yes)
+        #expect(try await ask(2) == .waiting)
+        #expect(watch.note("proxy", table: 1, at: rig.house.time.now).isNews == false)
+        let told = watch.note("proxy", table: 2, at: rig.house.time.now)
+        #expect(told.isNews && told.waiting == [service])
+        #expect(watch.note("proxy", table: 3, at: rig.house.time.now).waiting.isEmpty, "told once")
+    }
+
     @Test func `what was read while a bell rang is not kept, whoever heard it`() async throws {
         let bells = Bells()
         let recall = Recall<String, Int>(bells) { _, _ in true }
         let first = try await recall.value(of: "a") {
-            bells.ring(["Copy"])
+            bells.ring(["Service", "Service/a"])
             // Somebody else hears the bell and reads what is true now.
             _ = try await recall.value(of: "b") { 2 }
             return 1

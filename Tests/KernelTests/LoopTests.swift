@@ -113,6 +113,46 @@ import Testing
         }
     }
 
+    /// Two projects have a thing of each name.
+    struct Named: Reconciler {
+        static let name = "named"
+        static let topics: Set<String> = ["Service", "Team"]
+        static let keyed: String? = "Service"
+        let seen: Shared<[String]>
+
+        func keys() async throws -> [String] { ["p/a", "q/a", "p/b", "q/b"] }
+        func keys(of names: Set<String>) async throws -> [String] {
+            try await keys().filter { key in names.contains { key.hasSuffix("/" + $0) } }
+        }
+        func reconcile(_ key: String) async throws -> Next {
+            _ = seen.change { $0.append(key) }
+            return .settled
+        }
+    }
+
+    @Test func `a loop that is keyed looks at those that were told of, and at all when it is not told which`()
+        async throws
+    {
+        let house = try TestHouse()
+        let seen = Shared<[String]>([])
+        let loop = ReconcileLoop(Named(seen: seen), store: house.store, logger: house.context.logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await loop.run() }
+            await house.time.untilSomeoneSleeps()
+            #expect(seen.get.count == 4)
+            house.store.bells.ring(["Service", "Service/a"])
+            while seen.get.count < 6 { await Task.yield() }
+            await house.time.untilSomeoneSleeps()
+            #expect(seen.get.suffix(2).sorted() == ["p/a", "q/a"])
+            house.store.bells.ring(["Team"])
+            while seen.get.count < 10 { await Task.yield() }
+            await house.time.untilSomeoneSleeps()
+            #expect(seen.get.count == 10)
+            group.cancelAll()
+            do { try await group.waitForAll() } catch is CancellationError {}
+        }
+    }
+
     // MARK: Followers
 
     struct Noting: Follower {

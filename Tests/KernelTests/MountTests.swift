@@ -63,7 +63,13 @@ import Testing
 
     @Test func `more series than allowed are left out`() {
         let instruments = Instruments()
-        for number in 0..<(Instruments.seriesLimit + 10) { instruments.count("a_total", ["n", String(number)]) }
+        for number in 0..<(Instruments.nameLimit + 10) { instruments.count("a_total", ["n", String(number)]) }
+        #expect(instruments.all().count == Instruments.nameLimit)
+        // Another name has room still, until all of them together have too many.
+        for number in 0..<2 * Instruments.seriesLimit {
+            instruments.set("b_\(number % 20)", ["n", String(number)], to: 1)
+        }
         #expect(instruments.all().count == Instruments.seriesLimit)
+        #expect(instruments.all().contains { $0.key.name == "b_0" })
     }
 }

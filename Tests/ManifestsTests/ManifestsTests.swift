@@ -76,6 +76,39 @@ private struct App: Manifest {
         #expect(throws: ManifestError.self) { try YAML.documents(text) }
     }
 
+    @Test(arguments: [
+        ("a: &x { b: [1, two] }\nc: *x", #"{"a":{"b":[1,"two"]},"c":{"b":[1,"two"]}}"#),
+        ("a: &x key\n*x : 1", #"{"a":"key","key":1}"#), ("a: &x 1\nb: &x 2\nc: *x", #"{"a":1,"b":2,"c":2}"#),
+        ("&k a: 1\nb: *k", #"{"a":1,"b":"a"}"#), ("a: !!str word\nb: \"\\x41\\0\"", #"{"a":"word","b":"A\u0000"}"#),
+        ("a: |\n  one\n  two\nb: >-\n  three\n  four", #"{"a":"one\ntwo\n","b":"three four"}"#),
+    ])
+    func `anchors, tags and blocks are read`(yaml: String, json: String) throws {
+        // Compared as text, the order of the members too.
+        if json.contains("\\u0000") {
+            #expect(try YAML.documents(yaml).first?.value["b"]?.string == "A\0")
+        } else {
+            #expect(try YAML.documents(yaml).first?.value.text == json)
+        }
+    }
+
+    @Test func `what an alias repeats is placed where it was written`() throws {
+        let document = try #require(try YAML.documents("a: &x\n  b: 1\nc: *x\n", file: "f").first)
+        #expect(document.placing(ManifestError(at: ["c", "b"], message: "")).mark == Mark(line: 2, column: 3))
+        #expect(document.placing(ManifestError(at: ["c"], message: "")).mark == Mark(line: 3, column: 1))
+        let twice = #expect(throws: ManifestError.self) { try YAML.documents("a: 1\nb: 2\na: 3") }
+        #expect(twice?.mark == Mark(line: 3, column: 1))
+        let nowhere = #expect(throws: ManifestError.self) { try YAML.documents("a: [1,\n  *none]") }
+        #expect(nowhere?.mark == Mark(line: 2, column: 3))
+    }
+
+    @Test(arguments: ["[", "{a: ", "- "])
+    func `a file that nests without end is refused`(opening: String) {
+        let text = String(repeating: opening, count: 100_000)
+        // By libyaml, which has a bound of its own for brackets, or by us.
+        let error = #expect(throws: ManifestError.self) { try YAML.documents(text) }
+        #expect(error?.mark?.line == 1)
+    }
+
     @Test func `aliases cannot blow a small file up`() throws {
         var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
         for level in 1...9 {

@@ -136,6 +136,32 @@ import Testing
         #expect(seen.latency_buckets == seen.latency_buckets.sorted())
     }
 
+    @Test func `of many revisions only those are told that counted since a reading`() {
+        let registry = CounterRegistry()
+        func table(_ services: [String]) -> RouteTable {
+            let routes = services.map { service in
+                Route(
+                    service: service, path_prefix: "/" + service,
+                    revisions: [RevisionRoute(revision: "1", weight: 100, endpoints: [])])
+            }
+            return RouteTable(version: 1, routes: routes)
+        }
+        let cells = registry.cells(for: table(["a", "b"]))
+        let first = registry.changes(since: 0)
+        #expect(Set(first.revisions.map(\.service)) == ["a", "b"])
+        #expect(registry.changes(since: first.reading).revisions.isEmpty)
+        cells("a", "1").end(RequestEnd(status: 200, microseconds: 100))
+        // Told again to whoever has not heard of it, and as a whole.
+        for _ in 0..<2 {
+            let news = registry.changes(since: first.reading)
+            #expect(news.revisions.map(\.service) == ["a"])
+            #expect(news.revisions.first?.latency_buckets.last == 1)
+        }
+        let second = registry.changes(since: first.reading)
+        _ = registry.cells(for: table(["a", "b", "c"]))
+        #expect(registry.changes(since: second.reading).revisions.map(\.service) == ["c"], "a new one is news")
+    }
+
     @Test func `a quantile is told within its bucket`() throws {
         let cell = RevisionCell(service: "s", revision: "1")
         for micro in 1...1_000 as ClosedRange<UInt64> { cell.end(RequestEnd(status: 200, microseconds: micro * 10)) }

@@ -43,6 +43,30 @@ import Wire
         #expect(try await room.query("up", at: room.now).values.first == "0")
     }
 
+    @Test func `a series ends once, comes again, and lives while one of two that became it does`() async throws {
+        let room = try await Room.open()
+        var target = Target(own: .seconds(15))
+        target.spec.metric_relabel = [try RelabelSpec(yaml: "{ regex: 'k', action: labeldrop }")]
+        let memory = Scraper.Memory()
+        func scrape(_ text: String) async throws {
+            try await scraper(room) { text }.scrape(target, memory)
+            room.time.advance(by: .seconds(15))
+        }
+        func added() async throws -> String? {
+            try await room.query("scrape_series_added", at: room.now).values.first
+        }
+        try await scrape("a{k=\"1\"} 1\na{k=\"2\"} 1\nb 1\n")
+        #expect(try await added() == "3")
+        try await scrape("a{k=\"2\"} 1\nb 1\n")
+        #expect(try await room.query("a", at: room.now).count == 1)
+        #expect(try await added() == "0")
+        try await scrape("b 1\n")
+        #expect(try await room.query("a", at: room.now).isEmpty)
+        try await scrape("a{k=\"2\"} 4\nb 1\n")
+        #expect(try await room.query("a", at: room.now).values.first == "4")
+        #expect(try await added() == "1")
+    }
+
     @Test func `a scrape over its limit is refused whole`() async throws {
         let room = try await Room.open()
         var target = Target(own: .seconds(15))
@@ -110,7 +134,8 @@ import Wire
             command: ["./shop"], environment: [:])
         let instance = try await platform.start(order)
         let discovery = Discovery(house: room.domain.house, platforms: [platform])
-        let target = try #require(await discovery.targets(of: room.domain.house.plan).targets.last)
+        let target = try #require(await discovery.news(of: room.domain.house.plan)?.targets.last)
+        #expect(await discovery.news(of: room.domain.house.plan) == nil, "nothing has changed since")
         #expect(target.url == "http://\(instance.host):\(instance.port)/metrics")
         #expect(target.labels["job"] == "shop")
         #expect(target.labels["revision"] == "3")
@@ -120,8 +145,22 @@ import Wire
         let scraper = Scraper(house: room.domain.house, outbound: OutboundClient(), secrets: FakeSecrets()) {
             throw Problem("scrape.status", status: 502, "server returned HTTP status 404")
         }
-        try await scraper.scrape(silent, Scraper.Memory())
+        let memory = Scraper.Memory()
+        try await scraper.scrape(silent, memory)
         #expect(try await room.query("up", at: room.now).isEmpty)
+        // An empty page shows no more than none, and who shows nothing is asked less and less.
+        let blank = Scraper(house: room.domain.house, outbound: OutboundClient(), secrets: FakeSecrets()) { [] }
+        try await blank.scrape(silent, memory)
+        #expect(try await room.query("up", at: room.now).isEmpty)
+        #expect(memory.patience(15_000) == 240_000)
+        for _ in 0..<30 { memory.noteNothing() }
+        #expect(memory.patience(15_000) == 3_600_000)
+        let late = Scraper(house: room.domain.house, outbound: OutboundClient(), secrets: FakeSecrets()) {
+            Array("a 1\n".utf8)
+        }
+        try await late.scrape(silent, memory)
+        #expect(memory.patience(15_000) == 15_000)
+        #expect(try await room.query("a", at: room.now).count == 1)
         // When a manifest says how services are scraped, only that counts.
         try await room.house.apply(
             "{ kind: Telemetry, name: a, metrics: { scrape: [{ job: mine, services: true, path: /m }] } }")

@@ -69,7 +69,7 @@ import Testing
 
     @Test func `a third-party module has one door`() throws {
         let doors = [
-            "GRDB": ["Sources/Base/SQL/"], "GRDBSQLite": ["Sources/Base/SQL/"], "Yams": ["Sources/Base/Manifests/"],
+            "GRDB": ["Sources/Base/SQL/"], "GRDBSQLite": ["Sources/Base/SQL/"], "CYaml": ["Sources/Base/Manifests/"],
             "AsyncHTTPClient": ["Sources/Base/Outbound/"],
             "Hummingbird": ["Sources/Faces/Server/"], "Mustache": ["Sources/Faces/Web/"],
             "ArgumentParser": ["Sources/Faces/CLI/"],

@@ -86,9 +86,7 @@ public struct StageSpec: Manifest {
     public var retry: RetrySpec?
 
     public init() {}
-    public static var choices: [String] {
-        ["jobs", "uses"] + StepVerbs.names.filter { !StepVerbs.withinJobs.contains($0) }
-    }
+    public static let choices = ["jobs", "uses"] + StepVerbs.names.filter { !StepVerbs.withinJobs.contains($0) }
     public static let fields: [Field<Self>] =
         [
             .required("name", \.name, "Its name, unique in the pipeline."),

@@ -14,16 +14,8 @@ public struct StepSpec: Manifest {
     public var retry = StepRetrySpec()
 
     public var run: String?
-    public var checkout: CheckoutSpec?
-    public var fetch: FetchSpec?
-    public var ingest: IngestSpec?
-    public var validate: ValidateSpec?
-    public var transform: TransformSpec?
-    public var train: TrainSpec?
-    public var evaluate: EvaluateSpec?
-    public var register: RegisterSpec?
-    public var deploy: DeploySpec?
-    public var watch: WatchSpec?
+    /// The other verbs, of which a step has one or none: they lie apart, so that thousands of steps that run a script are small.
+    fileprivate var other: Held?
 
     public init() {}
     public static let choices = StepVerbs.names
@@ -40,6 +32,71 @@ public struct StepSpec: Manifest {
             .optional("env", \.env, "Another name for `variables`; where both name one, this counts."),
             .optional("retry", \.retry, "When the step is tried again, whatever its verb."),
         ] + StepVerbs.fields(\StepSpec.self, skipping: [])
+
+    fileprivate struct Verbs: Sendable, Equatable {
+        var checkout: CheckoutSpec?
+        var fetch: FetchSpec?
+        var ingest: IngestSpec?
+        var validate: ValidateSpec?
+        var transform: TransformSpec?
+        var train: TrainSpec?
+        var evaluate: EvaluateSpec?
+        var register: RegisterSpec?
+        var deploy: DeploySpec?
+        var watch: WatchSpec?
+    }
+
+    fileprivate final class Held: Sendable, Equatable {
+        let verbs: Verbs
+        init(_ verbs: Verbs) { self.verbs = verbs }
+        static func == (left: Held, right: Held) -> Bool { left === right || left.verbs == right.verbs }
+    }
+
+    private var verbs: Verbs {
+        get { other?.verbs ?? Verbs() }
+        set { other = newValue == Verbs() ? nil : Held(newValue) }
+    }
+
+    public var checkout: CheckoutSpec? {
+        get { other?.verbs.checkout }
+        set { verbs.checkout = newValue }
+    }
+    public var fetch: FetchSpec? {
+        get { other?.verbs.fetch }
+        set { verbs.fetch = newValue }
+    }
+    public var ingest: IngestSpec? {
+        get { other?.verbs.ingest }
+        set { verbs.ingest = newValue }
+    }
+    public var validate: ValidateSpec? {
+        get { other?.verbs.validate }
+        set { verbs.validate = newValue }
+    }
+    public var transform: TransformSpec? {
+        get { other?.verbs.transform }
+        set { verbs.transform = newValue }
+    }
+    public var train: TrainSpec? {
+        get { other?.verbs.train }
+        set { verbs.train = newValue }
+    }
+    public var evaluate: EvaluateSpec? {
+        get { other?.verbs.evaluate }
+        set { verbs.evaluate = newValue }
+    }
+    public var register: RegisterSpec? {
+        get { other?.verbs.register }
+        set { verbs.register = newValue }
+    }
+    public var deploy: DeploySpec? {
+        get { other?.verbs.deploy }
+        set { verbs.deploy = newValue }
+    }
+    public var watch: WatchSpec? {
+        get { other?.verbs.watch }
+        set { verbs.watch = newValue }
+    }
 
     public static func check(_ value: Self) -> [ManifestError] {
         if let folder = value.working_directory, !isInsideWorkspace(folder) {
@@ -72,7 +129,9 @@ public enum StepVerbs {
                 path: path as WritableKeyPath<StepSpec, V>)
             // Sound: a key path made of two Sendable key paths without captured values holds nothing mutable.
             let sendable = unsafeBitCast(joined, to: (any WritableKeyPath<Root, V> & Sendable).self)
-            return .optional(name, sendable, help)
+            let made: Field<Root> = .optional(name, sendable, help)
+            guard name != "run" else { return made }
+            return made.kept(in: (step as WritableKeyPath<Root, StepSpec>).appending(path: \StepSpec.other))
         }
         let all: [Field<Root>] = [
             field("run", \.run, "Script, run by bash with -euo pipefail, or by what `shell` says."),

@@ -1,3 +1,11 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// One field of a ``Manifest``: its name on the wire, where it is stored, what it means.
 public struct Field<Root: Sendable>: Sendable {
     public let name: String
@@ -9,6 +17,32 @@ public struct Field<Root: Sendable>: Sendable {
     let decode: @Sendable (Ordered<JSONValue>, inout Root, [String]) throws(ManifestError) -> Bool
     /// Nil when the value is the default of a field that may be left out.
     let encode: @Sendable (Root) -> JSONValue?
+    /// Nil when its value is written always, or is not stored in the root itself.
+    private(set) var standard: StandardBytes?
+}
+
+/// How a stored property looks while it stands at its default.
+///
+/// Most fields of most values do, and to compare them as what they are takes far longer than to compare their bytes. Bytes that
+/// differ mean nothing; equal ones are equal values, since what the default refers to is kept, and so is at no other's address.
+final class StandardBytes: Sendable {
+    private let offset: Int
+    private let bytes: [UInt8]
+    private let kept: any Sendable
+
+    init?<Root: Sendable, Value>(_ path: WritableKeyPath<Root, Value>, of root: Root) {
+        guard let offset = MemoryLayout<Root>.offset(of: path) else { return nil }
+        (self.offset, kept) = (offset, root)
+        bytes = withUnsafeBytes(of: root) { Array($0[offset..<offset + MemoryLayout<Value>.size]) }
+    }
+
+    /// - Parameter root: The bytes of a value of the type that this was made of.
+    func stand(in root: UnsafeRawBufferPointer) -> Bool {
+        guard let start = root.baseAddress, offset + bytes.count <= root.count else { return false }
+        return bytes.withUnsafeBytes { mine in
+            mine.baseAddress.map { memcmp(start + offset, $0, mine.count) == 0 } ?? true
+        }
+    }
 }
 
 extension Field where Root: Manifest {
@@ -40,7 +74,8 @@ extension Field where Root: Manifest {
         range: ClosedRange<Double>?, isRequired: Bool, alwaysWritten: Bool
     ) -> Self {
         // Once for all: a new root for each field of each value would be most of the work of writing.
-        let standard = Root()[keyPath: path]
+        let rest = Root()
+        let standard = rest[keyPath: path]
         return Self(
             name: name, help: help, isRequired: isRequired,
             schema: {
@@ -80,7 +115,16 @@ extension Field where Root: Manifest {
                 let value = root[keyPath: path]
                 if alwaysWritten { return value.json }
                 return value == standard ? nil : value.json
-            })
+            },
+            standard: alwaysWritten ? nil : StandardBytes(path as WritableKeyPath<Root, Value>, of: rest))
+    }
+
+    /// The same field, whose value is kept in a stored property that has another form: while that one stands at its default, so
+    /// does this.
+    public func kept<Value>(in path: WritableKeyPath<Root, Value>) -> Self {
+        var field = self
+        field.standard = StandardBytes(path, of: Root())
+        return field
     }
 }
 

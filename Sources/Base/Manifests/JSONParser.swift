@@ -52,8 +52,8 @@ public struct JSONParser {
             skipSpace()
             guard take(UInt8(ascii: ":")) else { throw wrong("a colon is missing after the key \"\(key)\"") }
             skipSpace()
-            guard members[key] == nil else { throw wrong("the key \"\(key)\" is written twice") }
-            members[key] = try value(depth: depth + 1)
+            guard !members.has(key) else { throw wrong("the key \"\(key)\" is written twice") }
+            members.append(key, try value(depth: depth + 1))
             skipSpace()
             if take(UInt8(ascii: "}")) { return .object(members) }
             guard take(UInt8(ascii: ",")) else { throw wrong("a comma or \"}\" is missing in a JSON object") }

@@ -131,22 +131,28 @@ public struct Ordered<Value: Sendable>: Sendable {
     @inlinable public subscript(key: String) -> Value? {
         get { position(of: key).map { stored[$0] } }
         set {
-            switch (position(of: key), newValue) {
-            case (let position?, let value?): stored[position] = value
-            case (nil, let value?):
-                names.append(key)
-                stored.append(value)
-                if names.count == Self.scanned + 1 {
-                    makeIndex()
-                } else if names.count > Self.scanned {
-                    index[key] = names.count - 1
-                }
-            case (let position?, nil):
+            // No switch over both: what is generic makes a type of each pair that it sees.
+            let position = position(of: key)
+            if let value = newValue {
+                if let position { stored[position] = value } else { append(key, value) }
+            } else if let position {
                 names.remove(at: position)
                 stored.remove(at: position)
                 makeIndex()
-            case (nil, nil): break
             }
+        }
+    }
+
+    @inlinable public func has(_ key: String) -> Bool { position(of: key) != nil }
+
+    /// Adds a member whose key is not there yet.
+    @inlinable mutating func append(_ key: String, _ value: Value) {
+        names.append(key)
+        stored.append(value)
+        if names.count == Self.scanned + 1 {
+            makeIndex()
+        } else if names.count > Self.scanned {
+            index[key] = names.count - 1
         }
     }
 
@@ -158,7 +164,7 @@ public struct Ordered<Value: Sendable>: Sendable {
 
     @inlinable public func map<T: Sendable>(_ transform: (Value) throws -> T) rethrows -> Ordered<T> {
         var result = Ordered<T>()
-        for (key, value) in self { result[key] = try transform(value) }
+        for position in names.indices { result.append(names[position], try transform(stored[position])) }
         return result
     }
 }

@@ -49,7 +49,9 @@ extension Manifest {
         do throws(ManifestError) {
             try Self.checkChoices(members, at: path)
             // By their positions: to copy a field costs more than most of them take to read.
-            for index in fields.indices where try fields[index].decode(members, &self, path) { found += 1 }
+            for index in fields.indices where fields[index].isRequired || members.has(fields[index].name) {
+                if try fields[index].decode(members, &self, path) { found += 1 }
+            }
         } catch {
             // A name that is misspelt is most often why something else is missing.
             try Self.checkNames(members, at: path)
@@ -68,8 +70,9 @@ extension Manifest {
     }
 
     private static func checkChoices(_ members: Ordered<JSONValue>, at path: [String]) throws(ManifestError) {
+        let choices = choices
         guard !choices.isEmpty else { return }
-        let written = choices.filter { members[$0] != nil }
+        let written = choices.filter { members.has($0) }
         if written.count == 1 { return }
         let list = choices.joined(separator: ", ")
         if written.isEmpty {
@@ -88,8 +91,10 @@ extension Manifest {
     public var written: JSONValue {
         var members = Ordered<JSONValue>()
         let fields = Self.fields
-        for index in fields.indices {
-            if let value = fields[index].encode(self) { members[fields[index].name] = value }
+        withUnsafeBytes(of: self) { bytes in
+            for index in fields.indices where !(fields[index].standard?.stand(in: bytes) ?? false) {
+                if let value = fields[index].encode(self) { members[fields[index].name] = value }
+            }
         }
         return .object(members)
     }

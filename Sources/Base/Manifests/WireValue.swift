@@ -87,9 +87,9 @@ extension Array: WireValue where Element: WireValue {
         guard case .array(let items) = json else { throw .expected("a list", at: path, found: json) }
         self = []
         reserveCapacity(items.count)
-        for (index, item) in items.enumerated() {
+        for index in items.indices {
             // Its place is put into words only when something is wrong there.
-            do throws(ManifestError) { append(try Element(json: item, at: [])) } catch {
+            do throws(ManifestError) { append(try Element(json: items[index], at: [])) } catch {
                 throw error.below(path + ["\(index)"])
             }
         }
@@ -106,9 +106,10 @@ extension Ordered: WireValue where Value: WireValue {
     public init(json: JSONValue, at path: [String]) throws(ManifestError) {
         guard case .object(let members) = json else { throw .expected("a map", at: path, found: json) }
         self.init()
-        for (key, value) in members {
-            do throws(ManifestError) { self[key] = try Value(json: value, at: []) } catch {
-                throw error.below(path + [key])
+        let (keys, values) = (members.keys, members.values)
+        for position in keys.indices {
+            do throws(ManifestError) { append(keys[position], try Value(json: values[position], at: [])) } catch {
+                throw error.below(path + [keys[position]])
             }
         }
     }

@@ -1,5 +1,3 @@
-internal import Yams
-
 /// One document of a YAML file, with the place of everything in it.
 public struct YAMLDocument: Sendable {
     public var value: JSONValue
@@ -60,99 +58,24 @@ public enum YAML {
             throw ManifestError(
                 at: [], message: "the file is larger than \(sizeLimit >> 20) MiB", hint: "Split it.", file: file)
         }
-        var nodes: [Node] = []
-        do {
-            // The sequence ends at an error as it ends at the last document; only its `error` tells them apart.
-            var sequence = try Yams.compose_all(yaml: text, .basic)
-            while let node = sequence.next() { nodes.append(node) }
-            if let error = sequence.error { throw error }
+        do throws(ManifestError) {
+            return try YAMLReader.documents(text).map { YAMLDocument(value: $0, places: $1, file: file) }
         } catch {
-            throw YAML.error(error, file: file)
-        }
-        var reader = Reader()
-        var documents: [YAMLDocument] = []
-        for node in nodes {
-            do {
-                var places = MarkTree()
-                let value = try reader.read(node, depth: 0, into: &places)
-                if value != .null { documents.append(YAMLDocument(value: value, places: places, file: file)) }
-            } catch {
-                var placed = error
-                placed.file = file
-                throw placed
-            }
-        }
-        return documents
-    }
-
-    private static func error(_ error: any Error, file: String?) -> ManifestError {
-        guard let error = error as? YamlError else {
-            return ManifestError(at: [], message: "the YAML cannot be read", hint: "\(error)", file: file)
-        }
-        switch error {
-        case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
-            .composer(let context, let problem, let mark, _):
-            let place = context.map { " \($0.text)" } ?? ""
-            return ManifestError(
-                at: [], message: "not valid YAML: \(problem)\(place)",
-                hint: "Check the indentation and quotes near this line.",
-                mark: Mark(line: mark.line, column: mark.column), file: file)
-        case .duplicatedKeysInMapping(let keys, let context):
-            return ManifestError(
-                at: [], message: "the key \"\(keys.map { "\($0)" }.joined(separator: ", "))\" is written twice",
-                hint: "Remove one of them.", mark: Mark(line: context.mark.line, column: context.mark.column),
-                file: file)
-        default:
-            return ManifestError(at: [], message: "the YAML cannot be read", hint: "\(error)", file: file)
+            var placed = error
+            placed.file = file
+            throw placed
         }
     }
 
-    private struct Reader {
-        var count = 0
-
-        /// Fills in the places of what lies below, and the value's own unless a key has set it.
-        mutating func read(_ node: Node, depth: Int, into places: inout MarkTree) throws(ManifestError) -> JSONValue {
-            count += 1
-            if places.mark == nil { places.mark = Mark(node.mark) }
-            guard depth < depthLimit, count < valueLimit else {
-                throw ManifestError(
-                    at: [], message: "the file nests too deep or has too many values", hint: "Split it.",
-                    mark: places.mark)
-            }
-            switch node {
-            case .scalar(let scalar): return YAML.resolve(scalar)
-            case .sequence(let sequence):
-                var items: [JSONValue] = []
-                items.reserveCapacity(sequence.count)
-                for item in sequence {
-                    var place = MarkTree()
-                    items.append(try read(item, depth: depth + 1, into: &place))
-                    places.below.append(place)
-                }
-                return .array(items)
-            case .mapping(let mapping):
-                var members = Ordered<JSONValue>()
-                for (key, value) in mapping {
-                    var place = MarkTree(mark: Mark(key.mark))
-                    let name = key.scalar?.string ?? ""
-                    guard key.scalar != nil, members[name] == nil else {
-                        throw ManifestError(
-                            at: [name], message: "the key \"\(name)\" is written twice or is not text", mark: place.mark
-                        )
-                    }
-                    members[name] = try read(value, depth: depth + 1, into: &place)
-                    places.below.append(place)
-                }
-                return .object(members)
-            case .alias:
-                throw ManifestError(at: [], message: "an alias points to nothing", mark: places.mark)
-            }
+    /// What a scalar without quotes stands for.
+    static func resolve(_ text: String) -> JSONValue {
+        // Nearly all texts begin with a letter that none of the words below begins with.
+        switch text.utf8.first ?? 0 {
+        case UInt8(ascii: "a")...UInt8(ascii: "e"), UInt8(ascii: "g")...UInt8(ascii: "m"),
+            UInt8(ascii: "o")...UInt8(ascii: "s"), UInt8(ascii: "u")...UInt8(ascii: "z"), UInt8(ascii: "/"):
+            return .string(text)
+        default: break
         }
-    }
-
-    private static func resolve(_ scalar: Node.Scalar) -> JSONValue {
-        guard scalar.style == .plain || scalar.style == .any else { return .string(scalar.string) }
-        let text = scalar.string
         switch text {
         case "", "~", "null", "Null", "NULL": return .null
         case "true", "True", "TRUE": return .bool(true)
@@ -175,12 +98,5 @@ public enum YAML {
         guard isNumeric, text.utf8.contains(where: { (0x30...0x39).contains($0) }) else { return nil }
         if let value = Int64(text) { return .integer(value) }
         return Double(text).map(JSONValue.number)
-    }
-}
-
-extension Mark {
-    fileprivate init?(_ mark: Yams.Mark?) {
-        guard let mark else { return nil }
-        self.init(line: mark.line, column: mark.column)
     }
 }

@@ -22,23 +22,35 @@ package enum LocalPort {
     ///
     /// Blocks for at most the timeout.
     package static func isOpen(_ port: Int, timeout: Duration) -> Bool {
-        let handle = socket(
-            AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+        let handle = connecting(port)
         guard handle >= 0 else { return false }
         defer { close(handle) }
+        var waiting = pollfd(fd: handle, events: Int16(POLLOUT), revents: 0)
+        guard poll(&waiting, 1, Int32(clamping: Int64(timeout / .milliseconds(1)))) == 1 else { return false }
+        return failure(of: handle) == 0
+    }
+
+    /// A socket on its way to a port, which does not block; below zero when there is none.
+    static func connecting(_ port: Int) -> Int32 {
+        let handle = socket(
+            AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+        guard handle >= 0 else { return -1 }
         var address = self.address(port: port)
         let result = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 connect(handle, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        if result == 0 { return true }
-        guard errno == EINPROGRESS else { return false }
-        var waiting = pollfd(fd: handle, events: Int16(POLLOUT), revents: 0)
-        guard poll(&waiting, 1, Int32(clamping: Int64(timeout / .milliseconds(1)))) == 1 else { return false }
+        if result == 0 || errno == EINPROGRESS { return handle }
+        close(handle)
+        return -1
+    }
+
+    /// Why a socket has no connection; 0 when it has one.
+    static func failure(of socket: Int32) -> Int32 {
         var failure: Int32 = 0
         var size = socklen_t(MemoryLayout<Int32>.size)
-        return getsockopt(handle, SOL_SOCKET, SO_ERROR, &failure, &size) == 0 && failure == 0
+        return getsockopt(socket, SOL_SOCKET, SO_ERROR, &failure, &size) == 0 ? failure : errno
     }
 
     private static func address(port: Int) -> sockaddr_in {

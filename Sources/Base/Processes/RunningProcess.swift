@@ -74,6 +74,9 @@ package final class RunningProcess: Sendable {
     /// Whether the program itself has ended; its children may still run.
     package var hasEnded: Bool { state.withLock { $0.ending != nil } }
 
+    /// Calls a short body once, when the program has ended; at once when it already has.
+    package func whenEnded(_ body: @escaping @Sendable () -> Void) { _ = observe(body) }
+
     // MARK: -
 
     /// What is known of the end, when it has come.

@@ -9,6 +9,14 @@ struct RequestEnd {
     var isClientAbort = false
 }
 
+/// Counts the readings of all cells, so that a reader is given only what came since its last one.
+final class ReadingClock: Sendable {
+    private let number = Atomic<UInt64>(1)
+    var now: UInt64 { number.load(ordering: .relaxed) }
+    /// What ends from now on is after this.
+    func advance() -> UInt64 { number.add(1, ordering: .sequentiallyConsistent).newValue }
+}
+
 /// The live numbers of one revision, shared by all loops.
 ///
 /// A lock instead of an atomic per number: it is taken twice a request, hardly ever contended (about 20 ns), and a
@@ -16,12 +24,17 @@ struct RequestEnd {
 final class RevisionCell: Sendable {
     let service: String
     let revision: String
+    private let clock: ReadingClock
     private let numbers: Mutex<RevisionCounters>
+    /// The reading before which it last counted; it changes under the lock of the numbers, so that none is missed.
+    private let counted: Atomic<UInt64>
 
-    init(service: String, revision: String) {
+    init(service: String, revision: String, clock: ReadingClock = ReadingClock()) {
         self.service = service
         self.revision = revision
+        self.clock = clock
         numbers = Mutex(RevisionCounters(service: service, revision: revision))
+        counted = Atomic(clock.now)
     }
 
     /// A request was given to the revision.
@@ -42,6 +55,7 @@ final class RevisionCell: Sendable {
     /// The request is over and counts; `staysActive` for a tunnel that has just opened.
     func end(_ end: RequestEnd, staysActive: Bool = false) {
         numbers.withLock { numbers in
+            counted.store(clock.now, ordering: .relaxed)
             numbers.requests += 1
             if !staysActive { numbers.active -= 1 }
             let hundreds = end.status / 100
@@ -63,8 +77,15 @@ final class RevisionCell: Sendable {
     }
 
     /// The numbers now, with the histogram summed up as `RevisionCounters` tells it.
-    var snapshot: RevisionCounters {
-        var copy = numbers.withLock { $0 }
+    var snapshot: RevisionCounters { Self.summedUp(numbers.withLock { $0 }) }
+
+    /// The same; nil when no request has ended since a reading.
+    func snapshot(since reading: UInt64) -> RevisionCounters? {
+        numbers.withLock { counted.load(ordering: .relaxed) >= reading ? $0 : nil }.map(Self.summedUp)
+    }
+
+    private static func summedUp(_ numbers: RevisionCounters) -> RevisionCounters {
+        var copy = numbers
         var sum: UInt64 = 0
         for index in copy.latency_buckets.indices {
             sum += copy.latency_buckets[index]
@@ -89,6 +110,7 @@ final class CounterRegistry: Sendable {
     }
 
     private let state = Mutex(State())
+    private let clock = ReadingClock()
     let unrouted = Atomic<UInt64>(0)
     let refused = Atomic<UInt64>(0)
     let limited = Atomic<UInt64>(0)
@@ -101,7 +123,7 @@ final class CounterRegistry: Sendable {
                 for revision in route.revisions {
                     let key = Key(service: route.service, revision: revision.revision)
                     guard current.insert(key).inserted, state.cells[key] == nil else { continue }
-                    state.cells[key] = RevisionCell(service: key.service, revision: key.revision)
+                    state.cells[key] = RevisionCell(service: key.service, revision: key.revision, clock: clock)
                 }
             }
             var retired = state.retired.filter { !current.contains($0) }
@@ -131,6 +153,16 @@ final class CounterRegistry: Sendable {
             state.mirrors[key] = cell
             return cell
         }
+    }
+
+    /// Revisions that have come, or for which requests have ended, since an earlier reading; and the number of this one.
+    ///
+    /// Of thousands that nobody asks each costs a look, and no copy. 0 is before all readings.
+    func changes(since reading: UInt64) -> (revisions: [RevisionCounters], reading: UInt64) {
+        // Before the cells are looked at: what ends meanwhile is told twice rather than never.
+        let now = clock.advance()
+        let cells = state.withLock { Array($0.cells.values) }
+        return (cells.compactMap { $0.snapshot(since: reading) }, now)
     }
 
     /// Everything, ordered by service and revision.

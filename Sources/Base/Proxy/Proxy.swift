@@ -47,6 +47,12 @@ package final class ProxyServer: Sendable {
         core.counters.snapshot(epoch: core.epoch, connections: core.connections.load(ordering: .relaxed))
     }
 
+    /// Revisions that have come, or whose requests have ended, since an earlier reading (0: since ever), in no order.
+    package func changes(since reading: UInt64) -> (epoch: String, revisions: [RevisionCounters], reading: UInt64) {
+        let (revisions, now) = core.counters.changes(since: reading)
+        return (core.epoch, revisions, now)
+    }
+
     /// Listens and serves until the task is cancelled; then stops accepting, lets requests under way end, closes.
     ///
     /// - Parameters:

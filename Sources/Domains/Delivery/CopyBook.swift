@@ -2,11 +2,23 @@ import API
 import Kernel
 import Manifests
 import SQL
+import Synchronization
 
 /// Copies as the tables know them: ordered, running, stopping, gone.
 enum CopyBook {
     /// Rung when copies are ordered or stopped.
     static let topic = "Copy"
+
+    /// What a bell about one service rings: those who look at this one, and not those who look at others.
+    static func topics(of service: ServiceReference) -> Set<String> {
+        [ServiceKind.name, "\(ServiceKind.name)/\(service.name)"]
+    }
+
+    /// Rings for those who look at a service, and for those who start and stop copies.
+    static func ring(for service: ServiceReference, in change: Change) {
+        for topic in topics(of: service) { change.ring(topic) }
+        change.ring(topic)
+    }
     /// How long a copy that was told to stop waits for the proxies to take it off their tables.
     static let drain = Duration.seconds(5)
 
@@ -28,7 +40,7 @@ enum CopyBook {
         copy.reason = reason
         try copy.write(in: change.sql)
         if isFault { try noteFault(copy, reason, in: change) }
-        change.ring(topic)
+        ring(for: copy.service, in: change)
     }
 
     /// The platform has started it.
@@ -38,7 +50,7 @@ enum CopyBook {
         if copy.state == .ordered { copy.state = .running }
         try copy.write(in: change.sql)
         try tell("instance.started", copy, nil, in: change)
-        change.ring(topic)
+        ring(for: copy.service, in: change)
     }
 
     /// The platform could not start it: it is as if it had ended at once.
@@ -46,6 +58,7 @@ enum CopyBook {
         guard let copy = try CopyRow.find(id, in: change.sql) else { return }
         try copy.remove(in: change.sql)
         if copy.state == .ordered { try noteFault(copy, "it could not be started: \(problem.message)", in: change) }
+        ring(for: copy.service, in: change)
     }
 
     /// Nothing of it runs any more.
@@ -63,7 +76,7 @@ enum CopyBook {
         copy.isReady = isReady
         copy.unreadyAt = isReady ? nil : change.now
         try copy.write(in: change.sql)
-        change.ring(ServiceKind.name)
+        ring(for: copy.service, in: change)
     }
 
     /// It has started, as its probe says: from now on the other questions are asked.
@@ -71,6 +84,7 @@ enum CopyBook {
         guard var copy = try CopyRow.find(id, in: change.sql), copy.state == .running, !copy.hasBegun else { return }
         copy.hasBegun = true
         try copy.write(in: change.sql)
+        ring(for: copy.service, in: change)
     }
 
     /// Counts an end that nobody asked for.
@@ -203,9 +217,27 @@ struct Lookout: Reconciler {
     static let topics: Set<String> = []
     /// Time between two looks.
     static let interval = Duration.seconds(1)
+    /// Where a platform tells of changes, so many copies a second are looked at all the same: few every second.
+    static let looksPerSecond = 300
     let store: Store
     let platforms: Platforms
     let memory: Recall<CopyRow.Form, [CopyRow]>
+    let sights: Sights
+
+    /// What a platform told when its copies were looked at last.
+    final class Sights: Sendable {
+        private let last = Mutex<[CopyRow.Form: (at: Timestamp, changes: UInt64)]>([:])
+
+        func note(_ form: CopyRow.Form, _ changes: UInt64?, at now: Timestamp) {
+            last.withLock { $0[form] = changes.map { (now, $0) } }
+        }
+
+        /// Whether nothing has changed since a look that is not long ago.
+        func isQuiet(_ form: CopyRow.Form, _ changes: UInt64?, copies: Int, at now: Timestamp) -> Bool {
+            guard let changes, let seen = last.withLock({ $0[form] }), seen.changes == changes else { return false }
+            return now.since(seen.at) < .seconds(copies / Lookout.looksPerSecond)
+        }
+    }
 
     func keys() async throws -> [CopyRow.Form] { [.process, .container] }
 
@@ -213,11 +245,14 @@ struct Lookout: Reconciler {
         // First the world, then the rows: a row is written before its copy runs, so a copy without a row is a stray.
         let began = store.time.now
         let platform = platforms.of(form)
+        let changes = platform.changes
+        let (before, isNew) = try await rows(form)
         // Most machines have no engine for containers, and nobody misses it.
-        if form == .container, try await rows(form).isEmpty { return .again(in: Self.interval) }
+        if form == .container, before.isEmpty { return .again(in: Self.interval) }
+        if !isNew, sights.isQuiet(form, changes, copies: before.count, at: began) { return .again(in: Self.interval) }
         let seen = try await platform.instances()
         let running = Set(seen.filter(\.isRunning).map(\.id))
-        let rows = try await rows(form)
+        let rows = try await rows(form).rows
         // Noted as running before the look began, and not seen: it has ended.
         let lost = rows.filter { copy in
             copy.state == .running && !running.contains(copy.id) && copy.startedAt.map { $0 < began } ?? false
@@ -234,12 +269,15 @@ struct Lookout: Reconciler {
             let all = try await store.read { Set(try CopyRow.all(in: $0).map(\.id)) }
             for stray in strays where !all.contains(stray.id) { try await platform.stop(stray.id, grace: .seconds(10)) }
         }
+        // One that has ended, and was started after the look began, is looked at again.
+        let isSettled = rows.allSatisfy { $0.state != .running || running.contains($0.id) }
+        sights.note(form, isSettled ? changes : nil, at: began)
         return .again(in: Self.interval)
     }
 
-    private func rows(_ form: CopyRow.Form) async throws -> [CopyRow] {
+    private func rows(_ form: CopyRow.Form) async throws -> (rows: [CopyRow], isNew: Bool) {
         try await memory.value(of: form) {
             try await store.read { try CopyRow.all(in: $0).filter { $0.form == form } }
-        }.0
+        }
     }
 }

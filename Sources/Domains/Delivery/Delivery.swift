@@ -78,6 +78,7 @@ package struct DeliveryDomain: Domain {
     private let watch = ProxyWatch()
     private let probes: ProbeBook
     private let copies: Recall<CopyRow.Form, [CopyRow]>
+    private let sights = Lookout.Sights()
 
     package init(context: DomainContext, platforms: Platforms, settings: DeliverySettings) {
         (self.context, self.platforms, self.settings) = (context, platforms, settings)
@@ -103,7 +104,7 @@ package struct DeliveryDomain: Domain {
             ReconcileLoop(probeLoop, store: store, width: 32, logger: logger),
             ReconcileLoop(lookout, store: store, logger: logger),
             ReconcileLoop(measureLoop, store: store, width: 8, logger: logger),
-            ReconcileLoop(DoraGauges(desk: doraDesk, instruments: context.instruments), store: store, logger: logger),
+            ReconcileLoop(doraGauges, store: store, logger: logger),
         ]
     }
 
@@ -113,10 +114,15 @@ package struct DeliveryDomain: Domain {
     var startLoop: StartLoop { StartLoop(store: context.store, platforms: platforms, settings: settings) }
     var stopLoop: StopLoop { StopLoop(store: context.store, platforms: platforms, proxies: watch) }
     var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platforms: platforms, book: probes) }
-    var lookout: Lookout { Lookout(store: context.store, platforms: platforms, memory: copies) }
+    var lookout: Lookout { Lookout(store: context.store, platforms: platforms, memory: copies, sights: sights) }
 
     var measureLoop: MeasureLoop {
         MeasureLoop(store: context.store, outside: settings.outside, caller: context.caller)
+    }
+
+    private var doraGauges: DoraGauges {
+        DoraGauges(
+            desk: doraDesk, instruments: context.instruments, memory: Recall(context.store.bells) { _, _ in true })
     }
 
     private var doraDesk: DoraDesk { DoraDesk(store: context.store, caller: context.caller) }

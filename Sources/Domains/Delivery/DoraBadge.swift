@@ -82,8 +82,12 @@ struct DoraGauges: Reconciler {
     static let name = "delivery.dora"
     static let topics: Set<String> = []
     static let interval = Duration.seconds(60)
+    /// How long they are good while nothing happens to a service: what moves them then is only that days pass.
+    static let freshness = Duration.seconds(600)
     let desk: DoraDesk
     let instruments: Instruments
+    /// When they were worked out, by project.
+    let memory: Recall<String, Timestamp>
 
     func keys() async throws -> [String] {
         try await desk.store.read { sql in
@@ -98,6 +102,13 @@ struct DoraGauges: Reconciler {
     ]
 
     func reconcile(_ project: String) async throws -> Next {
+        let now = desk.store.time.now
+        let (at, isNew) = try await memory.value(of: project) { now }
+        guard isNew || at.advanced(by: Self.freshness) <= now else { return .again(in: Self.interval) }
+        if !isNew {
+            memory.forget(project)
+            _ = try await memory.value(of: project) { now }
+        }
         for (service, report) in try await desk.reports(project, days: DoraBadge.days) {
             let labels = ["project", project, "service", service]
             for one in DoraBadge.names {

@@ -19,6 +19,7 @@ package protocol MeasureOutside: Sendable {
 struct MeasureLoop: Reconciler {
     static let name = "delivery.measure"
     static let topics: Set<String> = [ServiceKind.name]
+    static let keyed: String? = ServiceKind.name
     /// How long an answer may take.
     static let patience = Duration.seconds(10)
     let store: Store
@@ -31,6 +32,10 @@ struct MeasureLoop: Reconciler {
                 "SELECT DISTINCT project, service FROM delivery_rollout WHERE completion IS NULL"
             ).map { ServiceReference(project: try $0.get(0), name: try $0.get(1)) }
         }
+    }
+
+    func keys(of names: Set<String>) async throws -> [ServiceReference] {
+        try await store.read { try $0.services(named: names) }
     }
 
     private struct Due: Sendable {
@@ -83,7 +88,7 @@ struct MeasureLoop: Reconciler {
             case .later: return fresh
             }
             try fresh.write(name, rollout: rollout.number, in: change.sql)
-            change.ring(ServiceKind.name)
+            CopyBook.ring(for: name, in: change)
             return fresh
         }
     }

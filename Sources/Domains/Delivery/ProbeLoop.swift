@@ -6,9 +6,12 @@ import SQL
 /// Asks copies how they are, and writes when that changes; one that does not live as it should is ended.
 struct ProbeLoop: Reconciler {
     static let name = "delivery.probe"
-    static let topics: Set<String> = [CopyBook.topic]
+    static let topics: Set<String> = [ServiceKind.name]
+    static let keyed: String? = ServiceKind.name
     /// Least time between two looks at one service.
     static let breath = Duration.milliseconds(50)
+    /// What is due within so much time is asked together: of thousands of copies at rest, in ten rounds a second.
+    static let beat: Int64 = 100_000
     let store: Store
     let platforms: Platforms
     let book: ProbeBook
@@ -28,6 +31,10 @@ struct ProbeLoop: Reconciler {
         }
     }
 
+    func keys(of names: Set<String>) async throws -> [ServiceReference] {
+        try await store.read { try $0.services(named: names) }
+    }
+
     func reconcile(_ name: ServiceReference) async throws -> Next {
         let (targets, isNew) = try await book.targets.value(of: name) {
             try await store.read { sql in try Self.targets(name, in: sql) }
@@ -45,7 +52,14 @@ struct ProbeLoop: Reconciler {
         // What has begun is asked other questions now.
         if news.contains(where: { if case .begun = $0 { true } else { false } }) { return .now }
         let after = store.time.now
-        return .again(in: max(Self.breath, targets.map { next($0).since(after) }.min() ?? ProbePlan.eagerness))
+        let wait = targets.map { next($0).since(after) }.min() ?? ProbePlan.eagerness
+        return .again(in: max(Self.breath, wait >= .seconds(1) ? Self.onBeat(wait, after) : wait))
+    }
+
+    /// A wait, as long as it takes until the first beat after it.
+    private static func onBeat(_ wait: Duration, _ now: Timestamp) -> Duration {
+        let end = now.advanced(by: wait).microseconds
+        return wait + .microseconds((beat - end % beat) % beat)
     }
 
     private func next(_ target: Target) -> Timestamp {
@@ -54,21 +68,23 @@ struct ProbeLoop: Reconciler {
 
     /// Asks all of them at once; what changes by their answers.
     private func ask(_ due: [Target]) async -> [News] {
-        let platforms = platforms
+        // Nearly always it is one: a task of its own would be most of the work.
+        if due.count <= 1 {
+            guard let target = due.first else { return [] }
+            let isGood = await isGood(target)
+            return news(target, isGood: isGood, store.time.now).map { [$0] } ?? []
+        }
         let answers = await withTaskGroup(of: (Target, Bool).self) { group in
-            for target in due {
-                group.addTask {
-                    let platform = platforms.of(target.form)
-                    let plan = target.plan
-                    return (
-                        target, await platform.probe(target.instance, plan.question, timeout: plan.timeout)
-                    )
-                }
-            }
+            for target in due { group.addTask { (target, await isGood(target)) } }
             return await group.reduce(into: [(Target, Bool)]()) { $0.append($1) }
         }
         let after = store.time.now
         return answers.compactMap { target, isGood in news(target, isGood: isGood, after) }
+    }
+
+    private func isGood(_ target: Target) async -> Bool {
+        let plan = target.plan
+        return await platforms.of(target.form).probe(target.instance, plan.question, timeout: plan.timeout)
     }
 
     private func news(_ target: Target, isGood: Bool, _ now: Timestamp) -> News? {

@@ -4,7 +4,7 @@ import Manifests
 import Synchronization
 
 /// What a copy is asked about: whether it has begun, whether it shall have traffic, whether it shall live.
-enum ProbeRole: Hashable, Sendable { case start, ready, live }
+enum ProbeRole: Hashable, Sendable, CaseIterable { case start, ready, live }
 
 /// One question, how often it is asked of one copy, and how many answers in a row mean something.
 struct ProbePlan: Sendable, Equatable {
@@ -75,6 +75,8 @@ final class ProbeBook: Sendable {
         var bad = 0
     }
     private let entries = Mutex<[Key: Entry]>([:])
+    /// The copies of each service that have entries.
+    private let copies = Mutex<[ServiceReference: Set<InstanceID>]>([:])
     /// Who is to be asked what.
     let targets: Recall<ServiceReference, [ProbeTarget]>
 
@@ -99,10 +101,16 @@ final class ProbeBook: Sendable {
         }
     }
 
+    /// Forgets the copies of a service that are no more.
     func keep(_ ids: Set<InstanceID>, of service: ServiceReference) {
-        let prefix = "\(service)/"
+        let before = copies.withLock { copies in
+            defer { copies[service] = ids.isEmpty ? nil : ids }
+            return copies[service] ?? []
+        }
+        let gone = before.subtracting(ids)
+        guard !gone.isEmpty else { return }
         entries.withLock { entries in
-            entries = entries.filter { !$0.key.id.text.hasPrefix(prefix) || ids.contains($0.key.id) }
+            for id in gone { for role in ProbeRole.allCases { entries[Key(id: id, role: role)] = nil } }
         }
     }
 }

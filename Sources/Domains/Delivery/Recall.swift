@@ -4,7 +4,7 @@ import Synchronization
 
 /// What was read last, by key, until a bell tells that it may be another: of thousands of services at rest nothing is read.
 ///
-/// Bells about services and their copies count. A bell that rings during a read makes the next look read again.
+/// Bells about services count, which ring for their copies too. A bell that rings during a read makes the next look read again.
 final class Recall<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private struct State {
         var values: [Key: Value] = [:]
@@ -19,7 +19,7 @@ final class Recall<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     init(_ bells: Bells, concerns: @escaping @Sendable (Key, _ service: String) -> Bool) {
         self.concerns = concerns
         // Nobody waits for this bell: it only notes.
-        _ = bells.listen(to: [ServiceKind.name, CopyBook.topic], noting: rung)
+        _ = bells.listen(to: [ServiceKind.name], noting: rung)
     }
 
     /// - Returns: The value, and whether it was read now.

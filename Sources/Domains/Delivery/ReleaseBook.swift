@@ -49,7 +49,7 @@ struct ReleaseBook {
         guard var row = try ReleaseRow.newest(of: name, in: change.sql), row.isOpen else { return }
         (row.phase, row.finishedAt) = (.dissolved, change.now)
         try row.write(in: change.sql)
-        change.ring(ServiceKind.name)
+        change.ring(RolloutLoop.everyService)
     }
 
     // MARK: - Looking
@@ -127,7 +127,7 @@ struct ReleaseBook {
             row.phase = .promoting
             try row.write(in: sql)
             try tell("release.promoting", row, [:])
-            change.ring(ServiceKind.name)
+            change.ring(RolloutLoop.everyService)
         case .finish:
             (row.phase, row.finishedAt) = (.released, change.now)
             try row.write(in: sql)

@@ -9,9 +9,10 @@ import SQL
 /// of one service never holds up the decision of another.
 struct RolloutLoop: Reconciler {
     static let name = "delivery.rollout"
-    static let topics: Set<String> = [
-        ServiceKind.name, EnvironmentKind.name, ModelKind.name, ProxyWatch.topic, CopyBook.topic,
-    ]
+    static let topics: Set<String> = [ServiceKind.name, EnvironmentKind.name, ModelKind.name, everyService]
+    static let keyed: String? = ServiceKind.name
+    /// Rung when any service may have to be looked at.
+    static let everyService = "Services"
     /// How soon a workload that could not be resolved is tried again.
     static let retry = Duration.seconds(5)
 
@@ -27,6 +28,10 @@ struct RolloutLoop: Reconciler {
             let all = try (declared + running).map { ServiceReference(project: try $0.get(0), name: try $0.get(1)) }
             return Set(all).sorted()
         }
+    }
+
+    func keys(of names: Set<String>) async throws -> [ServiceReference] {
+        try await store.read { try $0.services(named: names) }
     }
 
     private struct Wanted: Sendable {

@@ -134,7 +134,8 @@ extension RolloutView {
         if let rollout { analyses = try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql) }
         unrecovered = try RolloutRow.unrecovered(of: name, in: sql).filter { $0.revision != service.stable }.map(
             \.number)
-        acknowledgement = try proxies.acknowledgement(of: RouteRow.version(of: name, in: sql), at: now, in: sql)
+        acknowledgement = try proxies.acknowledgement(
+            of: RouteRow.version(of: name, in: sql), for: name, at: now, in: sql)
         if let model = spec.workload.model.map(ModelName.init), model.version == nil, service.nextRevision == 1 {
             awaitedModel = model.name
         }

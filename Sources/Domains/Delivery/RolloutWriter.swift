@@ -124,7 +124,7 @@ struct RolloutWriter {
             row.nextCopy += 1
         }
         try row.write(in: sql)
-        change.ring(CopyBook.topic)
+        CopyBook.ring(for: name, in: change)
     }
 
     /// Goes to the next step.

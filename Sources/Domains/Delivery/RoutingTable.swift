@@ -17,25 +17,40 @@ final class ProxyWatch: Sendable {
         var at: Timestamp
         var table: Int64
     }
-    private let sights = Mutex<[String: Sight]>([:])
+    private struct State: Sendable {
+        var sights: [String: Sight] = [:]
+        /// Services whose table was not in force everywhere when somebody asked.
+        var waiting: Set<ServiceReference> = []
+    }
+    private let state = Mutex(State())
 
-    /// Notes what a proxy said; true when its table is another than the last time, or it was away.
-    func note(_ proxy: String, table: Int64, at now: Timestamp) -> Bool {
-        sights.withLock { sights in
-            let before = sights.updateValue(Sight(at: now, table: table), forKey: proxy)
-            guard let before else { return true }
-            return before.table != table || before.at.advanced(by: Self.patience) < now
+    /// Notes what a proxy said.
+    ///
+    /// - Returns: Whether its table is another than the last time, or it was away; then the services that waited for that.
+    func note(_ proxy: String, table: Int64, at now: Timestamp) -> (isNews: Bool, waiting: Set<ServiceReference>) {
+        state.withLock { state in
+            let before = state.sights.updateValue(Sight(at: now, table: table), forKey: proxy)
+            if let before, before.table == table, before.at.advanced(by: Self.patience) >= now { return (false, []) }
+            defer { state.waiting = [] }
+            return (true, state.waiting)
         }
     }
 
     /// Whether the proxies have a table at least as new as `version` in force.
-    func acknowledgement(of version: Int64, at now: Timestamp, in sql: Connection) throws -> Acknowledgement {
-        let present = sights.withLock { sights in sights.values.filter { $0.at.advanced(by: Self.patience) >= now } }
-        guard !present.isEmpty else {
-            let known: Int = try sql.value("SELECT count(*) FROM delivery_proxy") ?? 0
-            return known == 0 ? .yes : .away
+    ///
+    /// When not yet, ``note(_:table:at:)`` tells of the service once that may have come true.
+    func acknowledgement(
+        of version: Int64, for service: ServiceReference? = nil, at now: Timestamp, in sql: Connection
+    ) throws -> Acknowledgement {
+        let answer = state.withLock { state -> Acknowledgement in
+            let present = state.sights.values.filter { $0.at.advanced(by: Self.patience) >= now }
+            if !present.isEmpty, present.allSatisfy({ $0.table >= version }) { return .yes }
+            if let service { state.waiting.insert(service) }
+            return present.isEmpty ? .away : .waiting
         }
-        return present.allSatisfy { $0.table >= version } ? .yes : .waiting
+        guard answer == .away else { return answer }
+        let known: Int = try sql.value("SELECT count(*) FROM delivery_proxy") ?? 0
+        return known == 0 ? .yes : .away
     }
 }
 

@@ -378,6 +378,24 @@ struct CopyRow: Sendable, Equatable {
 }
 
 extension Connection {
+    /// Services of these names, in whichever project: declared ones, and those that have copies still.
+    func services(named names: Set<String>) throws -> [ServiceReference] {
+        let projects: [String] = try rows(
+            "SELECT DISTINCT project FROM resource WHERE kind = \(ServiceKind.name) UNION SELECT project FROM delivery_copy"
+        ).map { try $0.get(0) }
+        return try names.flatMap { name in
+            try projects.compactMap { project -> ServiceReference? in
+                let service = ServiceReference(project: project, name: name)
+                let isThere: Int? = try value(
+                    """
+                    SELECT 1 FROM resource WHERE project = \(project) AND kind = \(ServiceKind.name) AND name = \(name)
+                    UNION SELECT 1 FROM delivery_copy WHERE \(service.rows)
+                    """)
+                return isThere == nil ? nil : service
+            }
+        }
+    }
+
     /// What every revision runs, as it is stored.
     func workloadTexts() throws -> [String] {
         try rows("SELECT workload FROM delivery_revision").map { try $0.get(0) }

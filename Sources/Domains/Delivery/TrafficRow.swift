@@ -30,9 +30,26 @@ enum TrafficRow {
         try sql.value("SELECT coalesce(sum(requests), 0) FROM delivery_total WHERE \(service.rows)") ?? 0
     }
 
-    /// Counters of one proxy's life, by service and revision.
-    static func counters(proxy: String, epoch: String, in sql: Connection) throws -> [String: Counts] {
+    /// Revisions that are looked up one by one; of more all are read.
+    private static let fewRevisions = 200
+
+    /// Counters of one proxy's life, by service and revision: at least those that are told of.
+    static func counters(
+        proxy: String, epoch: String, of told: [RevisionCount], in sql: Connection
+    ) throws -> [String: Counts] {
         var found: [String: Counts] = [:]
+        guard told.count > fewRevisions else {
+            for one in told {
+                guard let service = ServiceReference(joined: one.service) else { continue }
+                found["\(one.service)/\(one.revision)"] = try sql.row(
+                    """
+                    SELECT * FROM delivery_counter WHERE proxy = \(proxy) AND epoch = \(epoch) AND \(service.rows)
+                        AND revision = \(one.revision)
+                    """
+                ).map(counts)
+            }
+            return found
+        }
         try sql.each("SELECT * FROM delivery_counter WHERE proxy = \(proxy) AND epoch = \(epoch)") { row in
             let key = "\(try row.get("project", as: String.self))/\(try row.get("service", as: String.self))"
             found["\(key)/\(try row.get("revision", as: Int.self))"] = try counts(row)
@@ -146,7 +163,10 @@ struct ProxyDesk: Sendable {
             }
         }
         if let newer { return newer }
-        return try await store.read { try RouteRow.table(in: $0) }
+        // Its version says that it is the one the proxy has: of thousands of routes none is told again.
+        var same = RoutingTable()
+        same.version = query.have
+        return same
     }
 
     /// Notes that a proxy exists, and where it is reached.
@@ -166,7 +186,7 @@ struct ProxyDesk: Sendable {
                 INSERT INTO delivery_proxy (name, url, first_seen_at) VALUES (\(name), \(url), \(change.now))
                 ON CONFLICT (name) DO UPDATE SET url = excluded.url
                 """)
-            change.ring(ServiceKind.name)
+            change.ring(RolloutLoop.everyService)
         }
     }
 
@@ -181,7 +201,8 @@ struct ProxyDesk: Sendable {
         }
         try await meet(input.name, url: "")
         let news = try await store.read { sql -> [(RevisionCount, Counts)] in
-            let before = try TrafficRow.counters(proxy: input.name, epoch: input.epoch, in: sql)
+            let before = try TrafficRow.counters(
+                proxy: input.name, epoch: input.epoch, of: input.revisions, in: sql)
             return input.revisions.map { ($0, Counts($0)) }.filter { told, counts in
                 !(counts - (before["\(told.service)/\(told.revision)"] ?? Counts())).isEmpty
             }
@@ -189,7 +210,8 @@ struct ProxyDesk: Sendable {
         if !news.isEmpty {
             try await store.change(.system("delivery")) { change in
                 // Read again: another report may have come between.
-                let before = try TrafficRow.counters(proxy: input.name, epoch: input.epoch, in: change.sql)
+                let before = try TrafficRow.counters(
+                    proxy: input.name, epoch: input.epoch, of: news.map { $0.0 }, in: change.sql)
                 for (told, counts) in news {
                     guard let service = ServiceReference(joined: told.service),
                         try RevisionRow.find(told.revision, of: service, in: change.sql) != nil
@@ -204,7 +226,9 @@ struct ProxyDesk: Sendable {
     }
 
     private func note(_ proxy: String, table: Int64) {
-        if watch.note(proxy, table: table, at: store.time.now) { store.bells.ring([ProxyWatch.topic]) }
+        let (isNews, waiting) = watch.note(proxy, table: table, at: store.time.now)
+        guard isNews else { return }
+        store.bells.ring(waiting.reduce(into: [ProxyWatch.topic]) { $0.formUnion(CopyBook.topics(of: $1)) })
     }
 }
 

@@ -18,8 +18,13 @@ package struct BuiltInRouter: TrafficRouter {
         server.swap(RouteTable(version: table.version, routes: routes))
     }
 
-    package func counts() async throws -> RouterCounts {
-        let counters = server.counters()
+    package func counts() async throws -> RouterCounts { counts(after: 0) }
+
+    package func counts(since mark: RouterCounts.Mark) async throws -> RouterCounts { counts(after: mark.number) }
+
+    /// The epoch is that of the object: a mark of it is of the same one.
+    private func counts(after reading: UInt64) -> RouterCounts {
+        let counters = server.changes(since: reading)
         let revisions = counters.revisions.compactMap { revision -> RevisionCount? in
             guard let number = Int(revision.revision) else { return nil }
             var count = RevisionCount()
@@ -30,7 +35,8 @@ package struct BuiltInRouter: TrafficRouter {
             if revision.requests > 0 { count.latency = Self.histogram(revision.latency_buckets) }
             return count
         }
-        return RouterCounts(epoch: counters.epoch, revisions: revisions)
+        return RouterCounts(
+            epoch: counters.epoch, revisions: revisions, mark: .init(epoch: counters.epoch, number: counters.reading))
     }
 
     /// The proxy's latency buckets, which count all up to their bound, in those of `LatencyHistogram`.

@@ -42,6 +42,9 @@ package struct ProxyAgent: Sendable {
     private let inForce = Version()
     /// Time between two reports.
     private static let reportEvery = Duration.milliseconds(500)
+    /// After a table so many times as long as it took to put it in force, no next one: of a small one that is some milliseconds.
+    private static let breathShare = 4
+    private static let longestBreath = Duration.seconds(2)
 
     package init(client: VagusClient, settings: Settings, logger: Logger) {
         self.client = client
@@ -99,7 +102,11 @@ package struct ProxyAgent: Sendable {
             query.url = url
             do {
                 let table = try await client.call(Proxies.table, query)
-                if table.version != inForce.number { try await take(table) }
+                guard table.version != inForce.number else { continue }
+                let began = ContinuousClock.now
+                try await take(table)
+                // While thousands of services come, each changes the table: most of the time is for others.
+                await pause(min(Self.longestBreath, (ContinuousClock.now - began) * Self.breathShare))
             } catch let problem as Problem where problem.code.hasPrefix("router.") {
                 guard !Task.isCancelled else { return }
                 logger.warning(
@@ -141,9 +148,10 @@ package struct ProxyAgent: Sendable {
         var told = Told()
         while !Task.isCancelled {
             do {
-                let counts = try await router.counts()
                 let now = ContinuousClock.now
-                _ = try await client.call(Proxies.report, input(counts, since: told, at: now))
+                let mark = told.isStale(at: now) ? nil : told.mark
+                let counts = if let mark { try await router.counts(since: mark) } else { try await router.counts() }
+                for input in inputs(counts, since: told, at: now) { _ = try await client.call(Proxies.report, input) }
                 told.take(counts, at: now)
             } catch {
                 // Whoever answers next may know nothing of us.
@@ -211,29 +219,46 @@ package struct ProxyAgent: Sendable {
     }
 
     /// What has changed since the last report; now and then all, for whoever has forgotten.
-    private func input(_ counts: RouterCounts, since told: Told, at now: ContinuousClock.Instant) -> CountersInput {
+    private func inputs(
+        _ counts: RouterCounts, since told: Told, at now: ContinuousClock.Instant
+    ) -> [CountersInput] {
         var input = CountersInput()
         (input.name, input.epoch, input.table) = (settings.name, counts.epoch, inForce.number)
-        input.whole = told.isStale(counts.epoch, at: now)
+        input.whole = told.isStale(at: now) || counts.epoch != told.epoch
         input.revisions =
-            input.whole ? counts.revisions : counts.revisions.filter { told.revisions[RevisionKey($0)] != $0 }
-        return input
+            input.whole || counts.mark != nil
+            ? counts.revisions : counts.revisions.filter { told.revisions[RevisionKey($0)] != $0 }
+        guard input.revisions.count > Self.reportSize else { return [input] }
+        // A body has a limit: what comes after the first part adds to it.
+        return stride(from: 0, to: input.revisions.count, by: Self.reportSize).map { start in
+            var part = input
+            part.revisions = Array(input.revisions[start...].prefix(Self.reportSize))
+            part.whole = input.whole && start == 0
+            return part
+        }
     }
+
+    /// Revisions in one report.
+    private static let reportSize = 2_000
 
     /// What the server has heard.
     private struct Told {
         var epoch = ""
+        /// Where the router goes on from, when it knows.
+        var mark: RouterCounts.Mark?
+        /// What was told last, where it does not.
         var revisions: [RevisionKey: RevisionCount] = [:]
         var wholeAt: ContinuousClock.Instant?
-        private static let wholeEvery = Duration.seconds(60)
+        private static let wholeEvery = Duration.seconds(300)
 
-        func isStale(_ epoch: String, at now: ContinuousClock.Instant) -> Bool {
-            guard let wholeAt, epoch == self.epoch else { return true }
-            return wholeAt.duration(to: now) >= Self.wholeEvery
+        func isStale(at now: ContinuousClock.Instant) -> Bool {
+            wholeAt.map { $0.duration(to: now) >= Self.wholeEvery } ?? true
         }
 
         mutating func take(_ counts: RouterCounts, at now: ContinuousClock.Instant) {
-            if isStale(counts.epoch, at: now) { (wholeAt, epoch, revisions) = (now, counts.epoch, [:]) }
+            if isStale(at: now) || counts.epoch != epoch { (wholeAt, epoch, revisions) = (now, counts.epoch, [:]) }
+            mark = counts.mark
+            guard mark == nil else { return }
             for count in counts.revisions { revisions[RevisionKey(count)] = count }
         }
     }

@@ -31,7 +31,13 @@ package final class ProcessPlatform: Platform {
         var record: InstanceFolder.Record
         /// Of a copy that this process has started, until it has ended.
         var running: RunningProcess?
+        /// Of one that an earlier life of ours has started, until it has ended.
+        var watch: EndWatch?
     }
+    /// Grows with each copy that is started, stopped or ends.
+    private let moves = Atomic<UInt64>(0)
+    /// Whether each copy that lives tells of its end.
+    private let isTold = Atomic(false)
 
     /// Folders of ended copies that are kept for their logs.
     package static let endedLimit = 50
@@ -47,11 +53,14 @@ package final class ProcessPlatform: Platform {
 
     // MARK: - The port
 
+    package var changes: UInt64? { isTold.load(ordering: .acquiring) ? moves.load(ordering: .acquiring) : nil }
+
     package func instances() async throws -> [Instance] {
         let busy = starting.withLock { $0 }
         return await blocking { [self] in
             let all = known()
             forget(all)
+            isTold.store(true, ordering: .releasing)
             return all.filter { $0.record.ended_at == nil }.map { known in
                 guard !busy.contains(known.record.instanceID) else { return known.record.instance(isRunning: true) }
                 guard isAlive(known) else { return known.record.instance(isRunning: false) }
@@ -67,7 +76,10 @@ package final class ProcessPlatform: Platform {
                 "instance.starting", status: 409, "\(order.id) is being started already",
                 hint: "Wait for it to be ready.")
         }
-        defer { _ = starting.withLock { $0.remove(order.id) } }
+        defer {
+            _ = starting.withLock { $0.remove(order.id) }
+            moved()
+        }
         let place = place(of: order.id)
         if let known = await known(order.id, place) { return known }
         try await prepare(order, place)
@@ -98,11 +110,16 @@ package final class ProcessPlatform: Platform {
     package func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool {
         switch question {
         case .port:
-            let port = instance.port
-            return await blocking { LocalPort.isOpen(port, timeout: timeout) }
+            return await PortProbe.shared.ask(port: instance.port, path: nil, timeout: timeout) == .accepted
         case .path(let path):
-            let slash = path.hasPrefix("/") ? "" : "/"
-            let code = await httpGet("http://\(instance.host):\(instance.port)\(slash)\(path)", timeout)
+            let target = path.hasPrefix("/") ? path : "/" + path
+            if PortProbe.isPlain(target) {
+                let answer = await PortProbe.shared.ask(port: instance.port, path: target, timeout: timeout)
+                guard case .status(let code) = answer else { return false }
+                // Who points elsewhere is followed there.
+                if !(300..<400).contains(code) { return (200..<300).contains(code) }
+            }
+            let code = await httpGet("http://\(instance.host):\(instance.port)\(target)", timeout)
             return code.map { (200..<300).contains($0) } ?? false
         case .command(let words): return await run(words, of: instance, timeout: timeout)
         }
@@ -242,7 +259,11 @@ package final class ProcessPlatform: Platform {
         _ = known()
         try place.write(record)
         book.withLock { $0?[record.instanceID] = Known(place: place, record: record, running: running) }
+        running?.whenEnded { [weak self] in self?.moved() }
+        moved()
     }
+
+    private func moved() { moves.add(1, ordering: .acquiringAndReleasing) }
 
     private func isAlive(_ known: Known) -> Bool {
         if let running = known.running {
@@ -251,7 +272,18 @@ package final class ProcessPlatform: Platform {
             book.withLock { $0?[known.record.instanceID]?.running = nil }
             return false
         }
-        return process(of: known.record, known.place).map(Processes.isAlive) ?? false
+        if let watch = known.watch { return !watch.hasEnded }
+        guard let process = process(of: known.record, known.place) else { return false }
+        do {
+            let watch = try EndWatch(process) { [weak self] in self?.moved() }
+            guard let watch else { return false }
+            book.withLock { $0?[known.record.instanceID]?.watch = watch }
+            return true
+        } catch {
+            // Without a descriptor for it, it has to be looked at again and again.
+            isTold.store(false, ordering: .releasing)
+            return Processes.isAlive(process)
+        }
     }
 
     /// The process of a copy: the one written down, or the one found by its environment, which is then written down.

@@ -225,7 +225,7 @@ struct EventLoop: RunnableLoop {
         var span = Span(
             traceID: Self.trace(of: event) ?? TraceNaming.trace("rollout:" + name),
             id: TraceNaming.span("rollout:" + name), service: "vagus-delivery",
-            operation: "rollout \(event.subject.name)", start: began.at.microseconds &* 1000,
+            operation: "rollout", start: began.at.microseconds &* 1000,
             duration: max(0, (event.at.microseconds - began.at.microseconds) &* 1000))
         span.kind = .internal
         span.status = event.name == "rollout.promoted" ? .ok : .error

@@ -42,7 +42,7 @@ final class ProxyReports: Sendable {
                     ("project", parts.first ?? ""), ("proxy", proxy), ("revision", String(count.revision)),
                     ("service", parts.last ?? ""),
                 ]
-                let (buckets, seconds) = Self.shown(count.latency)
+                let (buckets, seconds) = count.requests > 0 ? Self.shown(count.latency) : ([], 0)
                 return Line(labels: labels, count: count, buckets: buckets, seconds: seconds)
             }
         }

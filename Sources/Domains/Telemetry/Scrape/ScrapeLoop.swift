@@ -24,8 +24,34 @@ struct ScrapeLoop: RunnableLoop {
         var due: Int64
     }
 
+    /// All targets, the next ones to be scraped first.
+    private struct Jobs {
+        var all: [String: Job] = [:]
+        private var queue = TimeQueue<String>()
+
+        mutating func add(_ job: Job) {
+            all[job.target.id] = job
+            queue.insert(job.target.id, at: Timestamp(microseconds: job.due * 1000))
+        }
+
+        /// One that is due, at its next moment from now on; nil when none is.
+        mutating func next(at now: Int64) -> Job? {
+            while let first = queue.first, first.time.microseconds <= now * 1000 {
+                queue.removeFirst()
+                // Of a target that is gone, or was set up anew.
+                guard var job = all[first.key], job.due * 1000 == first.time.microseconds else { continue }
+                let interval = job.memory.patience(max(100, job.target.interval.milliseconds))
+                // The next moment of its own row; what was missed is not made up for.
+                job.due += ((now - job.due) / interval + 1) * interval
+                add(job)
+                return job
+            }
+            return nil
+        }
+    }
+
     func run() async throws {
-        var jobs: [String: Job] = [:]
+        var jobs = Jobs()
         var (looked, known): (Int64, TelemetryPlan?) = (.min, nil)
         var complaints: [String] = []
         let running = Running()
@@ -37,13 +63,10 @@ struct ScrapeLoop: RunnableLoop {
                     (known, looked) = (plan, now)
                     try await discover(plan, &jobs, &complaints, at: now)
                 }
-                for (id, job) in jobs where job.due <= now && running.count < Self.width {
-                    let interval = max(100, job.target.interval.milliseconds)
-                    // The next moment of its own row; what was missed is not made up for.
-                    jobs[id]?.due = job.due + ((now - job.due) / interval + 1) * interval
-                    guard running.enter(id) else { continue }
+                while running.count < Self.width, let job = jobs.next(at: now) {
+                    guard running.enter(job.target.id) else { continue }
                     tasks.addTask {
-                        defer { running.leave(id) }
+                        defer { running.leave(job.target.id) }
                         try await scrape(job)
                     }
                 }
@@ -65,24 +88,25 @@ struct ScrapeLoop: RunnableLoop {
     }
 
     private func discover(
-        _ plan: TelemetryPlan, _ jobs: inout [String: Job], _ told: inout [String], at now: Int64
+        _ plan: TelemetryPlan, _ jobs: inout Jobs, _ told: inout [String], at now: Int64
     ) async throws {
-        let (targets, complaints) = await discovery.targets(of: plan)
+        guard let (targets, complaints) = await discovery.news(of: plan) else { return }
         for complaint in complaints where !told.contains(complaint) {
             house.logger.warning("targets could not be found", metadata: ["what": "\(complaint)"])
         }
         told = complaints
-        let wanted = Set(targets.map(\.id))
-        for (id, job) in jobs where !wanted.contains(id) {
-            jobs[id] = nil
+        let wanted = Dictionary(targets.map { ($0.id, $0.spec) }) { first, _ in first }
+        // One whose rules are others is another one, too.
+        for (id, job) in jobs.all where wanted[id] != job.target.spec {
+            jobs.all[id] = nil
             do { try await scraper.end(job.target, job.memory) } catch is CancellationError {
                 throw CancellationError()
             } catch {
                 house.logger.warning("the end of a target could not be kept", metadata: ["error": "\(error)"])
             }
         }
-        for target in targets where jobs[target.id] == nil {
-            jobs[target.id] = Job(target: target, due: Self.first(target, after: now))
+        for target in targets where jobs.all[target.id] == nil {
+            jobs.add(Job(target: target, due: Self.first(target, after: now)))
         }
         house.targets.keep(targets)
     }

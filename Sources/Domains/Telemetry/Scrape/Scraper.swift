@@ -3,7 +3,6 @@ import Kernel
 import Manifests
 import Outbound
 import Series
-import Synchronization
 import TSDB
 import Wire
 
@@ -14,21 +13,6 @@ struct Scraper: Sendable {
     let secrets: any SecretSource
     /// What this process tells of itself.
     let own: @Sendable () async throws -> [UInt8]
-
-    /// What is remembered of a target from one scrape to the next.
-    final class Memory: Sendable {
-        private let series = Mutex<Set<Labels>>([])
-
-        var count: Int { series.withLock { $0.count } }
-
-        /// Keeps the series of a scrape, and tells which have gone and how many are new.
-        func exchange(_ now: Set<Labels>) -> (gone: Set<Labels>, added: Int) {
-            series.withLock { series in
-                defer { series = now }
-                return (series.subtracting(now), now.subtracting(series).count)
-            }
-        }
-    }
 
     func scrape(_ target: Target, _ memory: Memory) async throws {
         let at = house.milliseconds
@@ -57,7 +41,7 @@ struct Scraper: Sendable {
         let at = house.milliseconds
         try await house.writers.run {
             var batch = WriteBatch()
-            for labels in memory.exchange([]).gone { batch.append(labels, at, StaleMarker.value) }
+            for labels in memory.end() { batch.append(labels, at, StaleMarker.value) }
             for name in Self.reports { batch.append(report(name, target), at, StaleMarker.value) }
             _ = try MetricIntake(house: house).take(batch, now: nil)
         }
@@ -109,27 +93,25 @@ struct Scraper: Sendable {
         var error = failure
         var counts = ScrapeCounts()
         var batch = WriteBatch()
-        var live = Set<Labels>()
         if let fetched {
             do {
                 try house.requests.use { raw in
                     try fetched.format.parse(fetched.body, at: at, into: &raw)
-                    let labelling = ScrapeLabels(target)
-                    try labelling.apply(raw, at: at, into: &batch, &live, &counts)
+                    try memory.apply(raw, of: target, at: at, into: &batch, &counts)
                 }
             } catch let problem as Problem {
                 error = problem.message
             } catch let problem as WireError {
                 error = problem.description
             }
-            if error != nil {
-                batch = WriteBatch()
-                live = []
-            }
         }
-        // A copy that never showed anything has nothing to show.
-        if target.isTentative, let error, memory.count == 0 { return (0, error) }
-        let (gone, added) = memory.exchange(live)
+        if error != nil { batch = WriteBatch() }
+        // A copy that never showed anything has nothing to show; an empty page is nothing, too.
+        if target.isTentative, memory.count == 0, error != nil || counts.scraped == 0 {
+            memory.noteNothing()
+            return (0, error ?? "it shows no metrics")
+        }
+        let (gone, added) = error == nil ? memory.exchange() : (memory.end(), 0)
         for labels in gone { batch.append(labels, at, StaleMarker.value) }
         let figures = [
             error == nil ? 1 : 0, took, Double(counts.scraped), Double(counts.kept), Double(added),
@@ -138,88 +120,6 @@ struct Scraper: Sendable {
         let outcome = try MetricIntake(house: house).take(batch, now: nil)
         // Samples that are refused one by one are counted, and harm no other.
         return (counts.kept, error ?? (outcome.result.counts[.limit] == nil ? nil : outcome.complaint))
-    }
-}
-
-struct ScrapeCounts {
-    var scraped = 0
-    var kept = 0
-}
-
-/// What becomes of the labels of a scrape.
-struct ScrapeLabels {
-    private let target: Target
-    private let relabelling: Relabelling
-    private let limits: ScrapeLimits
-
-    init(_ target: Target) {
-        self.target = target
-        relabelling = Relabelling(target.spec.metric_relabel)
-        limits = target.spec.limits
-    }
-
-    /// - Throws: `Problem` when a limit is broken; then nothing of the scrape counts.
-    func apply(
-        _ raw: WriteBatch, at: Int64, into batch: inout WriteBatch, _ live: inout Set<Labels>,
-        _ counts: inout ScrapeCounts
-    ) throws {
-        for entry in raw.entries {
-            let count = entry.samples.count + entry.histograms.count
-            counts.scraped += count
-            guard let labels = relabelling.apply(combined(raw.labels(of: entry))), labels.metricName != nil else {
-                continue
-            }
-            try check(labels)
-            counts.kept += count
-            if limits.samples > 0, counts.kept > limits.samples {
-                throw Problem("scrape.samples", status: 422, "sample limit of \(limits.samples) exceeded")
-            }
-            let keepsTime = entry.hasOwnTime && target.spec.honor_timestamps
-            // A series that tells its own times does not end when it is left out once.
-            if !keepsTime { live.insert(labels) }
-            batch.append(labels) { batch in
-                for index in entry.samples { batch.append(keepsTime ? raw.times[index] : at, raw.values[index]) }
-                for index in entry.histograms {
-                    batch.append(keepsTime ? raw.histogramTimes[index] : at, raw.histograms[index])
-                }
-                batch.exemplars += raw.exemplars[entry.exemplars]
-            }
-        }
-        batch.metadata = raw.metadata
-    }
-
-    /// The target's labels and the series' own: who wins is the job's choice.
-    private func combined(_ labels: Labels) -> Labels {
-        var pairs = labels.pairs
-        var added: [(name: String, value: String)] = []
-        for (name, value) in target.labels {
-            guard let place = pairs.firstIndex(where: { $0.name == name }) else {
-                added.append((name, value))
-                continue
-            }
-            if target.spec.honor_labels { continue }
-            pairs[place].name = "exported_" + name
-            added.append((name, value))
-        }
-        return Labels(pairs + added)
-    }
-
-    private func check(_ labels: Labels) throws {
-        guard limits.labels > 0 || limits.label_name_bytes > 0 || limits.label_value_bytes > 0 else { return }
-        let pairs = labels.pairs
-        let name = labels.metricName ?? ""
-        if limits.labels > 0, pairs.count > limits.labels {
-            throw Problem(
-                "scrape.labels", status: 422, "\(name) has \(pairs.count) labels, and \(limits.labels) are allowed")
-        }
-        for pair in pairs {
-            if limits.label_name_bytes > 0, pair.name.utf8.count > limits.label_name_bytes {
-                throw Problem("scrape.labels", status: 422, "a label name of \(name) is too long: \(pair.name)")
-            }
-            if limits.label_value_bytes > 0, pair.value.utf8.count > limits.label_value_bytes {
-                throw Problem("scrape.labels", status: 422, "the value of label \(pair.name) of \(name) is too long")
-            }
-        }
     }
 }
 

@@ -26,7 +26,7 @@ struct Target: Sendable, Identifiable {
     var timeout: TimeSpan
 
     /// Tells it from others: the same target with other labels is another one.
-    var id: String { "\(project)\n\(job)\n\(url)\n\(Labels(labels))" }
+    let id: String
 
     /// - Returns: Nil when relabelling drops it, or leaves no address.
     init?(_ address: String, _ given: [String: String], _ owned: TelemetryPlan.Owned<ScrapeSpec>, usual: TimeSpan) {
@@ -55,6 +55,11 @@ struct Target: Sendable, Identifiable {
         job = labels["job"] ?? spec.job
         self.url = url
         self.labels = labels.filter { !$0.key.hasPrefix("__") && !$0.value.isEmpty }
+        id = Self.id(project, job, url, self.labels)
+    }
+
+    private static func id(_ project: String, _ job: String, _ url: String, _ labels: [String: String]) -> String {
+        "\(project)\n\(job)\n\(url)\n\(Labels(labels))"
     }
 
     /// This process.
@@ -67,6 +72,7 @@ struct Target: Sendable, Identifiable {
         discovered = labels
         self.interval = interval
         timeout = interval
+        id = Self.id(project, job, url, labels)
     }
 
     private static func encoded(_ text: String) -> String {
