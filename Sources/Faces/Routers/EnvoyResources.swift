@@ -62,6 +62,15 @@ struct EnvoyResources {
             writer.duration(4, milliseconds: route.route.timeouts?.connect_ms ?? 2_000)
             writer.unsigned(6, 1)  // LEAST_REQUEST
             if !isAddress { writer.message(33) { Self.assign(name, revision.endpoints, &$0) } }
+            if route.route.http2 == true {
+                writer.message(36) { entry in  // typed_extension_protocol_options, an entry of the map
+                    entry.string(1, "envoy.extensions.upstreams.http.v3.HttpProtocolOptions")
+                    entry.any(2, "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions") {
+                        options in
+                        options.message(3) { $0.message(2) { _ in } }  // explicit_http_config, http2_protocol_options
+                    }
+                }
+            }
         }
     }
 

@@ -75,6 +75,7 @@ extension RoutingTable {
                 (route.limits != nil, "limits of requests at once"),
                 (route.rate_limits?.isEmpty == false, "rate limits"),
                 (route.outliers != nil, "the ejection of outliers"),
+                (route.http2 == true && kind != .envoy, "HTTP/2 to copies (h2c, gRPC)"),
             ]
             if let (_, what) = lacking.first(where: { $0.0 }) {
                 throw Problem(
