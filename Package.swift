@@ -29,6 +29,7 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOFoundationCompat"].map {
     .product(name: $0, package: "swift-nio")
 }
+let http2: [Target.Dependency] = ["NIOHTTP2", "NIOHPACK"].map { .product(name: $0, package: "swift-nio-http2") }
 
 /// Folders of reference values that tests read by their path.
 let golden = ["Learners": ["Golden"], "Conversion": ["Files"], "PromQL": ["Cases"]]
@@ -84,10 +85,9 @@ targets += base("Conversion", ["Manifests"])
 targets += base(
     "Proxy",
     nio + [
-        .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "NIOHTTP2", package: "swift-nio-http2"),
-        .product(name: "NIOHPACK", package: "swift-nio-http2"), .product(name: "NIOTLS", package: "swift-nio"),
-        "Series", logging,
-    ])
+        .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "NIOTLS", package: "swift-nio"), "Series",
+        logging,
+    ] + http2)
 targets += base("Masking")
 targets += base("Series")
 targets += base("PromQL", ["Series"])
@@ -123,7 +123,8 @@ targets += domain(
 targets += face("Client", ["Outbound"])
 targets += face("Moving", ["Client", "Outbound", "SQL"])
 targets += face("Executors", ["Kernel", "Processes", "Outbound"])
-targets += face("Routers", ["Kernel", "Proxy", "Outbound", "Processes", "Stats"], tests: ["KernelTesting"])
+targets += face(
+    "Routers", ["Kernel", "Proxy", "Outbound", "Processes", "Stats", "Wire"] + nio + http2, tests: ["KernelTesting"])
 targets += face(
     "Runner",
     ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", "Masking", logging],
@@ -157,7 +158,8 @@ targets += [
     .testTarget(
         name: "ConformanceTests",
         dependencies: [
-            "API", "Delivery", "Kernel", "KernelTesting", "Executors", "Processes", "Outbound", "Routers", "Proxy",
+            "API", "Delivery", "Kernel", "KernelTesting", "Executors", "Manifests", "Processes", "Outbound", "Routers",
+            "Proxy",
         ] + nio,
         path: "Tests/ConformanceTests", swiftSettings: house),
     .testTarget(name: "TidyTests", path: "Tests/TidyTests", swiftSettings: house),

@@ -25,10 +25,26 @@ package protocol Platform: Sendable {
     func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool
     /// A number that is another one whenever ``instances()`` might answer otherwise than before; nil: one has to look.
     var changes: UInt64? { get }
+    /// Where the output of copies lies, of ended ones too for as long as it is kept; cheap, as it is asked every second.
+    func outputs() async throws -> [CopyOutput]
 }
 
 extension Platform {
     package var changes: UInt64? { nil }
+}
+
+/// A file that a copy appends its output to.
+///
+/// Once it is long it begins anew, and the part before lies beside it as `PATH.1`, another file each time.
+package struct CopyOutput: Sendable, Hashable {
+    package var id: InstanceID
+    package var path: String
+    /// Nothing is added any more.
+    package var hasEnded: Bool
+
+    package init(id: InstanceID, path: String, hasEnded: Bool) {
+        (self.id, self.path, self.hasEnded) = (id, path, hasEnded)
+    }
 }
 
 /// What a copy is asked.

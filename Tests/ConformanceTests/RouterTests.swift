@@ -3,6 +3,7 @@ import Foundation
 import Kernel
 import KernelTesting
 import Logging
+import Manifests
 import NIOCore
 import NIOPosix
 import Outbound
@@ -80,15 +81,108 @@ extension RouterCheck: CustomTestStringConvertible {
 
     @Test(.enabled(if: program("envoy") != nil, "scripts/setup-routers installs Envoy"), arguments: RouterCheck.all)
     func `Envoy keeps the contract`(_ check: RouterCheck) async throws {
-        let folder = try TestFolder()
-        let (port, admin) = (try LocalPort.free(), try LocalPort.free())
-        let router = try EnvoyRouter(
-            EnvoyRouter.Settings(folder: folder.path, bind: ("127.0.0.1", port), admin: ("127.0.0.1", admin)))
+        let rig = try await EnvoyRig()
+        try await rig.withEnvoy { try await RouterRig.run(check, rig.router, port: rig.port) }
+    }
+
+    @Test(.enabled(if: program("envoy") != nil, "scripts/setup-routers installs Envoy"))
+    func `Envoy says within 100 ms that another split is in force`() async throws {
+        let rig = try await EnvoyRig()
+        try await rig.withEnvoy {
+            try await rig.router.take(rig.table([100, 0]))
+            var times: [Duration] = []
+            for round in 1...21 {
+                let began = ContinuousClock.now
+                try await rig.router.take(rig.table([100 - round, round]))
+                times.append(ContinuousClock.now - began)
+            }
+            // The middle one: the machine may be busy with something else now and then.
+            #expect(times.sorted()[10] <= .milliseconds(100), "\(times)")
+        }
+    }
+
+    @Test(.enabled(if: program("envoy") != nil, "scripts/setup-routers installs Envoy"))
+    func `what Envoy refuses is told in its words, and the table before stays`() async throws {
+        let rig = try await EnvoyRig()
+        try await rig.withEnvoy {
+            try await rig.router.take(rig.table([100, 0]))
+            // Envoy adds weights up in 32 bits.
+            let refused = rig.table([4_000_000_000, 4_000_000_000])
+            await #expect {
+                try await rig.router.take(refused)
+            } throws: { error in
+                guard let problem = error as? Problem else { return false }
+                return problem.code == "router.rejected" && problem.message.contains("sum of weights")
+            }
+            #expect(try await rig.clusterWeights() == [100])
+            try await rig.router.take(rig.table([30, 70]))
+            #expect(try await rig.clusterWeights() == [30, 70])
+        }
+    }
+
+    @Test(.enabled(if: program("envoy") != nil, "scripts/setup-routers installs Envoy"))
+    func `an Envoy that starts anew begins with the newest table, also with one that nobody was there for`()
+        async throws
+    {
+        let rig = try await EnvoyRig()
+        try await rig.withEnvoy { try await rig.router.take(rig.table([100, 0])) }
+        await #expect {
+            try await rig.router.take(rig.table([20, 80]))
+        } throws: { ($0 as? Problem)?.message.hasPrefix("no Envoy is connected") ?? false }
+        try await rig.withEnvoy {
+            try await rig.router.take(rig.table([20, 80]))
+            #expect(try await rig.clusterWeights() == [20, 80])
+        }
+    }
+}
+
+/// A real Envoy, and who steers it.
+private struct EnvoyRig {
+    let router: EnvoyRouter
+    let port: Int
+    private let admin: Int
+    private let folder: TestFolder
+
+    init() async throws {
+        folder = try TestFolder()
+        (port, admin) = (try LocalPort.free(), try LocalPort.free())
+        var settings = EnvoyRouter.Settings(
+            listen: ("127.0.0.1", 0), bind: ("127.0.0.1", port), admin: ("127.0.0.1", admin))
+        (settings.folder, settings.token) = (folder.path, "a token")
+        router = try await EnvoyRouter(settings)
+    }
+
+    func withEnvoy(_ body: () async throws -> Void) async throws {
         try await RouterRig.with(
             program("envoy"),
             ["-c", "\(folder.path)/bootstrap.json", "--concurrency", "1", "--base-id", "\(port)", "-l", "error"],
-            pidFile: "\(folder.path)/pid", isUp: { LocalPort.isOpen(port) && LocalPort.isOpen(admin) }
-        ) { try await RouterRig.run(check, router, port: port) }
+            pidFile: "\(folder.path)/pid", isUp: { LocalPort.isOpen(port) && LocalPort.isOpen(admin) }, body)
+    }
+
+    func table(_ weights: [Int]) -> RoutingTable {
+        let revisions = weights.enumerated().map { index, weight -> JSONValue in
+            [
+                "revision": .string("\(index + 1)"), "weight": .integer(Int64(weight)),
+                "endpoints": [["host": "127.0.0.1", "port": .integer(Int64(9 + index)), "instance": "i\(index)"]],
+            ]
+        }
+        var table = RoutingTable()
+        table.routes = [
+            [
+                "service": "t/web", "hosts": [], "strip_prefix": true, "revisions": .array(revisions), "retry": false,
+                "timeout_ms": 5_000,
+            ]
+        ]
+        return table
+    }
+
+    /// Weights of the routes in force, as Envoy's admin page shows them.
+    func clusterWeights() async throws -> [Int] {
+        let client = OutboundClient()
+        let url = "http://127.0.0.1:\(admin)/config_dump?resource=dynamic_route_configs"
+        let text = try await client.send(HTTPRequest(url: url), deadline: .seconds(10)).text
+        await client.shutdown()
+        return text.matches(of: /"weight": ([0-9]+)/).compactMap { Int($0.1) }
     }
 }
 

@@ -45,6 +45,34 @@ import Testing
         return false
     }
 
+    @Test func `output that has grown long begins anew, and a cut that was not ended is ended`() throws {
+        let place = Place()
+        let folder = place.folder(InstanceID("default/web/1/1"))
+        try folder.makeFolders()
+        let text = { (name: String) in
+            FileManager.default.contents(atPath: name).map { String(decoding: $0, as: UTF8.self) }
+        }
+        let write = { (text: String) in try Data(text.utf8).write(to: URL(filePath: folder.log)) }
+        try write("first")
+        folder.boundLog(limit: 5)
+        #expect(text(folder.log) == "first" && text(folder.log + ".1") == nil)
+        for part in ["first", "second"] {
+            try write(part)
+            folder.boundLog(limit: 4)
+            #expect(text(folder.log) == "" && text(folder.log + ".1") == part)
+        }
+        // Died before the cut: the copy is of no use. Died after it: what was cut off is in there only.
+        let partial = URL(filePath: folder.log + ".1.partial")
+        try write("third")
+        try Data("thi".utf8).write(to: partial)
+        folder.settleLog()
+        #expect(text(folder.log + ".1") == "second" && text(partial.path) == nil)
+        try write("")
+        try Data("third".utf8).write(to: partial)
+        folder.settleLog()
+        #expect(text(folder.log + ".1") == "third" && text(partial.path) == nil)
+    }
+
     @Test func `a server is started, asked, adopted by another platform, and stopped`() async throws {
         let place = Place()
         let first = place.platform()

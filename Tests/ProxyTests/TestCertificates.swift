@@ -83,6 +83,7 @@ struct HTTP2Wire: Sendable {
 
     struct Answer: Sendable {
         var headers = HPACKHeaders()
+        var trailers = HPACKHeaders()
         var interim: [String] = []
         var body = ByteBuffer()
         var status: String? { headers.first(name: ":status") }
@@ -106,7 +107,9 @@ struct HTTP2Wire: Sendable {
         return HTTP2Wire(channel: channel, streams: streams)
     }
 
-    func ask(_ headers: [(String, String)], body: [String] = []) async throws -> Answer {
+    func ask(
+        _ headers: [(String, String)], body: [String] = [], trailers: [(String, String)] = []
+    ) async throws -> Answer {
         let promise = channel.eventLoop.makePromise(of: Answer.self)
         let created = channel.eventLoop.makePromise(of: (any Channel).self)
         streams.createStreamChannel(promise: created) { stream in
@@ -122,7 +125,14 @@ struct HTTP2Wire: Sendable {
         for (index, piece) in body.enumerated() {
             try await stream.writeAndFlush(
                 HTTP2Frame.FramePayload.data(
-                    .init(data: .byteBuffer(ByteBuffer(string: piece)), endStream: index == body.count - 1))
+                    .init(
+                        data: .byteBuffer(ByteBuffer(string: piece)),
+                        endStream: trailers.isEmpty && index == body.count - 1))
+            ).get()
+        }
+        if !trailers.isEmpty {
+            try await stream.writeAndFlush(
+                HTTP2Frame.FramePayload.headers(.init(headers: HPACKHeaders(trailers), endStream: true))
             ).get()
         }
         return try await promise.futureResult.get()
@@ -144,8 +154,10 @@ struct HTTP2Wire: Sendable {
             case .headers(let frame):
                 if let status = frame.headers.first(name: ":status"), status.hasPrefix("1") {
                     answer.interim.append(status)
-                } else {
+                } else if answer.headers.isEmpty {
                     answer.headers = frame.headers
+                } else {
+                    answer.trailers = frame.headers
                 }
                 if frame.endStream { promise.succeed(answer) }
             case .data(let frame):

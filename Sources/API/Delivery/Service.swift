@@ -118,6 +118,9 @@ public struct ResourcesSpec: Manifest {
 }
 
 public struct RouteSpec: Manifest {
+    /// What copies speak with the proxy.
+    public enum Speech: String, WireEnum { case http, h2c, grpc }
+    public var `protocol` = Speech.http
     public var hosts: [String] = []
     public var path: String?
     public var timeout = TimeSpan.seconds(30)
@@ -129,10 +132,14 @@ public struct RouteSpec: Manifest {
     public var rate_limits: [RateLimitSpec] = []
     public init() {}
     public static let fields: [Field<Self>] = [
+        .optional(
+            "protocol", \.protocol,
+            "What its copies speak: http is HTTP/1.1; h2c is HTTP/2 without TLS; grpc is the same, with paths left as they are and the status of a call counted."
+        ),
         .optional("hosts", \.hosts, "Host names that lead to it."),
         .optional(
             "path", \.path,
-            "Path prefix that leads to it, taken off before it is passed on; absent: /serving/NAME for a model, /services/NAME for a program."
+            "Path prefix that leads to it, taken off before it is passed on; absent: /serving/NAME for a model, /services/NAME for a program, / for gRPC, whose paths stay as they are."
         ),
         .optional("timeout", \.timeout, "How long the head of an answer may take."),
         .optional("total_timeout", \.total_timeout, "How long a request may take in all, retries included."),
@@ -142,6 +149,15 @@ public struct RouteSpec: Manifest {
         .optional("limits", \.limits, "What its copies can bear at once."),
         .optional("rate_limits", \.rate_limits, "How many requests may come; all must let one pass."),
     ]
+
+    public static func check(_ value: Self) -> [ManifestError] {
+        guard value.protocol == .grpc, value.hosts.isEmpty, value.path == nil else { return [] }
+        return [
+            ManifestError(
+                at: ["protocol"], message: "a gRPC service is found by its hosts or by a path",
+                hint: "Write `hosts: [greeter.example.com]`, or `path: /package.Service`.")
+        ]
+    }
 }
 
 public struct RollbackSpec: Manifest {

@@ -23,9 +23,11 @@ struct BodyReader {
     /// Nothing to read.
     init() {}
 
-    init(_ framing: BodyFraming, relay: Relay = .raw) {
+    /// - Parameter keepsTrailers: For a side that knows them: passed on with the chunks, or told by `trailers`.
+    init(_ framing: BodyFraming, relay: Relay = .raw, keepsTrailers: Bool = false) {
         self.framing = framing
         self.relay = relay
+        chunks = ChunkScanner(keepsTrailers: keepsTrailers)
         isComplete = framing == .none
         if case .length(let length) = framing { remaining = length }
     }
@@ -53,6 +55,21 @@ struct BodyReader {
             if digest != nil { input.withUnsafeReadableBytes { digest?.add($0) } }
             guard relay == .encoded else { return input.readSlice(length: input.readableBytes) }
             return Self.chunk(&input)
+        }
+    }
+
+    /// The trailers of a body that is complete, those that may stand there, with names in lower case.
+    var trailers: [(String, String)] {
+        guard isComplete, chunks.trailers.count > 2 else { return [] }
+        return chunks.trailers.split(separator: Ascii.lf).compactMap { line -> (String, String)? in
+            let line = line.dropLast()
+            guard let colon = line.firstIndex(of: Ascii.colon) else { return nil }
+            let name = String(decoding: line[..<colon], as: UTF8.self).lowercased()
+            let blank = { (byte: UInt8) in byte == Ascii.space || byte == 0x09 }
+            let value = line[(colon + 1)...].drop(while: blank)
+            let end = value.lastIndex { !blank($0) }.map { $0 + 1 } ?? value.startIndex
+            guard Self.isTrailer(name) else { return nil }
+            return (name, String(decoding: value[value.startIndex..<end], as: UTF8.self))
         }
     }
 

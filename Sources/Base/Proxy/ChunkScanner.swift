@@ -1,7 +1,7 @@
 /// Walks through a chunked body (RFC 9112 §7.1) without copying it, and stops at the first byte that is not right.
 ///
-/// Line ends are CRLF only, sizes are 1 to 15 hexadecimal digits with nothing but `;` behind them, and trailers,
-/// which could carry framing past a check, are read and dropped.
+/// Line ends are CRLF only, and sizes are 1 to 15 hexadecimal digits with nothing but `;` behind them. Trailers, which
+/// could carry framing past a check, are read and dropped, but for a side that takes them apart (HTTP/2).
 struct ChunkScanner {
     private enum State {
         case sizeStart, size, chunkExtension, sizeLF
@@ -24,6 +24,11 @@ struct ChunkScanner {
     private var size: UInt64 = 0
     private var digits = 0
     private var lineLength = 0
+    private let keepsTrailers: Bool
+    /// The trailer section with its line ends; filled when trailers are kept.
+    private(set) var trailers: [UInt8] = []
+
+    init(keepsTrailers: Bool = false) { self.keepsTrailers = keepsTrailers }
 
     var isDone: Bool { state == .done }
 
@@ -51,10 +56,10 @@ struct ChunkScanner {
                 try step(bytes[at])
                 at += 1
             }
-            if !isPastLastChunk { progress.forward = at }
+            if keepsTrailers || !isPastLastChunk { progress.forward = at }
         }
         progress.consumed = at
-        guard state == .done else { return progress }
+        guard state == .done, !keepsTrailers else { return progress }
         // Behind the last chunk only the final CRLF goes on: as it stands here, or written anew when it came torn
         // apart or behind trailers.
         if at - progress.forward == 2 { progress.forward = at } else { progress.needsFinalLine = true }
@@ -115,6 +120,7 @@ struct ChunkScanner {
     private mutating func stepTrailer(_ byte: UInt8) throws(HTTPFault) {
         lineLength += 1
         guard lineLength <= ProxyConfiguration.trailerLimit else { throw .badChunk }
+        if keepsTrailers { trailers.append(byte) }
         switch state {
         case .trailerStart:
             if byte == Ascii.cr {

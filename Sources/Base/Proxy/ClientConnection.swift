@@ -26,6 +26,7 @@ final class ClientConnection: ChannelDuplexHandler, RemovableChannelHandler {
     private let worker: Worker
     private let isRefused: Bool
     private let isTLS: Bool
+    private let isStream: Bool
     /// No request has begun yet, so it may still turn out to be HTTP/2.
     private var isFresh: Bool
     private var context: ChannelHandlerContext?
@@ -51,6 +52,7 @@ final class ClientConnection: ChannelDuplexHandler, RemovableChannelHandler {
         self.worker = worker
         self.isRefused = isRefused
         self.isTLS = isTLS
+        self.isStream = isStream
         isFresh = !isStream && !isTLS && worker.configuration.http2
     }
 
@@ -357,10 +359,11 @@ final class ClientConnection: ChannelDuplexHandler, RemovableChannelHandler {
         let headLength = out.readableBytes
         let kept = worker.isRecording ? AskedHead(head, at: inbound) : nil
         inbound.moveReaderIndex(forwardBy: head.length)
+        if route.isHTTP2 { body = BodyReader(head.framing, keepsTrailers: true) }
         if var piece = try body.take(from: &inbound) { out.writeBuffer(&piece) }
         let asked = Asked(
             isHEAD: head.isHEAD, isIdempotent: head.isIdempotent, isVersion11: head.isVersion11,
-            wantsUpgrade: head.wantsUpgrade, keepsAlive: head.keepsAlive, trace: trace,
+            isStream: isStream, wantsUpgrade: head.wantsUpgrade, keepsAlive: head.keepsAlive, trace: trace,
             isMirrored: route.mirror?.copies(head) ?? false, head: kept)
         let exchange = Exchange(
             client: self, worker: worker, route: route, choice: choice, asked: asked, requestID: requestID,
@@ -402,7 +405,7 @@ final class ClientConnection: ChannelDuplexHandler, RemovableChannelHandler {
             exchange.refuse(.fault(error))
             return false
         }
-        if !exchange.hasResponded { setRequestDeadline(of: exchange) }
+        if exchange.hasResponded { noteProgress(exchange.idlePatience) } else { setRequestDeadline(of: exchange) }
         return true
     }
 
@@ -415,9 +418,10 @@ final class ClientConnection: ChannelDuplexHandler, RemovableChannelHandler {
         return false
     }
 
-    /// While the body comes in, patience is with the client; then with the upstream.
+    /// While the body comes in, patience is with the client; then with the upstream. On a stream both may talk at once.
     private func setRequestDeadline(of exchange: Exchange) {
-        let patience = body.isComplete ? exchange.route.timeout : TimeAmount(worker.configuration.bodyTimeout)
+        let isForUpstream = body.isComplete || exchange.route.isHTTP2
+        let patience = isForUpstream ? exchange.route.timeout : TimeAmount(worker.configuration.bodyTimeout)
         deadline = exchange.deadline(from: .now(), patience)
     }
 

@@ -73,6 +73,8 @@ final class CompiledRoute: Sendable {
     let service: String
     let prefix: [UInt8]
     let stripsPrefix: Bool
+    /// Endpoints speak HTTP/2.
+    let isHTTP2: Bool
     let retries: Bool
     /// Further attempts after the first.
     let attempts: Int
@@ -97,6 +99,7 @@ final class CompiledRoute: Sendable {
         service = route.service
         prefix = CompiledTable.normalised(route.path_prefix)
         stripsPrefix = route.strip_prefix
+        isHTTP2 = route.http2 ?? false
         retries = route.retry
         attempts = min(max(0, route.retries?.attempts ?? 1), ProxyConfiguration.connectAttempts)
         retryStatuses = route.retries?.statuses ?? []

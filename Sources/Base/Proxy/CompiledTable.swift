@@ -66,7 +66,10 @@ final class CompiledTable: Sendable {
         for route in table.routes {
             let revisions = route.revisions.map { revision in
                 let states = revision.endpoints.map { endpoint in
-                    let state = endpoints[endpoint] ?? previous?.endpoints[endpoint] ?? EndpointState(endpoint)
+                    let isHTTP2 = route.http2 ?? false
+                    let known = endpoints[endpoint] ?? previous?.endpoints[endpoint]
+                    let state =
+                        known.flatMap { $0.isHTTP2 == isHTTP2 ? $0 : nil } ?? EndpointState(endpoint, isHTTP2: isHTTP2)
                     endpoints[endpoint] = state
                     return state
                 }
@@ -95,7 +98,7 @@ final class CompiledTable: Sendable {
 
     /// Marks the endpoints that `later` knows no more, so that their connections are not kept.
     func retireEndpoints(notIn later: CompiledTable) {
-        for (endpoint, state) in endpoints where later.endpoints[endpoint] == nil {
+        for (endpoint, state) in endpoints where later.endpoints[endpoint] !== state {
             state.isRetired.store(true, ordering: .relaxed)
         }
     }

@@ -4,6 +4,7 @@ import Synchronization
 /// An endpoint as the loops share it: its load and whether it is left out for the moment.
 final class EndpointState: Sendable {
     let endpoint: Endpoint
+    let isHTTP2: Bool
     /// Set when the host is an IP address; names are resolved at each connect.
     let address: SocketAddress?
     /// It left the table: connections to it are not kept.
@@ -16,8 +17,10 @@ final class EndpointState: Sendable {
     private let failuresInARow = Atomic<Int>(0)
     private let ejections = Atomic<Int>(0)
 
-    init(_ endpoint: Endpoint) {
+    /// - Parameter isHTTP2: It speaks HTTP/2, without TLS and from the first byte on.
+    init(_ endpoint: Endpoint, isHTTP2: Bool) {
         self.endpoint = endpoint
+        self.isHTTP2 = isHTTP2
         address = try? SocketAddress(ipAddress: endpoint.host, port: endpoint.port)  // a name is no error
     }
 

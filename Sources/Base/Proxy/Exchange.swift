@@ -5,6 +5,8 @@ struct Asked {
     var isHEAD: Bool
     var isIdempotent: Bool
     var isVersion11: Bool
+    /// Asked by HTTP/2, whose responses may have trailers.
+    var isStream: Bool
     var wantsUpgrade: Bool
     var keepsAlive: Bool
     var trace: RequestTrace
@@ -95,7 +97,8 @@ final class Exchange {
         cookieLine = choice.newSlot.flatMap { route.sticky?.setCookie($0) } ?? []
         self.outgoing = outgoing
         outgoingLimit = headLength + ProxyConfiguration.replayLimit
-        keepsOutgoing = asked.isIdempotent
+        // HTTP/2 tells of requests that nobody looked at, which may be sent again whatever they ask.
+        keepsOutgoing = asked.isIdempotent || route.isHTTP2
         let now = NIODeadline.now()
         startedAt = now
         totalDeadline = route.total.map { now + $0 } ?? .distantFuture
@@ -183,7 +186,7 @@ final class Exchange {
         self.endpoint = endpoint
         if !fresh, let pooled = worker.takeIdle(endpoint) {
             attach(pooled)
-        } else if endpoint.beginConnection(limit: limits?.connections ?? .max, by: worker.number) {
+        } else if endpoint.isHTTP2 || endpoint.beginConnection(limit: limits?.connections ?? .max, by: worker.number) {
             let patience = route.timeouts?.connect_ms.map { Duration.milliseconds(max(1, $0)) }
             worker.connect(to: endpoint, within: patience) { self.connected($0, endpoint) }
         } else {
@@ -298,14 +301,19 @@ final class Exchange {
 
     /// Whether what was sent may be sent again, by the policy and the budget; counts the attempt.
     private func mayResend() -> Bool {
-        guard keepsOutgoing, resends < route.attempts, route.memory.budget.spend(at: .now()) else { return false }
+        guard keepsOutgoing, asked.isIdempotent, resends < route.attempts, route.memory.budget.spend(at: .now()) else {
+            return false
+        }
         resends += 1
         return true
     }
 
     /// The whole response has been handed to the client; the upstream has let go already.
-    func endResponse(_ digest: BodyDigest?) {
+    ///
+    /// - Parameter status: What it amounts to, when its head did not tell.
+    func endResponse(_ digest: BodyDigest?, status: Int? = nil) {
         upstream = nil
+        if let status { self.status = status }
         liveDigest = digest
         finish()
         client.exchangeEnded()
@@ -339,7 +347,9 @@ final class Exchange {
         let problem = ProxyProblem.broken(route.service, "closed the connection before it answered")
         // A kept connection may just have been too old, which says nothing against its endpoint, costs no budget and is
         // tried anew whatever the route says, as browsers do (RFC 9112 §9.3.1).
-        let isStale = connection.isReused && connection.isSilent && keepsOutgoing && !hasRenewed
+        // Nor does a stream say so that the other side tells that it has not looked at.
+        let isUntouched = connection.isRefused || (connection.isReused && asked.isIdempotent)
+        let isStale = isUntouched && connection.isSilent && keepsOutgoing && !hasRenewed
         leaveEndpoint(hasFailed: !isStale)
         if isStale {
             hasRenewed = true
@@ -394,7 +404,7 @@ final class Exchange {
             detach()
             finish(isTransportError: !isClientStuck, isClientAbort: isClientStuck)
             client.cut()
-        } else if !client.hasWholeRequest, acceptsBody {
+        } else if !client.hasWholeRequest, acceptsBody, !route.isHTTP2 {
             refuse(.tooSlow)
         } else {
             fail(.timeout(route.service))

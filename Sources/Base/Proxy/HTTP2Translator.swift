@@ -37,20 +37,20 @@ final class HTTP2Translator: ChannelDuplexHandler {
             hasWholeRequest = frame.endStream
             context.fireChannelRead(wrapInboundOut(request))
         case .headers(let trailers):
-            if trailers.endStream { endRequest(context) }
+            if trailers.endStream { endRequest(context, trailers.headers) }
         case .data(let frame):
             if case .byteBuffer(var piece) = frame.data, piece.readableBytes > 0 {
                 context.fireChannelRead(wrapInboundOut(sendsChunks ? BodyReader.chunk(&piece) : piece))
             }
-            if frame.endStream { endRequest(context) }
+            if frame.endStream { endRequest(context, HPACKHeaders()) }
         default: break
         }
     }
 
-    private func endRequest(_ context: ChannelHandlerContext) {
+    private func endRequest(_ context: ChannelHandlerContext, _ trailers: HPACKHeaders) {
         guard !hasWholeRequest else { return }
         hasWholeRequest = true
-        if sendsChunks { context.fireChannelRead(wrapInboundOut(ByteBuffer(staticString: "0\r\n\r\n"))) }
+        if sendsChunks { context.fireChannelRead(wrapInboundOut(BodyReader.end(trailers))) }
     }
 
     /// The head in HTTP/1.1; nil when it cannot be said there.
@@ -139,19 +139,16 @@ final class HTTP2Translator: ChannelDuplexHandler {
             outbound.moveReaderIndex(forwardBy: head.length)
             var ends = false
             if head.status >= 200 {
-                let reader = BodyReader(try head.framing(toHEAD: isHEAD), relay: .decoded)
+                let reader = BodyReader(try head.framing(toHEAD: isHEAD), relay: .decoded, keepsTrailers: true)
                 ends = reader.isComplete
                 body = reader
             }
             send(.headers(.init(headers: headers, endStream: ends)), ends: ends, context)
         }
-        guard !hasWholeResponse, let piece = try body?.take(from: &outbound) ?? emptyEnd else { return }
+        guard !hasWholeResponse, let frames = try body?.frames(from: &outbound) else { return }
         let ends = body?.isComplete ?? false
-        send(.data(.init(data: .byteBuffer(piece), endStream: ends)), ends: ends, context)
+        for (index, frame) in frames.enumerated() { send(frame, ends: ends && index == frames.count - 1, context) }
     }
-
-    /// The last chunk has come without a byte of body before it.
-    private var emptyEnd: ByteBuffer? { body?.isComplete == true ? ByteBuffer() : nil }
 
     private func send(_ frame: HTTP2Frame.FramePayload, ends: Bool, _ context: ChannelHandlerContext) {
         hasWholeResponse = ends
@@ -169,16 +166,6 @@ final class HTTP2Translator: ChannelDuplexHandler {
                 value: String(decoding: line.value.of(bytes), as: UTF8.self))
         }
         return headers
-    }
-}
-
-extension HeaderKind {
-    /// RFC 9113 §8.2.2.
-    fileprivate var isForbiddenInHTTP2: Bool {
-        switch self {
-        case .connection, .transferEncoding, .upgrade, .keepAlive, .proxyConnection: true
-        default: false
-        }
     }
 }
 

@@ -34,6 +34,13 @@ final class MirrorPool {
             return
         }
         let connection = MirrorConnection(endpoint: endpoint, worker: worker)
+        if endpoint.isHTTP2 {
+            let wish = StreamWish(handlers: [UpstreamTranslator(), connection]) { result in
+                if case .success = result { then(connection) } else { then(nil) }
+            }
+            worker.streams.open(to: endpoint, within: nil, wish)
+            return
+        }
         endpoint.connect(connection, on: loop, within: configuration.connectTimeout) { result in
             if case .success = result { then(connection) } else { then(nil) }
         }
@@ -41,7 +48,7 @@ final class MirrorPool {
 
     func keep(_ connection: MirrorConnection, now: NIODeadline) {
         let key = ObjectIdentifier(connection.endpoint)
-        guard !connection.endpoint.isRetired.load(ordering: .relaxed),
+        guard !connection.endpoint.isRetired.load(ordering: .relaxed), !connection.endpoint.isHTTP2,
             (idle[key]?.count ?? 0) < ProxyConfiguration.mirrorIdleLimit
         else {
             connection.close()

@@ -3,7 +3,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// The reverse-proxy data plane: HTTP/1.1 and HTTP/2 in, HTTP/1.1 out, one route table swapped whole.
+/// The reverse-proxy data plane: HTTP/1.1 and HTTP/2 in, HTTP/1.1 and h2c out, one route table swapped whole.
 ///
 /// What comes in: connections of clients, and a `RouteTable` by `swap`. What goes out: requests to endpoints, and
 /// exact `ProxyCounters` per revision. It owns no file and asks nobody: who changes tables and reads counters is
@@ -18,6 +18,7 @@ import Synchronization
 ///   that is safe, and counts the request once.
 /// - `UpstreamConnection` reads the response head the same way; bodies pass by as slices, `BodyReader` only watches
 ///   for their end. Neither side is read while the other cannot take more.
+/// - `UpstreamTranslator` lets it do so on a stream of an `HTTP2Upstream`, which all requests of a loop share.
 /// - `WaitingLine` holds requests that no endpoint may take yet; `MirrorShot` sends a copy elsewhere.
 /// - `Acceptor` puts TLS (`CertificateStore`) and HTTP/2 (`HTTP2Translator`) before all that where they are spoken.
 ///

@@ -77,6 +77,11 @@ package struct ProxyConfiguration: Sendable {
     static let mirrorIdleLimit = 16
     /// HTTP/2 requests at once on one connection.
     static let streamLimit = 128
+    /// HTTP/2 requests at once on one connection to an endpoint, where that allows as many.
+    static let upstreamStreamLimit = 16_384
+    /// Bytes that an endpoint may send on one stream, and on all of a connection, before they are taken off.
+    static let upstreamStreamWindow = 256 * 1024
+    static let upstreamConnectionWindow = 4 * 1024 * 1024
     /// Pause between two looks at the certificate's files.
     static let certificateInterval = Duration.seconds(1)
     /// Keys with a bucket of their own in one rate limit; when all are in use, further ones share a bucket.

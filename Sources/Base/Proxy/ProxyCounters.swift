@@ -53,7 +53,7 @@ package struct RevisionCounters: Sendable, Codable, Equatable {
     package var client_aborts: UInt64
     /// Attempts that failed here and were taken over by another attempt, unseen by the client.
     package var failovers: UInt64
-    /// Responses by first digit, 1xx to 5xx, as the client got them.
+    /// Responses by first digit, 1xx to 5xx, as the client got them; those of gRPC by what their status amounts to.
     package var status_classes: [UInt64]
     /// `latency_buckets[i]` requests took at most `bucketBounds[i]`; one more at the end counts all.
     ///

@@ -45,6 +45,8 @@ package struct Route: Sendable, Codable, Equatable {
     package var limits: ConcurrencyLimits?
     /// All must let a request pass.
     package var rate_limits: [RateLimit]?
+    /// Endpoints speak HTTP/2 without TLS (h2c, as gRPC does); nil and false are HTTP/1.1.
+    package var http2: Bool?
 
     package init(
         service: String, hosts: [String] = [], path_prefix: String? = nil, strip_prefix: Bool = false,

@@ -11,6 +11,8 @@ final class UpstreamConnection: ChannelDuplexHandler {
     }
 
     let endpoint: EndpointState
+    /// Set when it is a stream of an HTTP/2 connection: good for one request.
+    let translator: UpstreamTranslator?
     /// It has served a request before, so it may have been closed by the other side meanwhile.
     private(set) var isReused = false
     /// Nothing of the current response has come yet.
@@ -29,9 +31,11 @@ final class UpstreamConnection: ChannelDuplexHandler {
 
     init(endpoint: EndpointState, worker: Worker) {
         self.endpoint = endpoint
+        translator = endpoint.isHTTP2 ? UpstreamTranslator() : nil
         self.worker = worker
     }
 
+    var isRefused: Bool { translator?.isRefused ?? false }
     var isWritable: Bool { context?.channel.isWritable ?? false }
 
     /// Takes on an exchange; its request is sent by `send` and `flush`.
@@ -202,7 +206,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
             endsConnection = !asked.isVersion11
         case .none, .length: break
         }
-        body = BodyReader(framing, relay: relay)
+        body = BodyReader(framing, relay: relay, keepsTrailers: asked.isStream)
         if exchange.mirror != nil { body.digest = BodyDigest() }
         var out = context?.channel.allocator.buffer(capacity: head.length + 256) ?? ByteBuffer()
         let dressing = exchange.dressing(isChunked: goesInChunks, endsConnection: endsConnection)
@@ -246,7 +250,11 @@ final class UpstreamConnection: ChannelDuplexHandler {
         let isClean = inbound.readableBytes == 0 && !inputClosed && exchange.isRequestSent && !body.endsWithConnection
         inbound = ByteBuffer()
         self.exchange = nil
-        if isClean, head.keepsAlive, let context, context.channel.isActive {
+        if translator != nil {
+            // It is over by itself, but for what the other side did not want of the request.
+            state = .closed
+            if !exchange.isRequestSent { context?.close(promise: nil) }
+        } else if isClean, head.keepsAlive, let context, context.channel.isActive {
             state = .idle
             isReused = true
             worker.release(self)
@@ -254,7 +262,7 @@ final class UpstreamConnection: ChannelDuplexHandler {
         } else {
             close()
         }
-        exchange.endResponse(body.digest)
+        exchange.endResponse(body.digest, status: translator?.grpcAnswer)
     }
 
     private func openTunnel(of exchange: Exchange) throws(HTTPFault) {

@@ -50,6 +50,7 @@ final class Worker {
     var ids: IDGenerator
     let line = WaitingLine()
     let mirrors: MirrorPool
+    let streams: StreamPool
     private(set) var isDraining = false
     /// It drains, or is about to: connections close behind the answer under way, and the answer says so.
     var isEnding: Bool { isDraining || core.isStopping.load(ordering: .relaxed) }
@@ -72,6 +73,7 @@ final class Worker {
         configuration = core.configuration
         gathering = core.configuration.records.map(RecordGathering.init)
         mirrors = MirrorPool(loop: loop, configuration: core.configuration)
+        streams = StreamPool(loop: loop, configuration: core.configuration)
         var system = SystemRandomNumberGenerator()
         ids = IDGenerator(seed: &system)
         generation = core.generation.load(ordering: .acquiring)
@@ -140,6 +142,7 @@ final class Worker {
         idle = [:]
         for connection in unused { connection.close() }
         mirrors.close()
+        streams.close()
         promise.succeed()
     }
 
@@ -164,7 +167,8 @@ final class Worker {
     func release(_ connection: UpstreamConnection) {
         let key = ObjectIdentifier(connection.endpoint)
         let isFull = (idle[key]?.count ?? 0) >= configuration.maxIdlePerEndpoint
-        guard !isDraining, !isFull, !connection.endpoint.isRetired.load(ordering: .relaxed),
+        guard !isDraining, !isFull, connection.translator == nil,
+            !connection.endpoint.isRetired.load(ordering: .relaxed),
             !connection.endpoint.isWantedElsewhere(than: number)
         else {
             connection.close()
@@ -185,12 +189,20 @@ final class Worker {
 
     /// Opens a connection on this loop, for which `beginConnection` has reserved a place; `then` is called on it.
     ///
+    /// An endpoint that speaks HTTP/2 has one for all, which takes no place, and a stream is opened on it.
+    ///
     /// - Parameter patience: nil is `ProxyConfiguration.connectTimeout`.
     func connect(
         to endpoint: EndpointState, within patience: Duration?,
         then: @escaping (Result<UpstreamConnection, any Error>) -> Void
     ) {
         let connection = UpstreamConnection(endpoint: endpoint, worker: self)
+        if let translator = connection.translator {
+            let wish = StreamWish(handlers: [translator, connection]) { result in then(result.map { _ in connection }) }
+            streams.open(to: endpoint, within: patience, wish)
+            startSweeping()
+            return
+        }
         endpoint.connect(connection, on: loop, within: patience ?? configuration.connectTimeout) { result in
             switch result {
             case .success(let channel): channel.closeFuture.whenComplete { _ in endpoint.endConnection() }
@@ -201,6 +213,7 @@ final class Worker {
     }
 
     private func closeRetired() {
+        streams.closeRetired()
         for (key, connections) in idle {
             guard let first = connections.first, first.endpoint.isRetired.load(ordering: .relaxed) else { continue }
             idle[key] = nil
@@ -236,6 +249,7 @@ final class Worker {
         line.wakeAll()
         let oldest = now - TimeAmount(configuration.upstreamIdleTimeout)
         mirrors.sweep(now: now, oldest: oldest)
+        streams.sweep(oldest: oldest)
         for (key, connections) in idle {
             let expired = connections.prefix { $0.idleSince < oldest }
             guard !expired.isEmpty else { continue }
@@ -243,7 +257,7 @@ final class Worker {
             idle[key] = left.isEmpty ? nil : left
             for connection in expired { connection.close() }
         }
-        if clients.isEmpty && idle.isEmpty && mirrors.isEmpty && guards.isEmpty {
+        if clients.isEmpty && idle.isEmpty && mirrors.isEmpty && guards.isEmpty && streams.isEmpty {
             isSweeping = false
         } else {
             scheduleSweep()
@@ -257,14 +271,24 @@ extension EndpointState {
         _ handler: some ChannelHandler, on loop: any EventLoop, within patience: Duration,
         then: @escaping (Result<any Channel, any Error>) -> Void
     ) {
-        let bound = NIOLoopBound(handler, eventLoop: loop)
+        connect(on: loop, within: patience, isHalfClosable: true) { channel in
+            try channel.pipeline.syncOperations.addHandler(handler)
+        } then: { result in
+            then(result)
+        }
+    }
+
+    /// Opens a connection on the caller's own loop; `prepare` gives it its handlers, `then` is called on the loop.
+    func connect(
+        on loop: any EventLoop, within patience: Duration, isHalfClosable: Bool,
+        prepare: @escaping (any Channel) throws -> Void, then: @escaping (Result<any Channel, any Error>) -> Void
+    ) {
+        let bound = NIOLoopBound(prepare, eventLoop: loop)
         let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(TimeAmount(patience))
-            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelOption(.allowRemoteHalfClosure, value: isHalfClosable)
             .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(bound.value)
-                }
+                channel.eventLoop.makeCompletedFuture { try bound.value(channel) }
             }
         let future =
             if let address {

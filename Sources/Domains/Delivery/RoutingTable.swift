@@ -109,7 +109,9 @@ enum RouteRow {
 enum RouteShape {
     /// The path prefix that leads to a service.
     static func path(_ name: ServiceReference, _ spec: ServiceSpec) -> String {
-        spec.route.path ?? (spec.workload.model == nil ? "/services/\(name.name)" : "/serving/\(name.name)")
+        if let path = spec.route.path { return path }
+        if spec.route.protocol == .grpc { return "/" }
+        return spec.workload.model == nil ? "/services/\(name.name)" : "/serving/\(name.name)"
     }
 
     static func routes(_ name: ServiceReference, _ spec: ServiceSpec, _ view: RolloutView) -> [JSONValue] {
@@ -132,7 +134,8 @@ enum RouteShape {
         }
         main["revisions"] = .array(revisions)
         var routes: [JSONValue] = [.object(main)]
-        if let trial = view.trial, trial.plan.hasPreview,
+        // The path of a gRPC call is the name of its method: there is no second one for a preview.
+        if let trial = view.trial, trial.plan.hasPreview, spec.route.protocol != .grpc,
             let preview = view.revision(trial.revision), preview.ready > 0
         {
             let shown = route(name, spec, path: path(name, spec) + "-preview", [revision(preview, weight: 100)])
@@ -172,9 +175,11 @@ enum RouteShape {
     ) -> Ordered<JSONValue> {
         var route: Ordered<JSONValue> = [
             "service": .string(name.description), "hosts": spec.route.hosts.json, "path_prefix": .string(path),
-            "strip_prefix": true, "revisions": .array(revisions), "retry": .bool(spec.route.retries.attempts > 0),
+            "strip_prefix": .bool(spec.route.protocol != .grpc), "revisions": .array(revisions),
+            "retry": .bool(spec.route.retries.attempts > 0),
             "timeout_ms": milliseconds(spec.route.timeout),
         ]
+        if spec.route.protocol != .http { route["http2"] = true }
         for (key, value) in policies(spec.route) { route[key] = value }
         return route
     }

@@ -1,6 +1,7 @@
 // The eyes of the house: metrics, log lines and traces, taken in and asked for in the field's own protocols.
 //
-// What comes in: samples (remote write, scrapes, OTLP, pushes as text, rules), lines (Loki's push, OTLP, the house's own events),
+// What comes in: samples (remote write, scrapes, OTLP, pushes as text, rules), lines (Loki's push, OTLP, the house's own events, what
+// copies of services print),
 // spans (OTLP, the house's own runs and rollouts). What goes out: answers to PromQL, LogQL and searches of traces; remote read;
 // samples and lines sent on to others; the port MetricSource.
 //
@@ -20,7 +21,7 @@
 // snapshots, export (files of lines), targets (files of targets), settings.json.
 //
 // Tables owned: none; the EventLoop's place is a row of the kernel's `follower`. Events told: none. Loops: telemetry-plan, -scrape,
-// -rules, -events, -upkeep, -remote, -requests.
+// -rules, -events, -upkeep, -remote, -requests, -copies (its places are files: telemetry/copies).
 //
 // Files: Prometheus, Loki, Jaeger, OTLP (a mount each), Intake, Scrape, Rules, Remote, Own (what vagus tells of itself), Dashboards,
 // Operations (our own API).
@@ -131,6 +132,7 @@ package struct TelemetryDomain: Domain {
             RuleLoop(house: house), EventLoop(house: house), UpkeepLoop(house: house),
             RemoteLoop(house: house, outbound: settings.outbound, secrets: settings.secrets),
             RequestFilesLoop(house: house, folder: settings.requests),
+            CopyOutputLoop(house: house, platforms: settings.platforms),
         ]
     }
 

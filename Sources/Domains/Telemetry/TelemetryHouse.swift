@@ -49,7 +49,7 @@ final class TelemetryHouse: Sendable {
         exports = LogExports(folder: folder + "/export")
         tails = OpenTails(bells: context.store.bells)
         do {
-            for name in ["", "/metrics", "/logs", "/traces", "/snapshots", "/export", "/targets"] {
+            for name in ["", "/metrics", "/logs", "/traces", "/snapshots", "/export", "/targets", "/copies"] {
                 try FileManager.default.createDirectory(
                     atPath: folder + name, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
             }

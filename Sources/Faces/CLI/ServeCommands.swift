@@ -132,34 +132,41 @@ struct AgentFlags: ParsableArguments {
 struct RouterFlags: ParsableArguments {
     @Option(help: "haproxy, nginx or envoy: it carries the traffic, and we tell it how. (default: vagus itself)")
     var router: String?
-    @Option(help: "Folder for the files that it reads.") var routerFolder: String?
+    @Option(help: "Folder for the files that it reads; Envoy needs none, and finds its bootstrap.json there.")
+    var routerFolder: String?
     @Option(help: "File with its process id (haproxy: the master's).") var routerPid: String?
     @Option(help: "HAProxy's runtime socket, level admin.") var routerSocket: String?
+    @Option(help: "Where Envoy connects to, to be told by gRPC (xDS).")
+    var routerListen = Address(argument: "127.0.0.1:18000")
+    @Option(help: "What Envoy has to show there; needed beyond loopback.") var routerToken: String?
     @Option(help: "Envoy's admin page.") var routerAdmin = Address(argument: "127.0.0.1:9901")
 
-    func router(listen: Address) throws -> (any TrafficRouter)? {
+    func router(listen: Address) async throws -> (any TrafficRouter)? {
         guard let router else { return nil }
         guard let kind = RouterKind(rawValue: router) else {
             throw ValidationError("--router takes haproxy, nginx or envoy.")
         }
-        guard let routerFolder else { throw ValidationError("--router needs --router-folder.") }
         let bind = "\(listen.host):\(listen.port)"
         switch kind {
         case .haproxy:
-            guard let routerPid, let routerSocket else {
-                throw ValidationError("--router haproxy needs --router-pid and --router-socket.")
+            guard let routerFolder, let routerPid, let routerSocket else {
+                throw ValidationError("--router haproxy needs --router-folder, --router-pid and --router-socket.")
             }
             return try HAProxyRouter(
                 HAProxyRouter.Settings(folder: routerFolder, bind: bind, socket: routerSocket, pidFile: routerPid))
         case .nginx:
-            guard let routerPid else { throw ValidationError("--router nginx needs --router-pid.") }
+            guard let routerFolder, let routerPid else {
+                throw ValidationError("--router nginx needs --router-folder and --router-pid.")
+            }
             return try NginxRouter(NginxRouter.Settings(folder: routerFolder, bind: bind, pidFile: routerPid))
         case .envoy:
             guard let routerAdmin else { throw ValidationError("--router-admin takes HOST:PORT.") }
-            return try EnvoyRouter(
-                EnvoyRouter.Settings(
-                    folder: routerFolder, bind: (listen.host, listen.port), admin: (routerAdmin.host, routerAdmin.port))
-            )
+            guard let routerListen else { throw ValidationError("--router-listen takes HOST:PORT.") }
+            var settings = EnvoyRouter.Settings(
+                listen: (routerListen.host, routerListen.port), bind: (listen.host, listen.port),
+                admin: (routerAdmin.host, routerAdmin.port))
+            (settings.token, settings.folder) = (routerToken, routerFolder)
+            return try await EnvoyRouter(settings)
         }
     }
 }
@@ -229,7 +236,7 @@ struct ProxyCommand: AsyncParsableCommand {
             name: agent.agentName, host: listen.host, port: listen.port, folder: flags.data)
         settings.workers = workers
         settings.certificates = zip(tlsCertificate, tlsKey).map { (chain: $0, key: $1) }
-        settings.router = try router.router(listen: listen)
+        settings.router = try await router.router(listen: listen)
         let scheme = tlsKey.isEmpty ? "http" : "https"
         try await Agents.proxy(client: client, settings: settings, logger: try flags.logger(config)) {
             Terminal.line("services are reached at \(scheme)://\(listen.host):\($0)")

@@ -8,10 +8,9 @@ import Proxy
 /// What stands behind the house's port `TrafficRouter`: the proxy of our own (`BuiltInRouter`), or one that is there
 /// already: HAProxy, nginx, Envoy.
 ///
-/// The latter is somebody else's process with somebody else's main configuration; we write files into one folder that it reads,
-/// and tell it so the way it likes best: `HAProxyRouter` by the runtime socket, and a reload only when routes come or go;
-/// `NginxRouter` by a reload; `EnvoyRouter` by files that Envoy watches (filesystem xDS), moved into place atomically. gRPC
-/// xDS would need protobuf and HTTP/2 to say the same, so it is left out (docs/decisions/0005).
+/// The latter is somebody else's process with somebody else's main configuration, told in the way it likes best:
+/// `HAProxyRouter` by files in one folder, the runtime socket, and a reload only when routes come or go; `NginxRouter` by
+/// such files and a reload; `EnvoyRouter` by gRPC (`DiscoveryServer`, docs/decisions/0006).
 ///
 /// What a router cannot do is refused with its name and never quietly left out: a canary without its stickiness is not
 /// the canary that was asked for.
@@ -76,6 +75,7 @@ extension RoutingTable {
                 (route.limits != nil, "limits of requests at once"),
                 (route.rate_limits?.isEmpty == false, "rate limits"),
                 (route.outliers != nil, "the ejection of outliers"),
+                (route.http2 == true && kind != .envoy, "HTTP/2 to copies (h2c, gRPC)"),
             ]
             if let (_, what) = lacking.first(where: { $0.0 }) {
                 throw Problem(
@@ -135,7 +135,7 @@ struct RouterFolder {
         try? String(contentsOfFile: file(name), encoding: .utf8)  // it may not be there yet
     }
 
-    /// Writes beside the file and moves it into place, which is also what makes Envoy look.
+    /// Writes beside the file and moves it into place.
     func write(_ text: String, to name: String) throws {
         let new = file(".\(name).new")
         try Data(text.utf8).write(to: URL(filePath: new))

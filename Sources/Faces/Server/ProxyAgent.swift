@@ -111,7 +111,7 @@ package struct ProxyAgent: Sendable {
                 guard !Task.isCancelled else { return }
                 logger.warning(
                     "the router does not take the routing table; the last one stays",
-                    metadata: ["why": "\(problem.message)"])
+                    metadata: ["why": "\(problem.message)", "hint": "\(problem.hint ?? "")"])
                 await pause(.seconds(2))
             } catch {
                 guard !Task.isCancelled else { return }

@@ -19,6 +19,7 @@ package final class FakePlatform: Platform {
         var asked: [InstanceID: [HealthQuestion]] = [:]
         var startFailure: (revision: Int, problem: Problem)?
         var nextPort = 20_000
+        var outputs: [CopyOutput] = []
         var starts: [InstanceID: Int] = [:]
         var stops: [InstanceID] = []
     }
@@ -33,6 +34,11 @@ package final class FakePlatform: Platform {
     package func instances() async throws -> [Instance] {
         state.withLock { state in state.copies.values.map(\.instance).sorted { $0.id.text < $1.id.text } }
     }
+
+    package func outputs() async throws -> [CopyOutput] { state.withLock { $0.outputs } }
+
+    /// What `outputs` tells from now on.
+    package func tell(_ outputs: [CopyOutput]) { state.withLock { $0.outputs = outputs } }
 
     package func start(_ order: InstanceOrder) async throws -> Instance {
         let now = time.now

@@ -76,15 +76,47 @@ struct InstanceFolder: Sendable {
 
     /// Begins the log anew when it has grown too long.
     ///
-    /// The program keeps its descriptor, which only ever appends, so the file
-    /// is copied and cut rather than renamed; lines written between the two are lost.
-    func boundLog() {
+    /// The program keeps its descriptor, which only ever appends, so the file is copied and cut rather than renamed. It is cut
+    /// when the copy has met its end: what is written between these two calls is lost. The part is in its place only then,
+    /// so that whoever follows the file sees that it began anew when it has.
+    func boundLog(limit: UInt64 = Self.logLimit) {
+        guard let size = Self.size(log), size > limit else { return }
+        let source = open(log, O_RDWR | O_CLOEXEC)
+        guard source >= 0 else { return }
+        defer { close(source) }
+        let target = open(partialLog, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
+        if target >= 0 {
+            Self.copy(source, to: target)  // a full disk: better cut than fuller still
+            close(target)
+        }
+        ftruncate(source, 0)
+        rename(partialLog, log + ".1")
+    }
+
+    private var partialLog: String { log + ".1.partial" }
+
+    /// Ends what a server has begun that died in `boundLog`.
+    func settleLog() {
+        guard let part = Self.size(partialLog) else { return }
+        if let size = Self.size(log), size < part {
+            rename(partialLog, log + ".1")
+        } else {
+            unlink(partialLog)
+        }
+    }
+
+    private static func size(_ path: String) -> UInt64? {
         var info = stat()
-        guard stat(log, &info) == 0, UInt64(info.st_size) > Self.logLimit else { return }
-        let old = log + ".1"
-        try? FileManager.default.removeItem(atPath: old)  // there is none the first time
-        try? FileManager.default.copyItem(atPath: log, toPath: old)  // a full disk: better cut than fuller still
-        truncate(log, 0)
+        return stat(path, &info) == 0 ? UInt64(info.st_size) : nil
+    }
+
+    private static func copy(_ source: Int32, to target: Int32) {
+        withUnsafeTemporaryAllocation(byteCount: 1 << 18, alignment: 16) { buffer in
+            while true {
+                let count = Glibc.read(source, buffer.baseAddress, buffer.count)
+                guard count > 0, Glibc.write(target, buffer.baseAddress, count) == count else { return }
+            }
+        }
     }
 
     static func failure(_ verb: String, _ path: String) -> Problem {

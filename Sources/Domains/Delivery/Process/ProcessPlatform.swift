@@ -107,6 +107,14 @@ package final class ProcessPlatform: Platform {
         }
     }
 
+    package func outputs() async throws -> [CopyOutput] {
+        await blocking { [self] in
+            known().map {
+                CopyOutput(id: $0.record.instanceID, path: $0.place.log, hasEnded: $0.record.ended_at != nil)
+            }
+        }
+    }
+
     package func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool {
         switch question {
         case .port:
@@ -241,6 +249,7 @@ package final class ProcessPlatform: Platform {
             for name in names {
                 let place = InstanceFolder(path: "\(folder)/\(name)")
                 if let record = place.read() { found[record.instanceID] = Known(place: place, record: record) }
+                place.settleLog()
             }
             book = found
             return Array(found.values)

@@ -108,6 +108,18 @@ package final class ContainerPlatform: Platform {
         }
     }
 
+    /// Of copies that were taken away; the engine keeps what the others have printed so far.
+    package func outputs() async throws -> [CopyOutput] {
+        let folder = folder
+        return try await blocking {
+            guard FileManager.default.fileExists(atPath: folder) else { return [] }
+            return try FileManager.default.contentsOfDirectory(atPath: folder).map { name in
+                let id = InstanceID(name.split(separator: ".").joined(separator: "/"))
+                return CopyOutput(id: id, path: "\(folder)/\(name)/\(Self.logName)", hasEnded: true)
+            }
+        }
+    }
+
     // MARK: - Starting
 
     /// A copy of this id that was started before, whether it still runs or has ended.

@@ -58,6 +58,7 @@ struct ServicePage: PageBody {
     let charts: Listing<ChartCard>?
     let resourceHref: String
     let dashboardHref: String
+    let outputHref: String
 
     init(
         _ service: ServiceStatus, spec: ServiceSpec?, traffic points: [TrafficPoint], deployments: [Deployment],
@@ -91,6 +92,8 @@ struct ServicePage: PageBody {
         history = Rows(deployments.filter { $0.service == name }.prefix(10).map { Self.row($0, now: now) })
         resourceHref = Links.resource(ServiceKind.plural, name)
         dashboardHref = Links.dashboard("service-\(name)")
+        let stream = "{project=\"\(service.project)\", service=\"\(name)\", source=\"copies\"}"
+        outputHref = Links.path(["explore", "logs"], ["q": stream])
     }
 
     private static func alarm(_ service: ServiceStatus) -> Notice? {
