@@ -7,6 +7,8 @@ import SQL
 enum CopyBook {
     /// Rung when copies are ordered or stopped.
     static let topic = "Copy"
+    /// Rung when a copy is ordered in a cluster, which may be the first one there.
+    static let clusterTopic = "ClusterCopy"
     /// How long a copy that was told to stop waits for the proxies to take it off their tables.
     static let drain = Duration.seconds(5)
 
@@ -150,6 +152,7 @@ struct SecretLoans: Sendable {
         for (name, reference) in variables {
             guard let secret = SecretReference(reference) else { continue }  // refused when it was applied
             order.environment[name] = try await lend(secret.name, source)
+            order.secrets.insert(name)
         }
         if let login = order.container?.credentials, let secret = login.secret {
             order.container?.credentials?.password = try await lend(secret, source)
@@ -200,21 +203,25 @@ struct StopLoop: Reconciler {
 /// Compares what runs with what should: copies that ended, and copies that nobody knows.
 struct Lookout: Reconciler {
     static let name = "delivery.lookout"
-    static let topics: Set<String> = []
+    static let topics: Set<String> = [CopyBook.clusterTopic]
     /// Time between two looks.
     static let interval = Duration.seconds(1)
+    /// Clusters have more to do than to answer us.
+    static let clusterInterval = Duration.seconds(3)
     let store: Store
     let platforms: Platforms
     let memory: Recall<CopyRow.Form, [CopyRow]>
 
-    func keys() async throws -> [CopyRow.Form] { [.process, .container] }
+    func keys() async throws -> [CopyRow.Form] {
+        [.process, .container] + (try await store.read { try CopyRow.clusters(in: $0) })
+    }
 
     func reconcile(_ form: CopyRow.Form) async throws -> Next {
         // First the world, then the rows: a row is written before its copy runs, so a copy without a row is a stray.
         let began = store.time.now
         let platform = platforms.of(form)
-        // Most machines have no engine for containers, and nobody misses it.
-        if form == .container, try await rows(form).isEmpty { return .again(in: Self.interval) }
+        // Most machines have no engine for containers, and no cluster, and nobody misses them.
+        if form != .process, try await rows(form).isEmpty { return .again(in: Self.interval) }
         let seen = try await platform.instances()
         let running = Set(seen.filter(\.isRunning).map(\.id))
         let rows = try await rows(form)
@@ -234,7 +241,7 @@ struct Lookout: Reconciler {
             let all = try await store.read { Set(try CopyRow.all(in: $0).map(\.id)) }
             for stray in strays where !all.contains(stray.id) { try await platform.stop(stray.id, grace: .seconds(10)) }
         }
-        return .again(in: Self.interval)
+        return .again(in: form.isCluster ? Self.clusterInterval : Self.interval)
     }
 
     private func rows(_ form: CopyRow.Form) async throws -> [CopyRow] {

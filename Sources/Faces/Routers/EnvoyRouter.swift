@@ -24,7 +24,7 @@ package actor EnvoyRouter: TrafficRouter {
         }
     }
 
-    package nonisolated let traits: RouterTraits = [.mirrors, .keepsConnections]
+    package nonisolated let traits: RouterTraits = [.mirrors, .keepsConnections, .counts]
     private let settings: Settings
     private let folder: RouterFolder
     private let time: any TimeSource

@@ -6,17 +6,18 @@ import Manifests
 import Proxy
 
 /// What stands behind the house's port `TrafficRouter`: the proxy of our own (`BuiltInRouter`), or one that is there
-/// already: HAProxy, nginx, Envoy.
+/// already: HAProxy, nginx, Envoy, the Gateway of a cluster.
 ///
 /// The latter is somebody else's process with somebody else's main configuration; we write files into one folder that it reads,
 /// and tell it so the way it likes best: `HAProxyRouter` by the runtime socket, and a reload only when routes come or go;
 /// `NginxRouter` by a reload; `EnvoyRouter` by files that Envoy watches (filesystem xDS), moved into place atomically. gRPC
-/// xDS would need protobuf and HTTP/2 to say the same, so it is left out (docs/decisions/0005).
+/// xDS would need protobuf and HTTP/2 to say the same, so it is left out (docs/decisions/0005). Whatever stands in a Kubernetes
+/// cluster is told by objects of the Gateway API (`GatewayRouter`).
 ///
 /// What a router cannot do is refused with its name and never quietly left out: a canary without its stickiness is not
 /// the canary that was asked for.
 package enum RouterKind: String, CaseIterable, Sendable {
-    case haproxy, nginx, envoy
+    case haproxy, nginx, envoy, kubernetes
 }
 
 /// A route with the name it has in a router's configuration: the same over all tables.
