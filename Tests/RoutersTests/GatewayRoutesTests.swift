@@ -37,7 +37,8 @@ import Testing
         #expect(kinds == ["EndpointSlice", "EndpointSlice", "EndpointSlice", "EndpointSlice", "Service", "Service"])
         for object in try objects().backends.values where object["kind"] == "EndpointSlice" {
             let host = object["endpoints"]?[0]?["addresses"]?[0]?.string ?? ""
-            #expect(object["addressType"] == (host.contains(":") ? "IPv6" : "IPv4"))
+            let family: JSONValue = host.contains(":") ? "IPv6" : "IPv4"
+            #expect(object["addressType"] == family)
             #expect(object["metadata"]?["labels"]?["kubernetes.io/service-name"] != nil)
         }
         for path in try objects().backends.keys {
