@@ -98,7 +98,8 @@ targets += base("LogStore", ["Segments", "Series"], exclude: ["Formats.md"])
 targets += base("LogQL", ["LogStore", "Segments", "Series"])
 targets += base("SpanStore", ["Segments", "Series"], exclude: ["Formats.md"])
 targets += base("Points", ["Blobs", "Segments", "TSDB"], exclude: ["Formats.md"])
-targets += base("Outbound", [asyncHTTPClient] + nio)
+targets += base("Outbound", [asyncHTTPClient, .product(name: "NIOSSL", package: "swift-nio-ssl")] + nio)
+targets += base("Kubernetes", ["Manifests", "Outbound"])
 targets += room("API", "API", ["Manifests"])
 targets += room("Kernel", "Kernel", ["API", "Manifests", "SQL", crypto, logging], tests: ["KernelTesting"])
 targets += [
@@ -122,9 +123,10 @@ targets += domain(
     ])
 targets += face("Client", ["Outbound"])
 targets += face("Moving", ["Client", "Outbound", "SQL"])
-targets += face("Executors", ["Kernel", "Processes", "Outbound"])
+targets += face("Executors", ["Kernel", "Kubernetes", "Processes", "Outbound"])
 targets += face(
-    "Routers", ["Kernel", "Proxy", "Outbound", "Processes", "Stats", "Wire"] + nio + http2, tests: ["KernelTesting"])
+    "Routers", ["Kernel", "Kubernetes", "Proxy", "Outbound", "Processes", "Stats", "Wire"] + nio + http2,
+    tests: ["KernelTesting"])
 targets += face(
     "Runner",
     ["Client", "Executors", "Kernel", "Processes", "Blobs", "Expressions", "Globs", "Masking", logging],
@@ -133,7 +135,8 @@ targets += face("Web", ["Kernel", "CAssets", mustache])
 targets += face(
     "Server",
     [
-        "Kernel", "SQL", "Blobs", "Web", "Client", "Executors", "Routers", "Runner", "Proxy", "Outbound", "Processes",
+        "Kernel", "Kubernetes", "SQL", "Blobs", "Web", "Client", "Executors", "Routers", "Runner", "Proxy", "Outbound",
+        "Processes",
         "Learners",
         "Stats",
         "Frames", hummingbird,
@@ -142,7 +145,8 @@ targets += face(
 targets += face(
     "CLI",
     [
-        "Client", "Server", "Routers", "Runner", "Kernel", argumentParser, logging, "Processes", "Outbound",
+        "Client", "Server", "Routers", "Runner", "Kernel", "Kubernetes", argumentParser, logging, "Processes",
+        "Outbound",
         "Conversion",
         "Moving",
     ])
@@ -158,7 +162,9 @@ targets += [
     .testTarget(
         name: "ConformanceTests",
         dependencies: [
-            "API", "Delivery", "Kernel", "KernelTesting", "Executors", "Manifests", "Processes", "Outbound", "Routers",
+            "API", "Delivery", "Kernel", "KernelTesting", "Kubernetes", "Executors", "Manifests", "Processes",
+            "Outbound",
+            "Routers",
             "Proxy",
         ] + nio,
         path: "Tests/ConformanceTests", swiftSettings: house),

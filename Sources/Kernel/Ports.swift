@@ -64,6 +64,15 @@ package struct InstanceID: Hashable, Sendable, Codable, CustomStringConvertible 
     package var description: String { text }
 }
 
+/// A cluster where copies run, and the namespace in it.
+package struct ClusterTarget: Hashable, Sendable {
+    /// Context of the server's kubeconfig, or `in_cluster`.
+    package var context: String
+    /// Nil is the context's own.
+    package var namespace: String?
+    package init(context: String, namespace: String? = nil) { (self.context, self.namespace) = (context, namespace) }
+}
+
 /// What to start.
 package struct InstanceOrder: Sendable {
     package var id: InstanceID
@@ -71,6 +80,8 @@ package struct InstanceOrder: Sendable {
     package var revision: Int
     package var command: [String]
     package var environment: [String: String]
+    /// Those of `environment` that are secret, for platforms that keep such apart.
+    package var secrets: Set<String> = []
     /// Tree blob to unpack as the working folder, if any.
     package var artifact: String?
     /// Image and what goes with it, where copies are containers; and the port that the program in it listens on.
@@ -348,6 +359,8 @@ package struct RouterTraits: OptionSet, Sendable {
     package static let keepsConnections = RouterTraits(rawValue: 8)
     /// Tells how long answers took.
     package static let latency = RouterTraits(rawValue: 16)
+    /// Tells how many requests each revision was sent; without it the judge has to ask somebody else.
+    package static let counts = RouterTraits(rawValue: 32)
 }
 
 /// What a router has counted.

@@ -14,14 +14,18 @@ final class Rig: Sendable {
     let time: ManualTime
     let platform: FakePlatform
     let containers: FakePlatform
+    let cluster: FakePlatform
     let secrets = FakeSecrets()
     let domain: DeliveryDomain
 
     private init(_ house: TestHouse, _ platform: FakePlatform, _ outside: (any MeasureOutside)?) {
         (self.house, self.platform, time) = (house, platform, house.time)
         containers = FakePlatform(time: house.time)
+        let cluster = FakePlatform(time: house.time)
+        self.cluster = cluster
         domain = DeliveryDomain(
-            context: house.context, platforms: Platforms(processes: platform, containers: containers),
+            context: house.context,
+            platforms: Platforms(processes: platform, containers: containers, clusters: { _ in cluster }),
             settings: DeliverySettings(
                 serveCommand: ["/vagus", "serve"], predictions: "/predictions", requests: "/requests",
                 outside: outside, secrets: secrets))

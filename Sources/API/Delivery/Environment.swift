@@ -26,7 +26,10 @@ public struct EnvironmentSpec: Manifest {
     public static let fields: [Field<Self>] = [
         .optional("tier", \.tier, "How much depends on it; DORA counts production."),
         .optional("url", \.url, "Where people find it."),
-        .optional("targets", \.targets, "Where its services run, beside this machine."),
+        .optional(
+            "targets", \.targets,
+            "Where the containers of its services run, if not on this machine: one Kubernetes cluster. Programs and models run on this machine in any case."
+        ),
         .optional("approval_gates", \.approval_gates, "What must be so before a job may work here."),
         .optional(
             "branches", \.branches,
@@ -61,8 +64,11 @@ public struct TargetSpec: Manifest {
     public static let choices = ["kubernetes", "podman", "docker"]
     public static var noun: String { "target" }
     public static let fields: [Field<Self>] = [
-        .optional("kubernetes", \.kubernetes, "Context of a Kubernetes cluster."),
-        .optional("namespace", \.namespace, "Namespace in it."),
+        .optional(
+            "kubernetes", \.kubernetes,
+            "Context of the server's kubeconfig (--kubeconfig), or `in_cluster` for the cluster that the server itself runs in. Each copy is a Pod there."
+        ),
+        .optional("namespace", \.namespace, "Namespace in it; absent: the context's."),
         .optional("podman", \.podman, "Socket of Podman: unix:///run/podman/podman.sock."),
         .optional("docker", \.docker, "Host of Docker: ssh://deploy@host-3."),
     ]

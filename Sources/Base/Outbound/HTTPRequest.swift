@@ -104,11 +104,13 @@ package struct OutboundConfiguration: Sendable {
     package var allowsUnixSockets: Bool
     /// Connections to one host at once; a request beyond them waits for one to become free.
     package var connectionsPerHost: Int
+    /// Certificates of encrypted connections; nil: whom the system trusts, and none of our own.
+    package var tls: OutboundTLS?
 
     package init(
         addressGuard: AddressGuard = .any, maxResponseBytes: Int = 64 << 20, maxDownloadBytes: Int64 = 64 << 30,
         connectTimeout: Duration = .seconds(10), maxRedirects: Int = 5, allowsUnixSockets: Bool = false,
-        connectionsPerHost: Int = 8
+        connectionsPerHost: Int = 8, tls: OutboundTLS? = nil
     ) {
         self.addressGuard = addressGuard
         self.maxResponseBytes = maxResponseBytes
@@ -117,5 +119,6 @@ package struct OutboundConfiguration: Sendable {
         self.maxRedirects = maxRedirects
         self.allowsUnixSockets = allowsUnixSockets
         self.connectionsPerHost = connectionsPerHost
+        self.tls = tls
     }
 }

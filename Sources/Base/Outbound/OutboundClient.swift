@@ -139,7 +139,7 @@ package final class OutboundClient: Sendable {
 
     static func settings(_ configuration: OutboundConfiguration) -> HTTPClient.Configuration {
         var settings = HTTPClient.Configuration(
-            redirectConfiguration: .disallow,
+            tlsConfiguration: configuration.tls?.configuration, redirectConfiguration: .disallow,
             timeout: .init(connect: TimeAmount(configuration.connectTimeout)))
         // A refusal is told at once; trying again is the caller's decision (`sendRetrying`).
         settings.connectionPool.retryConnectionEstablishment = false

@@ -18,11 +18,11 @@ package enum LocalPort {
         return Int(UInt16(bigEndian: address.sin_port))
     }
 
-    /// Whether somebody accepts connections.
+    /// Whether somebody accepts connections at an address, IPv4 or IPv6.
     ///
     /// Blocks for at most the timeout.
-    package static func isOpen(_ port: Int, timeout: Duration) -> Bool {
-        let handle = connecting(port)
+    package static func isOpen(_ port: Int, host: String = "127.0.0.1", timeout: Duration) -> Bool {
+        let handle = connecting(port, host: host)
         guard handle >= 0 else { return false }
         defer { close(handle) }
         var waiting = pollfd(fd: handle, events: Int16(POLLOUT), revents: 0)
@@ -31,16 +31,17 @@ package enum LocalPort {
     }
 
     /// A socket on its way to a port, which does not block; below zero when there is none.
-    static func connecting(_ port: Int) -> Int32 {
-        let handle = socket(
-            AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+    static func connecting(_ port: Int, host: String = "127.0.0.1") -> Int32 {
+        var hints = addrinfo()
+        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, String(port), &hints, &found) == 0, let found else { return -1 }
+        defer { freeaddrinfo(found) }
+        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let handle = socket(found.pointee.ai_family, kind, 0)
         guard handle >= 0 else { return -1 }
-        var address = self.address(port: port)
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(handle, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
+        let result = connect(handle, found.pointee.ai_addr, found.pointee.ai_addrlen)
         if result == 0 || errno == EINPROGRESS { return handle }
         close(handle)
         return -1

@@ -8,6 +8,8 @@ import Synchronization
 enum CopyBook {
     /// Rung when copies are ordered or stopped.
     static let topic = "Copy"
+    /// Rung when a copy is ordered in a cluster, which may be the first one there.
+    static let clusterTopic = "ClusterCopy"
 
     /// What a bell about one service rings: those who look at this one, and not those who look at others.
     static func topics(of service: ServiceReference) -> Set<String> {
@@ -164,6 +166,7 @@ struct SecretLoans: Sendable {
         for (name, reference) in variables {
             guard let secret = SecretReference(reference) else { continue }  // refused when it was applied
             order.environment[name] = try await lend(secret.name, source)
+            order.secrets.insert(name)
         }
         if let login = order.container?.credentials, let secret = login.secret {
             order.container?.credentials?.password = try await lend(secret, source)
@@ -214,11 +217,13 @@ struct StopLoop: Reconciler {
 /// Compares what runs with what should: copies that ended, and copies that nobody knows.
 struct Lookout: Reconciler {
     static let name = "delivery.lookout"
-    static let topics: Set<String> = []
+    static let topics: Set<String> = [CopyBook.clusterTopic]
     /// Time between two looks.
     static let interval = Duration.seconds(1)
     /// Where a platform tells of changes, so many copies a second are looked at all the same: few every second.
     static let looksPerSecond = 300
+    /// Clusters have more to do than to answer us.
+    static let clusterInterval = Duration.seconds(3)
     let store: Store
     let platforms: Platforms
     let memory: Recall<CopyRow.Form, [CopyRow]>
@@ -239,7 +244,9 @@ struct Lookout: Reconciler {
         }
     }
 
-    func keys() async throws -> [CopyRow.Form] { [.process, .container] }
+    func keys() async throws -> [CopyRow.Form] {
+        [.process, .container] + (try await store.read { try CopyRow.clusters(in: $0) })
+    }
 
     func reconcile(_ form: CopyRow.Form) async throws -> Next {
         // First the world, then the rows: a row is written before its copy runs, so a copy without a row is a stray.
@@ -247,8 +254,8 @@ struct Lookout: Reconciler {
         let platform = platforms.of(form)
         let changes = platform.changes
         let (before, isNew) = try await rows(form)
-        // Most machines have no engine for containers, and nobody misses it.
-        if form == .container, before.isEmpty { return .again(in: Self.interval) }
+        // Most machines have no engine for containers, and no cluster, and nobody misses them.
+        if form != .process, before.isEmpty { return .again(in: Self.interval) }
         if !isNew, sights.isQuiet(form, changes, copies: before.count, at: began) { return .again(in: Self.interval) }
         let seen = try await platform.instances()
         let running = Set(seen.filter(\.isRunning).map(\.id))
@@ -272,7 +279,7 @@ struct Lookout: Reconciler {
         // One that has ended, and was started after the look began, is looked at again.
         let isSettled = rows.allSatisfy { $0.state != .running || running.contains($0.id) }
         sights.note(form, isSettled ? changes : nil, at: began)
-        return .again(in: Self.interval)
+        return .again(in: form.isCluster ? Self.clusterInterval : Self.interval)
     }
 
     private func rows(_ form: CopyRow.Form) async throws -> (rows: [CopyRow], isNew: Bool) {

@@ -57,14 +57,18 @@ package struct DeliverySettings: Sendable {
 package struct Platforms: Sendable {
     let processes: any Platform
     let containers: any Platform
-    package init(processes: any Platform, containers: any Platform) {
-        (self.processes, self.containers) = (processes, containers)
+    let clusters: @Sendable (ClusterTarget) -> any Platform
+    package init(
+        processes: any Platform, containers: any Platform, clusters: @escaping @Sendable (ClusterTarget) -> any Platform
+    ) {
+        (self.processes, self.containers, self.clusters) = (processes, containers, clusters)
     }
 
     func of(_ form: CopyRow.Form) -> any Platform {
         switch form {
         case .process: processes
         case .container: containers
+        case .cluster(let target): clusters(target)
         }
     }
 }
@@ -138,6 +142,7 @@ package struct DeliveryDomain: Domain {
         guard let spec = candidate.spec(of: ServiceKind.self) else { return }
         let service = ServiceReference(project: candidate.project, name: candidate.name)
         let environment = try Verbs.environment(spec, service, in: change.sql)
+        try WorkloadFreezer.checkTargets(spec, environment)
         try Condemned.refuse(
             signature: WorkloadFreezer.signature(spec, environment), of: service, in: change.sql)
         for (name, analysis) in spec.rollout.analysis where analysis.judge.method == .threshold {

@@ -119,12 +119,13 @@ struct RolloutWriter {
         guard var row = try RevisionRow.find(revision, of: name, in: sql) else { return }
         for _ in 0..<count {
             var copy = CopyRow(name, revision: revision, number: row.nextCopy, at: now)
-            copy.form = row.workload.container == nil ? .process : .container
+            copy.form = row.workload.form
             try copy.write(in: sql)
             row.nextCopy += 1
         }
         try row.write(in: sql)
         CopyBook.ring(for: name, in: change)
+        if row.workload.form.isCluster { change.ring(CopyBook.clusterTopic) }
     }
 
     /// Goes to the next step.

@@ -293,7 +293,10 @@ struct RevisionRow: Sendable {
 struct CopyRow: Sendable, Equatable {
     enum State: String, SQLBindable, SQLReadable { case ordered, running, stopping }
     /// What it is, and so which platform keeps it.
-    enum Form: String, SQLBindable, SQLReadable, Hashable { case process, container }
+    enum Form: Hashable, Sendable {
+        case process, container
+        case cluster(ClusterTarget)
+    }
     var id: InstanceID
     var service: ServiceReference
     var revision: Int
@@ -358,6 +361,11 @@ struct CopyRow: Sendable, Equatable {
         return try sql.rows("SELECT * FROM delivery_copy \(only) ORDER BY id").map(CopyRow.init(row:))
     }
 
+    /// The clusters that have copies.
+    static func clusters(in sql: Connection) throws -> [Form] {
+        try sql.rows("SELECT DISTINCT form FROM delivery_copy WHERE form LIKE 'cluster %'").map { try $0.get("form") }
+    }
+
     func write(in sql: Connection) throws {
         try sql.run(
             """
@@ -375,6 +383,31 @@ struct CopyRow: Sendable, Equatable {
     func remove(in sql: Connection) throws {
         try sql.run("DELETE FROM delivery_copy WHERE id = \(id.text)")
     }
+}
+
+/// `process`, `container`, or `cluster NAMESPACE CONTEXT`, where the namespace is `-` for the context's own.
+extension CopyRow.Form: SQLBindable, SQLReadable {
+    var sqlValue: SQLValue {
+        switch self {
+        case .process: .text("process")
+        case .container: .text("container")
+        case .cluster(let target): .text("cluster \(target.namespace ?? "-") \(target.context)")
+        }
+    }
+
+    init?(sqlValue: SQLValue) {
+        guard case .text(let text) = sqlValue else { return nil }
+        let words = text.split(separator: " ", maxSplits: 2).map(String.init)
+        switch (words.first, words.count) {
+        case ("process", 1): self = .process
+        case ("container", 1): self = .container
+        case ("cluster", 3):
+            self = .cluster(ClusterTarget(context: words[2], namespace: words[1] == "-" ? nil : words[1]))
+        default: return nil
+        }
+    }
+
+    var isCluster: Bool { if case .cluster = self { true } else { false } }
 }
 
 extension Connection {

@@ -6,6 +6,8 @@ import Manifests
 struct FrozenWorkload: Manifest {
     var command: [String] = []
     var container: ContainerSpec?
+    /// Where its containers run, if not on this machine.
+    var target: TargetSpec?
     /// The image that the service declares, where a deploy has chosen another.
     var declared_image: String?
     var port: Int?
@@ -28,6 +30,7 @@ struct FrozenWorkload: Manifest {
     static let fields: [Field<Self>] = [
         .optional("command", \.command, "Program and arguments."),
         .optional("container", \.container, "Image, and what goes with it."),
+        .optional("target", \.target, "Cluster of its containers."),
         .optional("declared_image", \.declared_image, "Image that the service declares, if another."),
         .optional("port", \.port, "Port inside its container."),
         .optional("secrets", \.secrets, "Environment variables from secrets."),
@@ -46,6 +49,13 @@ struct FrozenWorkload: Manifest {
     static let blue = "blue"
     static let green = "green"
 
+    /// What its copies are, and so which platform keeps them.
+    var form: CopyRow.Form {
+        guard container != nil else { return .process }
+        guard let context = target?.kubernetes else { return .container }
+        return .cluster(ClusterTarget(context: context, namespace: target?.namespace))
+    }
+
     /// `name@3`, for people.
     var modelText: String? { model.map { name in model_version.map { "\(name)@\($0)" } ?? name } }
 
@@ -53,7 +63,7 @@ struct FrozenWorkload: Manifest {
     func runsTheSame(as other: FrozenWorkload) -> Bool {
         command == other.command && digest == other.digest && model == other.model && artifact == other.artifact
             && variables == other.variables && resources == other.resources
-            && container == other.container && port == other.port && secrets == other.secrets
+            && container == other.container && target == other.target && port == other.port && secrets == other.secrets
             && migration == other.migration && blue == other.blue && green == other.green
     }
 }
@@ -86,11 +96,28 @@ struct WorkloadFreezer: Sendable {
         if workload.resources != ResourcesSpec() { parts["resources"] = workload.resources.json }
         if let container = workload.containerSpec { parts["container"] = container.written }
         if workload.containerSpec != nil, let port = workload.port { parts["port"] = port.json }
+        if let target = cluster(spec, environment) { parts["target"] = target.json }
         if !workload.secrets.isEmpty { parts["secrets"] = workload.secrets.json }
         if let migration = workload.migration { parts["migration"] = .string(migration) }
         if !spec.rollout.blue_env.isEmpty { parts["blue"] = spec.rollout.blue_env.json }
         if !spec.rollout.green_env.isEmpty { parts["green"] = spec.rollout.green_env.json }
         return JSONValue.object(parts).canonicalText
+    }
+
+    /// The cluster that the containers of a service run in, if it has some and its environment names one.
+    private static func cluster(_ spec: ServiceSpec, _ environment: EnvironmentSpec?) -> TargetSpec? {
+        guard spec.workload.containerSpec != nil else { return nil }
+        return environment?.targets.first { $0.kubernetes != nil }
+    }
+
+    /// Refuses containers that would have to run in two places, or where nobody runs them.
+    static func checkTargets(_ spec: ServiceSpec, _ environment: EnvironmentSpec?) throws {
+        let clusters = (environment?.targets ?? []).filter { $0.kubernetes != nil }
+        guard clusters.count > 1, spec.workload.containerSpec != nil else { return }
+        throw Problem(
+            "service.targets", status: 422,
+            "its environment has \(clusters.count) clusters, and a service runs in one",
+            hint: "Make an environment for each cluster, and a service in each.", location: "environment")
     }
 
     /// Fixes a workload; nil when the spec waits for a deploy to choose a version.
@@ -114,6 +141,7 @@ struct WorkloadFreezer: Sendable {
             frozen.command = spec.workload.command
             if let container = spec.workload.containerSpec {
                 try Self.fix(container, spec.workload.port, image, artifact, newest, in: &frozen)
+                frozen.target = Self.cluster(spec, environment)
             } else {
                 guard image == nil else {
                     throw Problem(

@@ -3,6 +3,7 @@ import ArgumentParser
 import Client
 import Foundation
 import Kernel
+import Kubernetes
 import Logging
 import Manifests
 import Outbound
@@ -59,6 +60,17 @@ func executablePath() -> String {
     (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]  // only without /proc
 }
 
+/// Where clusters are.
+struct ClusterFlags: ParsableArguments {
+    @Option(
+        help:
+            "Kubeconfig file whose contexts environments may name as targets. (default: $KUBECONFIG, else ~/.kube/config)"
+    )
+    var kubeconfig: String?
+
+    func apply(to config: inout ServerConfig) { if let kubeconfig { config.kubeconfig = kubeconfig } }
+}
+
 struct DevCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dev", abstract: "Server, runner and proxy in one process, on loopback, without tokens.",
@@ -70,6 +82,7 @@ struct DevCommand: AsyncParsableCommand {
     @Option(help: "Where services are reached.") var proxyListen = Address(argument: "127.0.0.1:8480")
     @Option(help: "A port of its own for MLflow's API, at its root, beside /mlflow of the first.")
     var mlflowListen: Address?
+    @OptionGroup var clusters: ClusterFlags
     @OptionGroup(title: "Runner") var executors: ExecutorFlags
 
     func run() async throws {
@@ -79,6 +92,7 @@ struct DevCommand: AsyncParsableCommand {
         }
         var config = try flags.read()
         try executors.apply(to: &config.runner)
+        clusters.apply(to: &config)
         var options = ServerOptions(data: flags.data, executable: executablePath()) { Terminal.line($0) }
         (options.host, options.port, options.hasAuth) = (listen.host, listen.port, false)
         options.proxy = (proxyListen.host, proxyListen.port)
@@ -98,9 +112,11 @@ struct ServerCommand: AsyncParsableCommand {
     @Option(help: "Where the API and the web UI listen. (default: 127.0.0.1:8420)") var listen: Address?
     @Option(help: "A port of its own for MLflow's API, at its root, beside /mlflow of the first.")
     var mlflowListen: Address?
+    @OptionGroup var clusters: ClusterFlags
 
     func run() async throws {
-        let config = try flags.read()
+        var config = try flags.read()
+        clusters.apply(to: &config)
         guard let address = listen ?? Address(argument: config.listen ?? "127.0.0.1:8420") else {
             throw ValidationError("\"\(config.listen ?? "")\" is not HOST:PORT.")
         }
@@ -130,7 +146,9 @@ struct AgentFlags: ParsableArguments {
 
 /// Which router carries the traffic, when it is not our own.
 struct RouterFlags: ParsableArguments {
-    @Option(help: "haproxy, nginx or envoy: it carries the traffic, and we tell it how. (default: vagus itself)")
+    @Option(
+        help: "haproxy, nginx, envoy or kubernetes: it carries the traffic, and we tell it how. (default: vagus itself)"
+    )
     var router: String?
     @Option(help: "Folder for the files that it reads; Envoy needs none, and finds its bootstrap.json there.")
     var routerFolder: String?
@@ -140,12 +158,19 @@ struct RouterFlags: ParsableArguments {
     var routerListen = Address(argument: "127.0.0.1:18000")
     @Option(help: "What Envoy has to show there; needed beyond loopback.") var routerToken: String?
     @Option(help: "Envoy's admin page.") var routerAdmin = Address(argument: "127.0.0.1:9901")
+    @Option(help: "Kubernetes: NAMESPACE/NAME of the Gateway that the routes belong to.") var routerGateway: String?
+    @Option(help: "Kubernetes: context of the kubeconfig, or in_cluster. (default: the current one)")
+    var routerContext: String?
+    @Option(help: "Kubernetes: namespace of our routes. (default: the context's)") var routerNamespace: String?
 
-    func router(listen: Address) async throws -> (any TrafficRouter)? {
+    func router(
+        listen: Address, name: String, kubeconfig: String?, environment: [String: String]
+    ) async throws -> (any TrafficRouter)? {
         guard let router else { return nil }
         guard let kind = RouterKind(rawValue: router) else {
-            throw ValidationError("--router takes haproxy, nginx or envoy.")
+            throw ValidationError("--router takes haproxy, nginx, envoy or kubernetes.")
         }
+        if kind == .kubernetes { return try gateway(name, kubeconfig, environment) }
         let bind = "\(listen.host):\(listen.port)"
         switch kind {
         case .haproxy:
@@ -167,6 +192,30 @@ struct RouterFlags: ParsableArguments {
                 admin: (routerAdmin.host, routerAdmin.port))
             (settings.token, settings.folder) = (routerToken, routerFolder)
             return try await EnvoyRouter(settings)
+        case .kubernetes: return nil  // made above: it has no folder
+        }
+    }
+
+    private func gateway(
+        _ name: String, _ kubeconfig: String?, _ environment: [String: String]
+    ) throws -> any TrafficRouter {
+        let words = (routerGateway ?? "").split(separator: "/").map(String.init)
+        guard words.count == 2 else {
+            throw ValidationError("--router kubernetes needs --router-gateway NAMESPACE/NAME.")
+        }
+        do {
+            let access =
+                routerContext == KubernetesAccess.inCluster
+                ? try KubernetesAccess.inCluster(environment: environment)
+                : try KubernetesAccess.kubeconfig(
+                    kubeconfig ?? KubernetesAccess.usualFile(environment), context: routerContext)
+            return GatewayRouter(
+                KubernetesClient(access),
+                GatewayRouter.Settings(
+                    namespace: routerNamespace ?? access.namespace, gateway: (words[0], words[1]), owner: name))
+        } catch let error as KubernetesError {
+            throw Problem(
+                "cluster.\(error.code.rawValue)", status: error.status, error.message, hint: error.hint)
         }
     }
 }
@@ -213,6 +262,7 @@ struct ProxyCommand: AsyncParsableCommand {
     @OptionGroup var agent: AgentFlags
     @Option(help: "Where services are reached.") var listen = Address(argument: "127.0.0.1:8480")
     @OptionGroup(title: "Another router") var router: RouterFlags
+    @Option(help: "Kubernetes: kubeconfig file. (default: $KUBECONFIG, else ~/.kube/config)") var kubeconfig: String?
     @Option(help: "Threads that carry traffic. (default: one a core, at most 8)") var workers: Int?
     @Option(
         help:
@@ -236,7 +286,9 @@ struct ProxyCommand: AsyncParsableCommand {
             name: agent.agentName, host: listen.host, port: listen.port, folder: flags.data)
         settings.workers = workers
         settings.certificates = zip(tlsCertificate, tlsKey).map { (chain: $0, key: $1) }
-        settings.router = try await router.router(listen: listen)
+        settings.router = try await router.router(
+            listen: listen, name: agent.agentName, kubeconfig: kubeconfig,
+            environment: ProcessInfo.processInfo.environment)
         let scheme = tlsKey.isEmpty ? "http" : "https"
         try await Agents.proxy(client: client, settings: settings, logger: try flags.logger(config)) {
             Terminal.line("services are reached at \(scheme)://\(listen.host):\($0)")

@@ -7,7 +7,7 @@ import Stats
 
 /// The proxy of our own, in this process.
 package struct BuiltInRouter: TrafficRouter {
-    package let traits: RouterTraits = [.exactWeights, .sticky, .mirrors, .keepsConnections, .latency]
+    package let traits: RouterTraits = [.exactWeights, .sticky, .mirrors, .keepsConnections, .latency, .counts]
     private let server: ProxyServer
 
     package init(_ server: ProxyServer) { self.server = server }

@@ -30,7 +30,7 @@ package actor EnvoyRouter: TrafficRouter {
         }
     }
 
-    package nonisolated let traits: RouterTraits = [.mirrors, .keepsConnections]
+    package nonisolated let traits: RouterTraits = [.mirrors, .keepsConnections, .counts]
     /// What to start Envoy with: `envoy --config-path` takes it as a file that ends in `.json`.
     package nonisolated let bootstrap: String
     private let settings: Settings

@@ -26,7 +26,7 @@ package actor HAProxyRouter: TrafficRouter {
         }
     }
 
-    package nonisolated let traits: RouterTraits = [.exactWeights, .keepsConnections]
+    package nonisolated let traits: RouterTraits = [.exactWeights, .keepsConnections, .counts]
     private let settings: Settings
     private let folder: RouterFolder
     private let time: any TimeSource

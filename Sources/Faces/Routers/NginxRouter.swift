@@ -31,7 +31,7 @@ package actor NginxRouter: TrafficRouter {
         }
     }
 
-    package nonisolated let traits: RouterTraits = [.exactWeights, .latency]
+    package nonisolated let traits: RouterTraits = [.exactWeights, .latency, .counts]
     private let settings: Settings
     private let folder: RouterFolder
     private let time: any TimeSource

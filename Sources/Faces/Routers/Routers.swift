@@ -6,16 +6,17 @@ import Manifests
 import Proxy
 
 /// What stands behind the house's port `TrafficRouter`: the proxy of our own (`BuiltInRouter`), or one that is there
-/// already: HAProxy, nginx, Envoy.
+/// already: HAProxy, nginx, Envoy, the Gateway of a cluster.
 ///
 /// The latter is somebody else's process with somebody else's main configuration, told in the way it likes best:
 /// `HAProxyRouter` by files in one folder, the runtime socket, and a reload only when routes come or go; `NginxRouter` by
-/// such files and a reload; `EnvoyRouter` by gRPC (`DiscoveryServer`, docs/decisions/0006).
+/// such files and a reload; `EnvoyRouter` by gRPC (`DiscoveryServer`, docs/decisions/0008). Whatever stands in a Kubernetes
+/// cluster is told by objects of the Gateway API (`GatewayRouter`).
 ///
 /// What a router cannot do is refused with its name and never quietly left out: a canary without its stickiness is not
 /// the canary that was asked for.
 package enum RouterKind: String, CaseIterable, Sendable {
-    case haproxy, nginx, envoy
+    case haproxy, nginx, envoy, kubernetes
 }
 
 /// A route with the name it has in a router's configuration: the same over all tables.

@@ -7,6 +7,7 @@ import Executors
 import Experiments
 import Foundation
 import Kernel
+import Kubernetes
 import Learners
 import Logging
 import Manifests
@@ -34,6 +35,10 @@ enum Rooms {
         let processes = platform(context, folder, blobs, outbound)
         let containers = ContainerPlatform(
             socket: ExecutorChoice.socket(options.config.runner), folder: folder.file("containers"), time: context.time)
+        let own = ProcessInfo.processInfo.environment
+        let clusters = Clusters(
+            kubeconfig: options.config.kubeconfig ?? KubernetesAccess.usualFile(own), folder: folder.file("clusters"),
+            environment: own, time: context.time)
         let trials = folder.file("trials")
         ModelTrial.clear(trials)
         let trial = ModelTrial(
@@ -57,7 +62,9 @@ enum Rooms {
             MonitorsDomain(
                 context: context, blobs: blobs, settings: MonitorsSettings(predictions: folder.file("predictions"))),
             DeliveryDomain(
-                context: context, platforms: Platforms(processes: processes, containers: containers),
+                context: context,
+                platforms: Platforms(
+                    processes: processes, containers: containers, clusters: { clusters.platform($0) }),
                 settings: DeliverySettings(
                     serveCommand: [options.executable, "serve"]
                         + (xgboost(options.config).map { ["--xgboost-library", $0] } ?? []),

@@ -7,6 +7,7 @@ package struct ServerConfig: Manifest {
     package var private_forges = false
     package var xgboost_library: String?
     package var datasets: String?
+    package var kubeconfig: String?
     package var run_capacity = 2
     package var log_megabytes = 1024
     package var log_level = LogLevel.info
@@ -22,6 +23,10 @@ package struct ServerConfig: Manifest {
             "Whether forges at private addresses may be asked; `vagus dev` always may."),
         .optional("xgboost_library", \.xgboost_library, "Path of libxgboost.so; absent: the usual places."),
         .optional("datasets", \.datasets, "Folder where relative dataset paths begin; absent: DATA/datasets."),
+        .optional(
+            "kubeconfig", \.kubeconfig,
+            "Kubeconfig file whose contexts environments may name as targets; absent: $KUBECONFIG, else ~/.kube/config."
+        ),
         .optional("run_capacity", \.run_capacity, "Jobs that the runner of `vagus dev` takes at once.", in: 1...64),
         .optional("log_megabytes", \.log_megabytes, "MiB of output kept of one job.", in: 1...1_048_576),
         .optional("log_level", \.log_level, "How much is logged."),

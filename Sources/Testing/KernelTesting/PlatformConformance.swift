@@ -60,11 +60,12 @@ package struct PlatformCheck: Sendable {
             try trial.expect(
                 await !trial.subject.platform.probe(made, .port, timeout: .seconds(1)), "nobody listens there")
             let serving = try await trial.subject.platform.start(
-                trial.order("exec python3 -m http.server --bind 127.0.0.1 $PORT", number: 2))
+                trial.order("exec python3 -m http.server --bind ${POD_IP:-127.0.0.1} $PORT", number: 2))
             try await trial.become("the port") {
                 await trial.subject.platform.probe(serving, .port, timeout: .seconds(1))
             }
-            try trial.expect(serving.port != made.port, "copies have ports of their own")
+            try trial.expect(
+                (serving.host, serving.port) != (made.host, made.port), "copies have addresses or ports of their own")
             try trial.expect(
                 await trial.subject.platform.probe(serving, .path("/"), timeout: .seconds(5)), "the path is there")
             try trial.expect(

@@ -1,5 +1,4 @@
 import API
-import Dispatch
 import Foundation
 package import Kernel
 import Manifests
@@ -14,13 +13,12 @@ import Synchronization
 package final class ContainerPlatform: Platform {
     private let engine: ContainerEngine
     private let socket: String
-    private let folder: String
     private let owner: String
     private let processes: Int
     private let time: any TimeSource
     private let probe: LocalProbe
     private let starting = Mutex<Set<InstanceID>>([])
-    private let queue = DispatchQueue(label: "vagus.executors.platform", attributes: .concurrent)
+    private let logs: CopyLogs
 
     /// Other ports that are tried when the one that was free is taken by the time it is wanted.
     private static let portTries = 5
@@ -35,7 +33,7 @@ package final class ContainerPlatform: Platform {
         probe: LocalProbe = LocalProbe()
     ) {
         engine = ContainerEngine(socket: socket)
-        (self.socket, self.folder, owner) = (socket, folder, folder)
+        (self.socket, owner, logs) = (socket, folder, CopyLogs(folder: folder))
         (self.processes, self.time, self.probe) = (Int(clamping: processes), time, probe)
     }
 
@@ -86,13 +84,10 @@ package final class ContainerPlatform: Platform {
         try await told {
             guard try await engine.inspect(name) != nil else { return }
             try await engine.stop(name, grace: grace)
-            let log = await engine.log(of: name)
-            let place = place(id)
-            try await blocking { try Self.keep(log, in: place) }
+            try await logs.keep(await engine.log(of: name), of: id)
             try await engine.remove(name)
         }
-        let folder = folder
-        try await blocking { Self.forget(folder) }
+        await logs.forget()
     }
 
     package func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool {
@@ -109,16 +104,7 @@ package final class ContainerPlatform: Platform {
     }
 
     /// Of copies that were taken away; the engine keeps what the others have printed so far.
-    package func outputs() async throws -> [CopyOutput] {
-        let folder = folder
-        return try await blocking {
-            guard FileManager.default.fileExists(atPath: folder) else { return [] }
-            return try FileManager.default.contentsOfDirectory(atPath: folder).map { name in
-                let id = InstanceID(name.split(separator: ".").joined(separator: "/"))
-                return CopyOutput(id: id, path: "\(folder)/\(name)/\(Self.logName)", hasEnded: true)
-            }
-        }
-    }
+    package func outputs() async throws -> [CopyOutput] { try await logs.outputs() }
 
     // MARK: - Starting
 
@@ -131,13 +117,10 @@ package final class ContainerPlatform: Platform {
             // Made, but never started: begun anew, with a port that is free now.
             try await engine.remove(name(order.id))
         }
-        let (log, time) = ("\(place(order.id))/\(Self.logName)", time)
-        return try await blocking {
-            guard FileManager.default.fileExists(atPath: log) else { return nil }
-            return Instance(
-                id: order.id, service: order.service, revision: order.revision, host: "127.0.0.1", port: 0,
-                startedAt: time.now, isRunning: false)
-        }
+        guard try await logs.has(order.id) else { return nil }
+        return Instance(
+            id: order.id, service: order.service, revision: order.revision, host: "127.0.0.1", port: 0,
+            startedAt: time.now, isRunning: false)
     }
 
     private func launch(_ order: InstanceOrder, _ container: ContainerSpec) async throws(ExecutionFailure) -> Instance {
@@ -175,35 +158,7 @@ package final class ContainerPlatform: Platform {
         return ExecutionName.safe("\(String(hash, radix: 16)).\(id.text)")
     }
 
-    // MARK: - Logs
-
-    private static let logName = "output.log"
-
-    private func place(_ id: InstanceID) -> String {
-        "\(folder)/\(id.text.split(separator: "/").joined(separator: "."))"
-    }
-
-    private static func keep(_ log: [UInt8], in place: String) throws {
-        try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
-        try Data(log).write(to: URL(filePath: "\(place)/\(logName)"), options: .atomic)
-    }
-
-    /// Takes away the logs of all but the newest that have ended.
-    private static func forget(_ folder: String) {
-        let keys: Set<URLResourceKey> = [.contentModificationDateKey]
-        let folders = try? FileManager.default.contentsOfDirectory(  // none there: nothing to forget
-            at: URL(filePath: folder), includingPropertiesForKeys: Array(keys))
-        func changed(_ url: URL) -> Double {
-            let values = try? url.resourceValues(forKeys: keys)  // gone by now: the oldest
-            return values?.contentModificationDate?.timeIntervalSince1970 ?? 0
-        }
-        let byAge = (folders ?? []).map { ($0, changed($0)) }.sorted { $0.1 < $1.1 }
-        for (old, _) in byAge.dropLast(endedLimit) {
-            try? FileManager.default.removeItem(at: old)  // tried again when the next copy ends
-        }
-    }
-
-    // MARK: - Errors and threads
+    // MARK: - Errors
 
     /// What the engine could not do, in the words of a server.
     private func told<T>(_ body: () async throws -> T) async throws -> T {
@@ -213,12 +168,6 @@ package final class ContainerPlatform: Platform {
             if failure.code == .cancelled { throw CancellationError() }
             throw Problem(
                 "instance.container", status: failure.code == .invalid ? 422 : 503, failure.message, hint: failure.hint)
-        }
-    }
-
-    private func blocking<T: Sendable>(_ body: @Sendable @escaping () throws -> T) async throws -> T {
-        try await withCheckedThrowingContinuation { listener in
-            queue.async { listener.resume(with: Result { try body() }) }
         }
     }
 }
