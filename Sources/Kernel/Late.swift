@@ -4,5 +4,5 @@ import Synchronization
 final class Late<Value: Sendable>: Sendable {
     private let stored = Mutex<Value?>(nil)
     var value: Value? { stored.withLock { $0 } }
-    func set(_ value: Value) { stored.withLock { $0 = value } }
+    func set(_ value: Value?) { stored.withLock { $0 = value } }
 }

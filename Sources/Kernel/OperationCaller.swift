@@ -79,6 +79,8 @@ package final class LateCaller: OperationCaller {
 
     package init() {}
     package func connect(_ board: Switchboard) { switchboard.set(board) }
+    /// Lets go of the operations, which hold whoever asks here: a circle that nobody else would break.
+    package func disconnect() { switchboard.set(nil) }
 
     package func call<Input: Manifest, Output: Manifest>(
         _ operation: Operation<Input, Output>, _ input: Input, as call: Call

@@ -163,7 +163,7 @@ private struct EnvoyRig {
         let revisions = weights.enumerated().map { index, weight -> JSONValue in
             [
                 "revision": .string("\(index + 1)"), "weight": .integer(Int64(weight)),
-                "endpoints": [["host": "127.0.0.1", "port": .integer(Int64(9 + index)), "instance": "i\(index)"]],
+                "endpoints": [["host": "127.0.0.1", "port": .integer(Int64(9 + index)), "instance": .string("i\(index)")]],
             ]
         }
         var table = RoutingTable()

@@ -50,6 +50,7 @@ package final class TestHouse: Sendable {
     }
 
     deinit {
+        caller.disconnect()  // or its database would stay open, with threads of its own
         if ownsFolder { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
     }
 
