@@ -203,7 +203,7 @@ struct RouterFlags: ParsableArguments {
         guard words.count == 2 else {
             throw ValidationError("--router kubernetes needs --router-gateway NAMESPACE/NAME.")
         }
-        do {
+        do throws(KubernetesError) {
             let access =
                 routerContext == KubernetesAccess.inCluster
                 ? try KubernetesAccess.inCluster(environment: environment)
@@ -213,7 +213,7 @@ struct RouterFlags: ParsableArguments {
                 KubernetesClient(access),
                 GatewayRouter.Settings(
                     namespace: routerNamespace ?? access.namespace, gateway: (words[0], words[1]), owner: name))
-        } catch let error as KubernetesError {
+        } catch {
             throw Problem(
                 "cluster.\(error.code.rawValue)", status: error.status, error.message, hint: error.hint)
         }
