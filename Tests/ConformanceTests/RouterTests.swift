@@ -20,6 +20,27 @@ extension RouterCheck: CustomTestStringConvertible {
 @Suite(.serialized, .timeLimit(.minutes(5))) struct RouterTests {
     @Test(arguments: RouterCheck.all)
     func `the proxy of our own keeps the contract`(_ check: RouterCheck) async throws {
+        try await withProxy { proxy, port in try await RouterRig.run(check, BuiltInRouter(proxy), port: port) }
+    }
+
+    @Test(arguments: RouterCheck.all)
+    func `a router that takes no table is found by each check`(_ check: RouterCheck) async throws {
+        try await withProxy { proxy, port in
+            await #expect(throws: ConformanceFailure.self) {
+                try await RouterRig.run(check, DeafRouter(proxy: BuiltInRouter(proxy)), port: port)
+            }
+        }
+    }
+
+    /// Says that it has taken what it has not looked at.
+    private struct DeafRouter: TrafficRouter {
+        let proxy: BuiltInRouter
+        var traits: RouterTraits { proxy.traits }
+        func take(_ table: RoutingTable) async throws {}
+        func counts() async throws -> RouterCounts { try await proxy.counts() }
+    }
+
+    private func withProxy(_ body: @escaping @Sendable (ProxyServer, Int) async throws -> Void) async throws {
         let proxy = ProxyServer(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         try await withThrowingTaskGroup(of: Void.self) { group in
             let (ports, ready) = AsyncStream.makeStream(of: Int.self)
@@ -27,9 +48,9 @@ extension RouterCheck: CustomTestStringConvertible {
                 defer { ready.finish() }
                 try await proxy.run(listen: ("127.0.0.1", 0)) { port in _ = ready.yield(port) }
             }
-            guard let port = await ports.first(where: { _ in true }) else { return }
+            let port = try #require(await ports.first { _ in true })
             defer { group.cancelAll() }
-            try await RouterRig.run(check, BuiltInRouter(proxy), port: port)
+            try await body(proxy, port)
         }
     }
 

@@ -63,7 +63,7 @@ final class Session {
     /// Runs one of the statements that frame the bodies: BEGIN, SAVEPOINT, COMMIT.
     func control(_ sql: String) throws(SQLError) {
         do {
-            let prepared = try cache.checkOut(sql, on: db, isFrame: true)
+            let prepared = try cache.checkOut(sql, on: db, mayFrame: true)
             var isSound = false
             defer { cache.checkIn(prepared, isSound: isSound) }
             // By the engine's own door: it keeps count of transactions.
@@ -80,22 +80,15 @@ final class Session {
     }
 }
 
-/// What the first word of a statement does.
-enum FirstWord {
-    /// Would break the transaction around the body.
-    case frame
-    case other
-
-    init(_ sql: String) {
-        let word = sql.utf8.drop { $0 <= 0x20 || $0 == UInt8(ascii: ";") }.prefix(10).prefix {
-            (0x61...0x7A).contains($0 | 0x20)
-        }
-        switch String(decoding: word, as: UTF8.self).lowercased() {
-        case "begin", "commit", "end", "rollback", "savepoint", "release", "attach", "detach", "pragma", "vacuum":
-            self = .frame
-        default: self = .other
-        }
+/// Whether a statement would break the transaction around a body, by its first word.
+private func isFrame(_ sql: String) -> Bool {
+    let word = sql.utf8.drop { $0 <= 0x20 || $0 == UInt8(ascii: ";") }.prefix(10).prefix {
+        (0x61...0x7A).contains($0 | 0x20)
     }
+    let frames: Set = [
+        "begin", "commit", "end", "rollback", "savepoint", "release", "attach", "detach", "pragma", "vacuum",
+    ]
+    return frames.contains(String(decoding: word, as: UTF8.self).lowercased())
 }
 
 /// Keeps what a caller's closure threw apart from what the engine threw.
@@ -108,15 +101,15 @@ private struct BodyError: Error { let cause: any Error }
 final class Prepared {
     let sql: String
     let statement: GRDB.Statement
-    let firstWord: FirstWord
+    let isFrame: Bool
     fileprivate var isInUse = true
     private let handle: OpaquePointer
     private var known = Columns([])
     /// How often SQLite had prepared it anew when its columns were looked at.
     private var preparations: Int32 = -1
 
-    init(_ sql: String, _ firstWord: FirstWord, on db: GRDB.Database) throws {
-        (self.sql, self.firstWord) = (sql, firstWord)
+    init(_ sql: String, isFrame: Bool, on db: GRDB.Database) throws {
+        (self.sql, self.isFrame) = (sql, isFrame)
         statement = try db.makeStatement(sql: sql)
         handle = statement.sqliteStatement
     }
@@ -228,18 +221,18 @@ final class Prepared {
 final class StatementCache {
     private var statements: [String: Prepared] = [:]
 
-    /// - Parameter isFrame: Whether it may be one of those that frame bodies; no body may run them.
-    func checkOut(_ sql: String, on db: GRDB.Database, isFrame: Bool = false) throws -> Prepared {
+    /// - Parameter mayFrame: Whether it may be one of those that frame bodies; no body may run them.
+    func checkOut(_ sql: String, on db: GRDB.Database, mayFrame: Bool = false) throws -> Prepared {
         let known = statements[sql]
-        let firstWord = known?.firstWord ?? FirstWord(sql)
-        guard firstWord != .frame || isFrame else {
+        let frames = known?.isFrame ?? isFrame(sql)
+        guard !frames || mayFrame else {
             throw SQLError(.other, "a body cannot begin or end transactions, or change the connection: \(sql)")
         }
         if let known, !known.isInUse {
             known.isInUse = true
             return known
         }
-        let statement = try Prepared(sql, firstWord, on: db)
+        let statement = try Prepared(sql, isFrame: frames, on: db)
         if statements.count >= Database.Limits.cachedStatements { statements.removeAll() }
         if statements[sql] == nil { statements[sql] = statement }
         return statement

@@ -123,7 +123,11 @@ package struct RouterCheck: Sendable {
         },
         RouterCheck(name: "what the table does not name is not routed") { trial in
             try await trial.take(trial.table([1, 1]))
+            let all = try await trial.get("/")
+            try trial.expect(all.status == 200, "/ is answered \(all.status) while it is named")
             try await trial.take([.object(trial.route([trial.revision(1, weight: 1, [0])], prefix: "/only"))])
+            let only = try await trial.get("/only")
+            try trial.expect(only.status == 200, "/only is answered \(only.status) while it is named")
             let answer = try await trial.get("/")
             try trial.expect(answer.status == 404 || answer.status == 503, "/ is answered \(answer.status)")
             try await trial.take([])
@@ -166,6 +170,8 @@ package struct RouterCheck: Sendable {
             let table = trial.table([0, 100])
             try await trial.take(table)
             try await trial.take(table)
+            let taken = try await trial.get("/")
+            try trial.expect(taken.body.hasPrefix(trial.backend(1).name), "the table is not in force: \(taken.body)")
             var route = trial.route([trial.revision(1, weight: 100, [0]), trial.revision(2, weight: 0, [1])])
             route["sticky"] = ["cookie": "vg_rev"]
             do {
