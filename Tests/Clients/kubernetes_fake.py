@@ -38,6 +38,7 @@ from kubernetes_node import Node
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server_version = "kubernetes_fake"
     fake = None  # the Fake
 

@@ -111,6 +111,8 @@ def matches(match, path, headers):
 
 class Traffic(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # A head and its body are two writes: the second would wait for the other side to acknowledge the first.
+    disable_nagle_algorithm = True
     gateway = None
 
     def log_message(self, *_):

@@ -128,16 +128,21 @@ struct KubernetesPlatformTests {
     @Test func `an image that cannot be fetched is the copy's reason, and leaves nothing`() async throws {
         try await FakeCluster.run { cluster in
             let platform = try cluster.platform()
-            for (image, reason) in [("registry.test/absent:1", "ErrImagePull"), ("Not An Image", "InvalidImageName")] {
-                var order = cluster.order()
+            // A node that has tried and waits to try again says so.
+            let cases = [
+                ("registry.test/absent:1", ["ErrImagePull", "ImagePullBackOff"]), ("Not An Image", ["InvalidImageName"]),
+            ]
+            for (number, (image, reasons)) in cases.enumerated() {
+                var order = cluster.order(number + 1)
                 order.container?.image = image
                 let wanted = order
                 let problem = await #expect(throws: Problem.self) { try await platform.start(wanted) }
-                #expect(
-                    problem?.status == 422 && problem?.message.contains("could not be fetched (\(reason))") ?? false)
+                #expect(problem?.status == 422)
+                let message = try #require(problem?.message)
+                #expect(reasons.contains { message.contains("could not be fetched (\($0))") }, "\(message)")
                 #expect(problem?.hint?.contains("credentials") ?? false)
             }
-            var order = cluster.order()
+            var order = cluster.order(cases.count + 1)
             order.container?.user = "app"
             let named = order
             let problem = await #expect(throws: Problem.self) { try await platform.start(named) }

@@ -69,7 +69,10 @@ import Testing
                 stream.end([])
             }
         }
-        try await withProxy(Self.table([server.port]), configure: { $0.maxLoops = 1 }) { lab in
+        try await withProxy(Self.table([server.port]), configure: {
+            // A connection that a busy machine makes late is not given up for another one.
+            ($0.maxLoops, $0.connectTimeout) = (1, .seconds(60))
+        }) { lab in
             let wire = try await HTTP2Wire.connect(to: lab.port)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for _ in 0..<40 {
@@ -83,7 +86,8 @@ import Testing
             #expect(lab.counters().requests == 40 && lab.counters().errors == 0)
             try await wire.channel.close().get()
         }
-        #expect(most.withLock { $0 } == 3 && server.connections.value == 1)
+        #expect(most.withLock { $0 } == 3)
+        #expect(server.connections.value == 1)
         try await server.stop()
     }
 

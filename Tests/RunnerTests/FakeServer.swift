@@ -114,23 +114,31 @@ final class FakeServer: ServerDoor {
             return self.leaseState
         }
         routes.on(Runners.jobsFinished) { input, _ in
-            self.state.withLock { state in
-                for report in input.reports {
-                    state.finished += report.steps
-                    if let tail = report.output {
-                        let known = state.output.count - Int(tail.offset)
-                        if known >= 0 { state.output += Array(tail.text.utf8).dropFirst(known) }
-                    }
-                    state.ended.append(report)
-                }
-            }
-            self.news.ring()
             var outcome = JobReportsOutcome()
-            var answer = JobReportAnswer()
-            answer.state = self.leaseState
-            outcome.answers = Array(repeating: answer, count: input.reports.count)
+            outcome.answers = input.reports.map { self.take($0) }
+            self.news.ring()
             return outcome
         }
+    }
+
+    /// A lease ends once.
+    private func take(_ report: JobReport) -> JobReportAnswer {
+        var answer = JobReportAnswer()
+        state.withLock { state in
+            func key(_ report: JobReport) -> String { "\(report.run)/\(report.stage)/\(report.job)/\(report.epoch)" }
+            guard !state.ended.contains(where: { key($0) == key(report) }) else {
+                answer.problem = Problem("lease.lost", status: 409, "the lease has ended")
+                return
+            }
+            state.finished += report.steps
+            if let tail = report.output {
+                let known = state.output.count - Int(tail.offset)
+                if known >= 0 { state.output += Array(tail.text.utf8).dropFirst(known) }
+            }
+            state.ended.append(report)
+        }
+        answer.state = leaseState
+        return answer
     }
 
     private func find(_ input: CacheQuery) -> CacheFound {

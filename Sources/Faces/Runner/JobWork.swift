@@ -190,6 +190,16 @@ struct JobWork: Sendable {
         let final = try mask.mask(report)
         do {
             try await keepingLease { try await reporter.tell(final) }
+        } catch let stopped as CancellationError {
+            // The runner stops while it tells: what has been done is told once more rather than left to be done again.
+            do {
+                let reporter = reporter
+                try await despiteCancellation { try await reporter.tellOnce(final) }
+            } catch let problem as Problem where problem.status == 409 {
+                // It had been heard.
+            } catch {
+                throw stopped
+            }
         } catch let problem as Problem where problem.status == 409 {
             throw JobStop.lost
         }

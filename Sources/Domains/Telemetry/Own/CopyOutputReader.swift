@@ -25,6 +25,8 @@ struct CopyCursor: Equatable {
     var offset: Int64 = 0
     /// What the part before (`output.log.1`) was when `offset` was counted; another one says that the file began anew.
     var part = ""
+    /// Nanoseconds of the newest line: the next one is newer, whatever clocks say.
+    var newest: Int64 = 0
     var batch: Batch?
 
     static func name(of id: InstanceID) -> String { id.text.split(separator: "/").joined(separator: ".") }
@@ -34,9 +36,9 @@ struct CopyCursor: Equatable {
     init(readingFrom path: String) {
         guard let data = FileManager.default.contents(atPath: path) else { return }
         let words = String(decoding: data, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
-        guard words.count >= 2, let offset = Int64(words[0]) else { return }
-        (self.offset, part) = (offset, String(words[1]))
-        guard words.count == 5, let end = Int64(words[2]), let time = Int64(words[3]), let lines = Int64(words[4])
+        guard words.count >= 3, let offset = Int64(words[0]), let newest = Int64(words[2]) else { return }
+        (self.offset, part, self.newest) = (offset, String(words[1]), newest)
+        guard words.count == 6, let end = Int64(words[3]), let time = Int64(words[4]), let lines = Int64(words[5])
         else { return }
         batch = Batch(end: end, time: time, lines: lines)
     }
@@ -44,7 +46,7 @@ struct CopyCursor: Equatable {
     /// Whole or not at all.
     func write(to path: String) throws {
         let rest = batch.map { " \($0.end) \($0.time) \($0.lines)" } ?? ""
-        try Data("\(offset) \(part)\(rest)".utf8).write(to: URL(filePath: path), options: .atomic)
+        try Data("\(offset) \(part) \(newest)\(rest)".utf8).write(to: URL(filePath: path), options: .atomic)
     }
 }
 
@@ -57,8 +59,6 @@ final class CopyOutputReader {
     private(set) var isOver = false
     private let path: String
     private lazy var cursor = CopyCursor(readingFrom: path)
-    /// The newest time that a line was given.
-    private var newest: Int64 = 0
 
     /// Bytes read at once.
     static let chunk = 256 << 10
@@ -85,7 +85,7 @@ final class CopyOutputReader {
         }
         let taken = Self.lines(bytes, isWhole: isWhole)
         guard taken.length > 0 else { return 0 }
-        let time = max(house.nanoseconds, newest + 1)
+        let time = max(house.nanoseconds, cursor.newest + 1)
         let batch = CopyCursor.Batch(
             end: cursor.offset + Int64(taken.length), time: time, lines: Int64(taken.lines.count))
         if !taken.lines.isEmpty {
@@ -116,15 +116,13 @@ final class CopyOutputReader {
         } else {
             cursor.batch = nil
         }
-        newest = max(newest, batch.time + batch.lines)
     }
 
     private func cross(_ batch: CopyCursor.Batch) throws {
         var next = cursor
-        (next.offset, next.batch) = (batch.end, nil)
+        (next.offset, next.newest, next.batch) = (batch.end, max(next.newest, batch.time + batch.lines - 1), nil)
         try next.write(to: path)
         cursor = next
-        newest = max(newest, batch.time + batch.lines - 1)
     }
 
     // MARK: - The file
