@@ -126,7 +126,7 @@ class Load:
 
     def __init__(self, url):
         self.url, self.seen, self.is_over = url, collections.Counter(), False
-        self.threads = [threading.Thread(target=self.run) for _ in range(4)]
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(4)]
         for thread in self.threads:
             thread.start()
 
@@ -205,9 +205,10 @@ def canary(cluster, vagus):
 
 def faults(cluster, vagus):
     status = lambda: vagus.json("status", "shop")
+    ready = lambda: {one["revision"]: one["ready"] for one in status()["revisions"]}[2]  # the revision behind it was aborted
     before = uids(cluster)
     vagus.run("apply", "-f", "-", input=SERVICE % {"image": "registry.test/lab/absent:9", "colour": "red"})
-    wait_for(lambda: "could not be fetched (ErrImagePull)" in status()["message"], 30, "the missing image to be told")
+    wait_for(lambda: "could not be fetched (" in status()["message"], 30, "the missing image to be told")
     assert ask(f"{cluster.gateway}/services/shop/colour") == "green", "nobody has noticed"
     vagus.run("abort", "shop")
     wait_for(lambda: uids(cluster) == before, 30, "nothing of it to be left")
@@ -223,128 +224,18 @@ def faults(cluster, vagus):
     victim = cluster.items("pods")[0]["metadata"]["name"]
     cluster.kubectl("exec", victim, "--", "touch", "www/dead")
     wait_for(lambda: victim not in {pod["metadata"]["name"] for pod in cluster.items("pods")}, 30, "the dead pod to go")
-    wait_for(lambda: len(cluster.items("pods")) == 2 and status()["revisions"][-1]["ready"] == 2, 30, "another in its place")
+    wait_for(lambda: len(cluster.items("pods")) == 2 and ready() == 2, 30, "another in its place")
     victim = cluster.items("pods")[0]["metadata"]["name"]
-    cluster.kubectl("delete", "pod", victim, "--grace-period=1")
+    cluster.kubectl("delete", "pod", victim, "--grace-period=1", "--wait=false")
     wait_for(lambda: len(cluster.items("pods")) == 2 and victim not in {pod["metadata"]["name"] for pod in cluster.items("pods")}
-             and status()["revisions"][-1]["ready"] == 2, 30, "another for the one that kubectl has deleted")
+             and ready() == 2, 30, "another for the one that kubectl has deleted")
     print("a pod whose live probe fails, and one that somebody deletes, are replaced")
 
 
 def adopted(cluster, vagus, before, load):
-    wait_for(lambda: vagus.json("status", "shop")["phase"] == "healthy", 30, "the server to be back")
+    # The last rollout was aborted, which the phase says.
+    wait_for(lambda: vagus.json("status", "shop")["phase"] == "degraded", 30, "the server to be back")
     wait_for(lambda: ask(f"{vagus.proxy}/services/shop/colour") == "green", 20, "an answer through our proxy")
-    seen = load.end()
-    assert uids(cluster) == before, "they are the same pods"
-    assert set(seen) == {"green"}, seen
-    print(f"after kill -9 of the server they are the same pods; {sum(seen.values())} requests meanwhile, none failed")
-
-
-def end(self):
-        self.is_over = True
-        for thread in self.threads:
-            thread.join()
-        return self.seen
-
-
-def uids(cluster):
-    return {pod["metadata"]["uid"] for pod in cluster.items("pods")}
-
-
-def main():
-    with Cluster() as cluster, Vagus(["--kubeconfig", cluster.kubeconfig]) as vagus:
-        with Steering(cluster, vagus):
-            first(cluster, vagus)
-            canary(cluster, vagus)
-            faults(cluster, vagus)
-            before = uids(cluster)
-            load = Load(f"{cluster.gateway}/services/shop/colour")
-            vagus.kill()
-            assert ask(f"{cluster.gateway}/services/shop/colour") == "green", "the Gateway needs no server"
-            vagus.start()
-        with Steering(cluster, vagus):  # the server's port is another one now
-            adopted(cluster, vagus, before, load)
-            end(cluster, vagus)
-    print("test_kubernetes: passed")
-
-
-def first(cluster, vagus):
-    assert "kubeconfig" in vagus.run("explain", "environment.targets.kubernetes").stdout
-    vagus.run("secret", "set", "shop_token", "--from-file", "-", input="s3cr3t")
-    vagus.run("apply", "-f", "-", input=ENVIRONMENT % {"name": "lab", "context": "lab"})
-    vagus.run("apply", "-f", "-", input=SERVICE % {"image": IMAGES[0], "colour": "blue"})
-    wait_for(lambda: vagus.json("status", "shop")["phase"] == "healthy", 60, "the pods to be well")
-    wait_for(lambda: ask(f"{vagus.proxy}/services/shop/colour") == "blue", 20, "an answer through our proxy")
-    wait_for(lambda: ask(f"{cluster.gateway}/services/shop/colour") == "blue", 20, "an answer through the Gateway")
-    pods = cluster.items("pods")
-    assert len(pods) == 2 and all(pod["status"]["phase"] == "Running" for pod in pods), pods
-    assert "s3cr3t" not in json.dumps(pods), "the secret does not stand in the pod"
-    assert len(cluster.items("secrets", "vagus/service=shop")) == 2
-    told = cluster.kubectl("get", "pods,services,endpointslices,httproutes", "-l", "app.kubernetes.io/managed-by=vagus")
-    assert all(word in told for word in ("pod/shop-r1-1", "service/vagus-", "endpointslice.discovery", "httproute.gateway")), told
-    print("two pods answer behind our proxy and behind the Gateway; kubectl sees them with their Service, slice and route")
-
-
-def canary(cluster, vagus):
-    status = lambda: vagus.json("status", "shop")
-    shares = lambda: {one["revision"]: one["weight"] for one in status()["revisions"] if one["weight"] > 0}
-    load = Load(f"{cluster.gateway}/services/shop/colour")
-    vagus.run("apply", "-f", "-", input=SERVICE % {"image": IMAGES[1], "colour": "green"})
-    wait_for(lambda: status()["phase"] == "paused", 60, "the canary to wait for a yes")
-    assert shares() == {1: 80, 2: 20}, status()
-    wait_for(lambda: cluster.weights() == {1: 80, 2: 20}, 20, "the weights in the route")
-    assert {pod["metadata"]["labels"]["vagus/revision"] for pod in cluster.items("pods")} == {"1", "2"}
-    seen = collections.Counter(ask(f"{cluster.gateway}/services/shop/colour") for _ in range(500))
-    assert set(seen) == {"blue", "green"} and 55 <= seen["green"] <= 150, seen  # 100 of 500 ± 5 standard deviations
-    exact = collections.Counter(ask(f"{vagus.proxy}/services/shop/colour") for _ in range(500))
-    assert exact["green"] == 100, exact
-    vagus.run("promote", "shop")
-    wait_for(lambda: status()["phase"] == "healthy" and status()["stable_revision"] == 2, 60, "the promotion")
-    wait_for(lambda: cluster.weights() == {2: 100}, 20, "all of the traffic in the route")
-    wait_for(lambda: {pod["metadata"]["labels"]["vagus/revision"] for pod in cluster.items("pods")} == {"2"}, 30, "the old pods to go")
-    wait_for(lambda: len(cluster.items("services")) == 1, 20, "the old Service to go")
-    seen = load.end()
-    assert set(seen) == {"blue", "green"}, seen
-    print(f"canary 80/20, then promoted: weights in status and in the HTTPRoute; of 500 requests {exact['green']} (our proxy) went to "
-          f"the canary; {sum(seen.values())} requests under load, none failed")
-
-
-def faults(cluster, vagus):
-    status = lambda: vagus.json("status", "shop")
-    before = uids(cluster)
-    vagus.run("apply", "-f", "-", input=SERVICE % {"image": "registry.test/lab/absent:9", "colour": "red"})
-    wait_for(lambda: "could not be fetched (ErrImagePull)" in status()["message"], 30, "the missing image to be told")
-    assert ask(f"{cluster.gateway}/services/shop/colour") == "green", "nobody has noticed"
-    vagus.run("abort", "shop")
-    wait_for(lambda: uids(cluster) == before, 30, "nothing of it to be left")
-    for context, words in (("lab-reader", "does not let us"), ("lab-stranger", "does not know us"), ("lab-nowhere", "does not answer"),
-                           ("no-such", "has no context")):
-        name = f"shop-{context}"
-        vagus.run("apply", "-f", "-", input=ENVIRONMENT % {"name": context, "context": context})
-        vagus.run("apply", "-f", "-", input=(SERVICE % {"image": IMAGES[0], "colour": "blue"}).replace("name: shop\n", f"name: {name}\n")
-                  .replace("environment: lab", f"environment: {context}"))
-        wait_for(lambda: words in vagus.json("status", name)["message"], 60, f"{context}: {words}")
-        vagus.run("delete", "service", name)
-    print("an image that is not there, a cluster that forbids, does not know us or does not answer: told, and nobody harmed")
-    victim = cluster.items("pods")[0]["metadata"]["name"]
-    cluster.kubectl("exec", victim, "--", "touch", "www/dead")
-    wait_for(lambda: victim not in {pod["metadata"]["name"] for pod in cluster.items("pods")}, 30, "the dead pod to go")
-    wait_for(lambda: len(cluster.items("pods")) == 2 and status()["revisions"][-1]["ready"] == 2, 30, "another in its place")
-    victim = cluster.items("pods")[0]["metadata"]["name"]
-    cluster.kubectl("delete", "pod", victim, "--grace-period=1")
-    wait_for(lambda: len(cluster.items("pods")) == 2 and victim not in {pod["metadata"]["name"] for pod in cluster.items("pods")}
-             and status()["revisions"][-1]["ready"] == 2, 30, "another for the one that kubectl has deleted")
-    print("a pod whose live probe fails, and one that somebody deletes, are replaced")
-
-
-def crash(cluster, vagus, gateway):
-    before = uids(cluster)
-    load = Load(f"{cluster.gateway}/services/shop/colour")
-    vagus.kill()
-    assert ask(f"{cluster.gateway}/services/shop/colour") == "green", "the Gateway needs no server"
-    vagus.start()
-    wait_for(lambda: vagus.json("status", "shop")["phase"] in ("healthy", "degraded"), 30, "the server to be back")
-    wait_for(lambda: vagus.json("status", "shop")["revisions"][-1]["ready"] == 2 or None, 30, "the pods to be found again")
     seen = load.end()
     assert uids(cluster) == before, "they are the same pods"
     assert set(seen) == {"green"}, seen
