@@ -130,7 +130,8 @@ struct KubernetesPlatformTests {
             let platform = try cluster.platform()
             // A node that has tried and waits to try again says so.
             let cases = [
-                ("registry.test/absent:1", ["ErrImagePull", "ImagePullBackOff"]), ("Not An Image", ["InvalidImageName"]),
+                ("registry.test/absent:1", ["ErrImagePull", "ImagePullBackOff"]),
+                ("Not An Image", ["InvalidImageName"]),
             ]
             for (number, (image, reasons)) in cases.enumerated() {
                 var order = cluster.order(number + 1)

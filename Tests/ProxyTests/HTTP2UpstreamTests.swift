@@ -69,10 +69,13 @@ import Testing
                 stream.end([])
             }
         }
-        try await withProxy(Self.table([server.port]), configure: {
-            // A connection that a busy machine makes late is not given up for another one.
-            ($0.maxLoops, $0.connectTimeout) = (1, .seconds(60))
-        }) { lab in
+        try await withProxy(
+            Self.table([server.port]),
+            configure: {
+                // A connection that a busy machine makes late is not given up for another one.
+                ($0.maxLoops, $0.connectTimeout) = (1, .seconds(60))
+            }
+        ) { lab in
             let wire = try await HTTP2Wire.connect(to: lab.port)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for _ in 0..<40 {

@@ -21,8 +21,8 @@ final class RunPlan: Sendable {
     /// Whether any of it says how many jobs may run at once.
     let hasParallelLimits: Bool
     private let index: [String: Int]
-    /// By the stage's number: the number of its first job. Those of its others follow.
-    private let firstNumbers: [Int]
+    /// By the stage's number: those of its jobs.
+    private let numbers: [Range<Int>]
     private let places: [Place: (stage: Int, job: Int)]
 
     /// What a job is called in the spec.
@@ -114,7 +114,10 @@ final class RunPlan: Sendable {
             }
         }
         self.places = places
-        firstNumbers = stages.map { $0.jobs.first?.number ?? 0 }
+        self.numbers = stages.map { stage in
+            let first = stage.jobs.first?.number ?? 0
+            return first..<(first + stage.jobs.count)
+        }
         hasParallelLimits = stages.contains { stage in
             stage.spec.max_parallel != nil || stage.jobs.contains { $0.spec.max_parallel != nil }
         }
@@ -134,12 +137,12 @@ final class RunPlan: Sendable {
     subscript(name: String) -> Int? { index[name] }
 
     /// Numbers of the jobs of a stage, cells of matrices not counted.
-    func numbers(of stage: Int) -> Range<Int> { firstNumbers[stage]..<(firstNumbers[stage] + stages[stage].jobs.count) }
+    func numbers(of stage: Int) -> Range<Int> { numbers[stage] }
 
     /// Where the job of that name, or of that base name when it is a cell, stands.
     func place(of key: JobKey) -> RunLayout.Place? {
         guard let place = places[Place(stage: key.stage, job: StoredJob.base(of: key.job))] else { return nil }
-        return .init(stage: place.stage, index: place.job, number: firstNumbers[place.stage] + place.job)
+        return .init(stage: place.stage, index: place.job, number: numbers[place.stage].lowerBound + place.job)
     }
 
     /// The stage and the job of that name, or of that base name when it is a cell.

@@ -134,8 +134,12 @@ struct Standing: Sendable {
         begun = Array(repeating: nil, count: plan.stages.count)
         // By their positions: to copy a job costs more than to look at it.
         for position in jobs.indices {
-            if jobs[position].waitsForRunner { waiting.append(position) }
-            if jobs[position].isOnServer, jobs[position].job.status == .running { served.append(position) }
+            switch jobs[position].job.status {
+            case .queued where jobs[position].readyAt != nil:
+                if jobs[position].waitsForRunner { waiting.append(position) }
+            case .running: if jobs[position].isOnServer { served.append(position) }
+            default: break
+            }
             guard let start = jobs[position].job.started_at, let place = layout.places[position] else { continue }
             begun[place.stage] = min(start, begun[place.stage] ?? start)
         }
