@@ -125,7 +125,7 @@ import Testing
             try await keys().filter { key in names.contains { key.hasSuffix("/" + $0) } }
         }
         func reconcile(_ key: String) async throws -> Next {
-            _ = seen.change { $0.append(key) }
+            seen.change { $0.append(key) }
             return .settled
         }
     }

@@ -1,5 +1,5 @@
 package import API
-package import Kernel
+import Kernel
 import Synchronization
 
 /// Time that moves only when a test moves it.
