@@ -75,6 +75,8 @@ package struct ClusterTarget: Hashable, Sendable {
 
 /// What to start.
 package struct InstanceOrder: Sendable {
+    /// Code of the problem that a platform tells when a copy is on its way and has not begun: start it again, soon.
+    package static let pending = "instance.pending"
     package var id: InstanceID
     package var service: Reference<ServiceKind>
     package var revision: Int

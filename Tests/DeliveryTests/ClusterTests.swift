@@ -46,6 +46,31 @@ import Testing
         #expect(rig.cluster.running().isEmpty)
     }
 
+    @Test func `a copy whose service is deleted while it starts is stopped`() async throws {
+        let rig = try await Rig.open()
+        rig.cluster.meanwhile {
+            let name = ResourceName(project: "default", kind: "services", name: "web")
+            _ = try await rig.house.call(Resources.delete, name)
+            rig.time.advance(by: CopyBook.drain)
+            try await rig.turn(rig.domain.stopLoop)
+        }
+        try await rig.house.apply(manifests(Self.lab, workload: "{ image: \"shop:1\", replicas: 1 }"))
+        try await rig.settle()
+        #expect(rig.cluster.running().isEmpty && rig.cluster.stops.count == 1)
+    }
+
+    @Test func `a copy that a cluster may have begun all the same is stopped before it is forgotten`() async throws {
+        let rig = try await Rig.open()
+        try await rig.house.apply(manifests(Self.lab, workload: "{ image: \"shop:1\", replicas: 1 }"))
+        rig.cluster.failStarts(ofRevision: 1, with: Problem("cluster.unreachable", status: 503, "no answer"))
+        try await rig.turn(rig.domain.rolloutLoop)
+        try await rig.turn(rig.domain.startLoop(ofClusters: true))
+        #expect(try await rig.house.store.read { try CopyRow.all(in: $0).map(\.state) } == [.stopping])
+        rig.time.advance(by: CopyBook.drain)
+        try await rig.turn(rig.domain.stopLoop)
+        #expect(try await rig.house.store.read { try CopyRow.all(in: $0).isEmpty })
+    }
+
     @Test func `a service that moves into a cluster is rolled out there, and leaves nothing here`() async throws {
         let rig = try await Rig.open()
         try await rig.house.apply(manifests("[]"))

@@ -73,9 +73,11 @@ final class Rig: Sendable {
         for _ in 0..<turns {
             try await turn(domain.rolloutLoop)
             try await turn(domain.releaseLoop)
-            try await turn(domain.startLoop)
+            try await turn(domain.startLoop(ofClusters: false))
+            try await turn(domain.startLoop(ofClusters: true))
             try await turn(domain.probeLoop)
-            try await turn(domain.lookout)
+            try await turn(domain.lookout(ofClusters: false))
+            try await turn(domain.lookout(ofClusters: true))
             try await turn(domain.stopLoop)
         }
     }

@@ -99,6 +99,8 @@ private struct App: Manifest {
         #expect(twice?.mark == Mark(line: 3, column: 1))
         let nowhere = #expect(throws: ManifestError.self) { try YAML.documents("a: [1,\n  *none]") }
         #expect(nowhere?.mark == Mark(line: 2, column: 3))
+        let strange = #expect(throws: ManifestError.self) { try YAML.documents("a: 1\nb: \u{1}") }
+        #expect(strange?.mark == Mark(line: 2, column: 4))
     }
 
     @Test(arguments: ["[", "{a: ", "- "])

@@ -82,6 +82,17 @@ private final class Door: Sendable {
         #expect(ContinuousClock.now - began < .seconds(30))
     }
 
+    @Test func `many more than are asked at once are all answered`() async throws {
+        let free = try LocalPort.free()
+        let answers = await withTaskGroup(of: PortProbe.Answer.self) { group in
+            for _ in 0..<20 * PortProbe.limit {
+                group.addTask { await PortProbe.shared.ask(port: free, path: nil, timeout: .seconds(20)) }
+            }
+            return await group.reduce(into: 0) { $0 += $1 == .nothing ? 1 : 0 }
+        }
+        #expect(answers == 20 * PortProbe.limit)
+    }
+
     @Test(arguments: [
         ("/", true), ("/a?b=c%20d", true), ("a", false), ("/a b", false), ("/a\r\nX: y", false), ("/ä", false),
     ])

@@ -47,6 +47,12 @@ import Testing
         }
     }
 
+    @Test func `an arm, whose number is below zero, has labels that a cluster takes`() throws {
+        let backends = try objects { $0.revisions[1].revision = "-1001" }.backends.values
+        let labels = backends.compactMap { $0["metadata"]?["labels"]?["vagus/revision"]?.string }
+        #expect(Set(labels) == ["1", "a1001"])
+    }
+
     @Test func `rules come before shares, and have the match of the route`() throws {
         let found = try rules(
             objects { route in

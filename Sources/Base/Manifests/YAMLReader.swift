@@ -163,8 +163,10 @@ private final class YAMLEvents {
     // libyaml keeps a pointer to its own state: it must not move.
     private let parser = UnsafeMutablePointer<yaml_parser_t>.allocate(capacity: 1)
     private var event = yaml_event_t()
+    private let bytes: UnsafeBufferPointer<UInt8>
 
     init(_ bytes: UnsafeBufferPointer<UInt8>) throws(ManifestError) {
+        self.bytes = bytes
         parser.initialize(to: yaml_parser_t())
         guard yaml_parser_initialize(parser) == 1 else {
             throw ManifestError(at: [], message: "the YAML cannot be read", hint: "There is no memory for it.")
@@ -219,9 +221,15 @@ private final class YAMLEvents {
         let words = problem.map { String(cString: $0) } ?? "it cannot be read"
         let place = context.map { " " + String(cString: $0) } ?? ""
         let at = parser.pointee.problem_mark
+        var mark = Mark(line: Int(at.line) + 1, column: Int(at.column) + 1)
+        if parser.pointee.error == YAML_READER_ERROR {
+            // Of what is no text it tells the byte alone.
+            let before = bytes.prefix(parser.pointee.problem_offset)
+            let line = before.lastIndex(of: 0x0A).map { before.distance(from: $0, to: before.endIndex) - 1 }
+            mark = Mark(line: before.count { $0 == 0x0A } + 1, column: (line ?? before.count) + 1)
+        }
         return ManifestError(
             at: [], message: "not valid YAML: \(words)\(place)",
-            hint: "Check the indentation and quotes near this line.",
-            mark: Mark(line: Int(at.line) + 1, column: Int(at.column) + 1))
+            hint: "Check the indentation and quotes near this line.", mark: mark)
     }
 }

@@ -31,7 +31,7 @@ package final class PortProbe: Sendable {
     }
     private struct Queue: Sendable {
         var asks: [Ask] = []
-        /// Written to when a question comes to an empty queue; below zero before the thread was started, or when it could not be.
+        /// Written to when a question comes to an empty queue, and when some are left; below zero before the thread was started, or when it could not be.
         var bell: Int32 = -1
     }
     private let queue = Mutex(Queue())
@@ -80,11 +80,12 @@ package final class PortProbe: Sendable {
 
     /// Begins questions that wait, at most `room`; rings again for what is left.
     private func take(_ room: Int) -> [PortTalk] {
-        let asks = queue.withLock { queue -> [Ask] in
+        let (asks, bell) = queue.withLock { queue -> ([Ask], Int32) in
             let taken = Array(queue.asks.prefix(room))
             queue.asks.removeFirst(taken.count)
-            return taken
+            return (taken, taken.isEmpty || queue.asks.isEmpty ? -1 : queue.bell)
         }
+        if bell >= 0 { _ = clinux_semaphore_post(bell) }
         return asks.map { PortTalk(port: $0.port, request: $0.request, timeout: $0.timeout, answer: $0.answer) }
     }
 }

@@ -56,10 +56,18 @@ enum CopyBook {
     }
 
     /// The platform could not start it: it is as if it had ended at once.
+    ///
+    /// A cluster may have begun it all the same, when its answer was lost: the row stays until the stop loop has made sure.
     static func failed(_ id: InstanceID, _ problem: Problem, in change: Change) throws {
-        guard let copy = try CopyRow.find(id, in: change.sql) else { return }
-        try copy.remove(in: change.sql)
-        if copy.state == .ordered { try noteFault(copy, "it could not be started: \(problem.message)", in: change) }
+        guard var copy = try CopyRow.find(id, in: change.sql) else { return }
+        let wasOrdered = copy.state == .ordered
+        if copy.form.isCluster {
+            (copy.state, copy.stopAt, copy.reason) = (.stopping, change.now, problem.message)
+            try copy.write(in: change.sql)
+        } else {
+            try copy.remove(in: change.sql)
+        }
+        if wasOrdered { try noteFault(copy, "it could not be started: \(problem.message)", in: change) }
         ring(for: copy.service, in: change)
     }
 
@@ -113,6 +121,8 @@ struct StartLoop: Reconciler {
     let store: Store
     let platforms: Platforms
     let settings: DeliverySettings
+    /// Whether it starts copies in clusters, which take their time, or all others, which shall not wait for them.
+    let ofClusters: Bool
 
     private struct Start: Sendable {
         var order: InstanceOrder
@@ -121,7 +131,7 @@ struct StartLoop: Reconciler {
     }
 
     func keys() async throws -> [InstanceID] {
-        try await store.read { try CopyRow.all(.ordered, in: $0).map(\.id) }
+        try await store.read { try CopyRow.all(.ordered, in: $0).filter { $0.form.isCluster == ofClusters }.map(\.id) }
     }
 
     func reconcile(_ id: InstanceID) async throws -> Next {
@@ -140,11 +150,18 @@ struct StartLoop: Reconciler {
         do {
             let order = try await ordered.loans.fill(ordered.order, from: settings.secrets)
             let instance = try await platforms.of(ordered.form).start(order)
-            try await store.change(.system("delivery")) { try CopyBook.started(id, instance, in: $0) }
+            let isWanted = try await store.change(.system("delivery")) { change in
+                try CopyBook.started(id, instance, in: change)
+                return try CopyRow.find(id, in: change.sql) != nil
+            }
+            // Its service was deleted meanwhile, and the stop loop found nothing to stop yet.
+            if !isWanted { try await platforms.of(ordered.form).stop(id, grace: .seconds(10)) }
         } catch is CancellationError {
             throw CancellationError()
         } catch let error as SQLError {
             throw error
+        } catch let problem as Problem where problem.code == InstanceOrder.pending {
+            return .again(in: .seconds(1))
         } catch {
             let problem = Problem(describing: error)
             try await store.change(.system("delivery")) { try CopyBook.failed(id, problem, in: $0) }
@@ -228,6 +245,8 @@ struct Lookout: Reconciler {
     let platforms: Platforms
     let memory: Recall<CopyRow.Form, [CopyRow]>
     let sights: Sights
+    /// Whether it looks at clusters, which may be slow to answer, or at this machine.
+    let ofClusters: Bool
 
     /// What a platform told when its copies were looked at last.
     final class Sights: Sendable {
@@ -245,7 +264,7 @@ struct Lookout: Reconciler {
     }
 
     func keys() async throws -> [CopyRow.Form] {
-        [.process, .container] + (try await store.read { try CopyRow.clusters(in: $0) })
+        ofClusters ? try await store.read { try CopyRow.clusters(in: $0) } : [.process, .container]
     }
 
     func reconcile(_ form: CopyRow.Form) async throws -> Next {

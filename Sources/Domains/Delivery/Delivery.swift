@@ -103,10 +103,12 @@ package struct DeliveryDomain: Domain {
         return [
             ReconcileLoop(rolloutLoop, store: store, logger: logger),
             ReconcileLoop(releaseLoop, store: store, logger: logger),
-            ReconcileLoop(startLoop, store: store, width: 8, logger: logger),
+            ReconcileLoop(startLoop(ofClusters: false), store: store, width: 8, logger: logger),
+            ReconcileLoop(startLoop(ofClusters: true), store: store, width: 32, logger: logger),
             ReconcileLoop(stopLoop, store: store, width: 32, logger: logger),
             ReconcileLoop(probeLoop, store: store, width: 32, logger: logger),
-            ReconcileLoop(lookout, store: store, logger: logger),
+            ReconcileLoop(lookout(ofClusters: false), store: store, logger: logger),
+            ReconcileLoop(lookout(ofClusters: true), store: store, width: 8, logger: logger),
             ReconcileLoop(measureLoop, store: store, width: 8, logger: logger),
             ReconcileLoop(doraGauges, store: store, logger: logger),
         ]
@@ -115,10 +117,15 @@ package struct DeliveryDomain: Domain {
     var verbs: Verbs { Verbs(store: context.store, freezer: freezer, proxies: watch, url: url) }
     var rolloutLoop: RolloutLoop { RolloutLoop(store: context.store, freezer: freezer, proxies: watch, url: url) }
     var releaseLoop: ReleaseLoop { ReleaseLoop(store: context.store, proxies: watch, url: url) }
-    var startLoop: StartLoop { StartLoop(store: context.store, platforms: platforms, settings: settings) }
+    func startLoop(ofClusters: Bool) -> StartLoop {
+        StartLoop(store: context.store, platforms: platforms, settings: settings, ofClusters: ofClusters)
+    }
     var stopLoop: StopLoop { StopLoop(store: context.store, platforms: platforms, proxies: watch) }
     var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platforms: platforms, book: probes) }
-    var lookout: Lookout { Lookout(store: context.store, platforms: platforms, memory: copies, sights: sights) }
+    func lookout(ofClusters: Bool) -> Lookout {
+        Lookout(
+            store: context.store, platforms: platforms, memory: copies, sights: sights, ofClusters: ofClusters)
+    }
 
     var measureLoop: MeasureLoop {
         MeasureLoop(store: context.store, outside: settings.outside, caller: context.caller)

@@ -286,6 +286,8 @@ enum RolloutDecision {
             }
             moments += view.analyses.filter { $0.verdict == .running && !$0.isExternal }.map(\.next_at)
         }
+        // A proxy that says nothing any more is waited for no longer than this.
+        if view.acknowledgement == .waiting { moments.append(now.advanced(by: ProxyWatch.patience)) }
         return moments.filter { $0 > now }.min()
     }
 }

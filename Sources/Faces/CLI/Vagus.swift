@@ -1,5 +1,6 @@
 package import ArgumentParser
 import Foundation
+import Processes
 import Server
 
 /// The command `vagus`: picks a face; all thinking is elsewhere.
@@ -58,6 +59,7 @@ package struct Vagus: AsyncParsableCommand {
     /// Parses the arguments, runs the command, and leaves with its exit code.
     package static func start() async -> Never {
         signal(SIGPIPE, SIG_IGN)
+        OpenFiles.raise()
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

@@ -70,7 +70,8 @@ struct GatewayRoutes: Sendable, Equatable {
     // MARK: - Backends
 
     private mutating func addBackend(_ revision: RevisionRoute, _ name: String, _ route: NamedRoute, _ place: Place) {
-        let marks = [("vagus/revision", revision.revision)]
+        // Arms have numbers below zero, and a label begins with a letter or a digit; PodShape writes them so, too.
+        let marks = [("vagus/revision", revision.revision.replacing("-", with: "a"))]
         backends["\(place.services)/\(name)"] = [
             "apiVersion": "v1", "kind": "Service", "metadata": place.metadata(name, marks),
             "spec": ["ports": [["name": "http", "port": .integer(Self.port), "protocol": "TCP"]]],

@@ -62,6 +62,28 @@ static int close_all_from(unsigned first) {
     return 0;
 }
 
+/// The soft limit of open files that our parent gave us, and our children have; 0 while it is ours, too.
+static rlim_t given_files;
+
+int clinux_raise_open_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -1;
+    if (limit.rlim_cur >= limit.rlim_max) return 0;
+    const rlim_t given = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) return -1;
+    given_files = given;
+    return 0;
+}
+
+/// A program that uses select() cannot bear more than it expects.
+static void lower_open_files(void) {
+    struct rlimit limit;
+    if (given_files == 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    limit.rlim_cur = given_files;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int set_limits(const struct clinux_spawn *request) {
     for (int i = 0; i < request->limit_count; i++) {
         struct rlimit limit = {.rlim_cur = request->limits[i].value, .rlim_max = request->limits[i].value};
@@ -95,6 +117,7 @@ static int run_child(void *argument) {
     }
     if (request->own_terminal && ioctl(0, TIOCSCTTY, 0) < 0) return fail(child, CLINUX_STAGE_SESSION);
     if (close_all_from(FIRST_FREE_DESCRIPTOR) < 0) return fail(child, CLINUX_STAGE_DESCRIPTORS);
+    lower_open_files();
     if (set_limits(request) < 0) return fail(child, CLINUX_STAGE_LIMIT);
     if (become_user(request) < 0) return fail(child, CLINUX_STAGE_USER);
     if (request->death_signal != 0) {

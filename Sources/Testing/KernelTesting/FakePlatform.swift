@@ -26,6 +26,7 @@ package final class FakePlatform: Platform {
 
     private let state = Mutex(State())
     private let time: any TimeSource
+    private let interlude = Mutex<(@Sendable () async throws -> Void)?>(nil)
 
     package init(time: any TimeSource) { self.time = time }
 
@@ -41,6 +42,11 @@ package final class FakePlatform: Platform {
     package func tell(_ outputs: [CopyOutput]) { state.withLock { $0.outputs = outputs } }
 
     package func start(_ order: InstanceOrder) async throws -> Instance {
+        let body = interlude.withLock { interlude in
+            defer { interlude = nil }
+            return interlude
+        }
+        try await body?()
         let now = time.now
         return try state.withLock { state in
             if let copy = state.copies[order.id] { return copy.instance }
@@ -110,6 +116,9 @@ package final class FakePlatform: Platform {
     package func failStarts(ofRevision revision: Int, with problem: Problem?) {
         state.withLock { $0.startFailure = problem.map { (revision, $0) } }
     }
+
+    /// What happens while the next copy is being started.
+    package func meanwhile(_ body: @escaping @Sendable () async throws -> Void) { interlude.withLock { $0 = body } }
 
     /// Copies that run, by revision.
     package func running(_ revision: Int? = nil) -> [Instance] {

@@ -86,7 +86,7 @@ struct InstanceFolder: Sendable {
         defer { close(source) }
         let target = open(partialLog, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
         if target >= 0 {
-            Self.copy(source, to: target)  // a full disk: better cut than fuller still
+            Self.copy(source, to: target, atMost: size + limit)  // a program may write as fast as we read; a full disk: better cut than fuller still
             close(target)
         }
         ftruncate(source, 0)
@@ -110,11 +110,13 @@ struct InstanceFolder: Sendable {
         return stat(path, &info) == 0 ? UInt64(info.st_size) : nil
     }
 
-    private static func copy(_ source: Int32, to target: Int32) {
+    private static func copy(_ source: Int32, to target: Int32, atMost: UInt64) {
         withUnsafeTemporaryAllocation(byteCount: 1 << 18, alignment: 16) { buffer in
-            while true {
+            var left = atMost
+            while left > 0 {
                 let count = Glibc.read(source, buffer.baseAddress, buffer.count)
                 guard count > 0, Glibc.write(target, buffer.baseAddress, count) == count else { return }
+                left -= min(left, UInt64(count))
             }
         }
     }

@@ -22,6 +22,8 @@ package final class KubernetesPlatform: Platform {
 
     /// How long a copy may take until its container runs: a node has to be found for it, and its image fetched.
     private static let startPatience = Duration.seconds(120)
+    /// How long one start waits for that, until it tells that the copy is pending.
+    private static let startGlance = Duration.seconds(2)
     /// How long a pod may take to go beyond its grace.
     private static let stopPatience = Duration.seconds(60)
     /// Time between two looks at a pod that comes or goes.
@@ -70,6 +72,8 @@ package final class KubernetesPlatform: Platform {
                 return try await begun(order.id, sight)
             } catch is CancellationError {
                 throw CancellationError()  // the next life goes on with it
+            } catch let problem as Problem where problem.code == InstanceOrder.pending {
+                throw problem
             } catch {
                 // It never ran, and the next start is another copy's; one that cannot be taken away now is a stray later.
                 try? await remove(order.id)  // see above
@@ -140,9 +144,10 @@ package final class KubernetesPlatform: Platform {
         return sight
     }
 
-    /// Waits until the container runs, so that it has an address.
+    /// Waits until the container runs, so that it has an address; not for long, as others wait behind it.
     private func begun(_ id: InstanceID, _ first: PodSight) async throws -> Instance {
-        let end = time.now.advanced(by: Self.startPatience)
+        let end = (first.instance?.startedAt ?? time.now).advanced(by: Self.startPatience)
+        let glance = time.now.advanced(by: Self.startGlance)
         var sight = first
         while true {
             if let obstacle = sight.obstacle { throw obstacle }
@@ -157,6 +162,7 @@ package final class KubernetesPlatform: Platform {
                     .unavailable, "its pod did not begin in \(Self.startPatience): \(sight.delay)",
                     hint: "See: kubectl get events --sort-by .lastTimestamp")
             }
+            guard time.now < glance else { throw Problem(InstanceOrder.pending, status: 503, sight.delay) }
             try await time.sleep(for: Self.look)
             guard let found = try await client.get(shape.path(id)) else {
                 throw ExecutionFailure(.unavailable, "somebody has deleted the pod \(shape.name(id))")

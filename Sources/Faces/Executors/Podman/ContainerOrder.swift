@@ -110,8 +110,12 @@ final class Tail: Sendable {
     init(limit: Int = 400) { self.limit = limit }
 
     func add(_ bytes: [UInt8]) {
-        last.withLock { $0 = Array(($0 + bytes.suffix(limit)).suffix(limit)) }
+        last.withLock { last in
+            last += bytes.suffix(limit)
+            // Not with each word: what is kept may be megabytes.
+            if last.count > 2 * limit { last.removeFirst(last.count - limit) }
+        }
     }
-    var bytes: [UInt8] { last.withLock { $0 } }
+    var bytes: [UInt8] { last.withLock { $0.suffix(limit) } }
     var text: String { String(decoding: bytes, as: UTF8.self) }
 }

@@ -103,6 +103,9 @@ int clinux_pipe(int descriptors[2], int capacity);
 /// Opens a file, close-on-exec. Returns the descriptor.
 int clinux_open(const char *path, int flags, unsigned mode);
 
+/// Lets this process have as many open files as it may; programs that it starts have as many as it was given. Called once, early.
+int clinux_raise_open_files(void);
+
 /// Starts a detached thread that takes no signals, so that handlers run elsewhere.
 int clinux_thread(const char *name, void (*body)(void *), void *context);
 
