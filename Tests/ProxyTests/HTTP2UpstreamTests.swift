@@ -116,6 +116,92 @@ import Testing
         try await server.stop()
     }
 
+    @Test func `what comes behind the last one that a goodbye names is sent again, whatever it asks`() async throws {
+        let first = Mutex<ServedStream?>(nil)
+        let server = try await StreamServer { stream in
+            guard stream.connection == 1 else {
+                stream.answer([(":status", "200")], "2")
+                return stream.end([])
+            }
+            guard stream.number == 2 else { return first.withLock { $0 = stream } }
+            // It has looked at the first one only, and says nothing of the second.
+            first.withLock { first in
+                first?.sayGoodbye()
+                first?.answer([(":status", "200")], "1")
+                first?.end([])
+            }
+        }
+        try await withProxy(Self.table([server.port]), configure: { $0.maxLoops = 1 }) { lab in
+            let wire = try await HTTP2Wire.connect(to: lab.port)
+            async let one = wire.ask(Self.post, body: ["a"])
+            while server.streams.value == 0 { await Task.yield() }
+            #expect(try await wire.ask(Self.post, body: ["b"]).text == "2")
+            #expect(try await one.text == "1")
+            #expect(lab.counters().errors == 0 && lab.counters().requests == 2)
+            try await wire.channel.close().get()
+        }
+        #expect(server.connections.value == 2)
+        try await server.stop()
+    }
+
+    @Test func `a copy may ping as often as it likes`() async throws {
+        let server = try await StreamServer { stream in
+            for _ in 0..<10 { stream.ping() }
+            stream.answer([(":status", "200")], "ok")
+            stream.end([])
+        }
+        try await withProxy(Self.table([server.port]), configure: { $0.maxLoops = 1 }) { lab in
+            let wire = try await HTTP2Wire.connect(to: lab.port)
+            for _ in 0..<60 { #expect(try await wire.get("/").text == "ok") }
+            #expect(lab.counters().errors == 0)
+            try await wire.channel.close().get()
+        }
+        #expect(server.connections.value == 1)
+        try await server.stop()
+    }
+
+    @Test func `an answer that is none harms no other call on its connection`() async throws {
+        let slow = Mutex<ServedStream?>(nil)
+        let server = try await StreamServer { stream in
+            if stream.headers.first(name: ":path") == "/slow" { return slow.withLock { $0 = stream } }
+            stream.answer([(":status", "200"), ("content-length", "3")], "more than three")
+            stream.end([])
+        }
+        try await withProxy(Self.table([server.port]), configure: { $0.maxLoops = 1 }) { lab in
+            let wire = try await HTTP2Wire.connect(to: lab.port)
+            async let answer = wire.get("/slow")
+            while server.streams.value == 0 { await Task.yield() }
+            _ = try? await wire.get("/bad")  // cut off, or a 502: what it began with
+            slow.withLock { slow in
+                slow?.answer([(":status", "200")], "ok")
+                slow?.end([])
+            }
+            #expect(try await answer.text == "ok")
+            #expect(lab.counters().errors == 1)
+            try await wire.channel.close().get()
+        }
+        #expect(server.connections.value == 1)
+        try await server.stop()
+    }
+
+    @Test func `a connection is left before its numbers come to an end`() async throws {
+        let server = try await StreamServer { stream in
+            stream.answer([(":status", "200")], "ok")
+            stream.end([])
+        }
+        let configure = { @Sendable (configuration: inout ProxyConfiguration) in
+            (configuration.maxLoops, configuration.upstreamStreamsEver) = (1, 5)
+        }
+        try await withProxy(Self.table([server.port]), configure: configure) { lab in
+            let wire = try await HTTP2Wire.connect(to: lab.port)
+            for _ in 0..<20 { #expect(try await wire.get("/").text == "ok") }
+            #expect(lab.counters().errors == 0)
+            try await wire.channel.close().get()
+        }
+        #expect(server.connections.value == 4)
+        try await server.stop()
+    }
+
     @Test func `a refused stream is tried once more, and no oftener`() async throws {
         let server = try await StreamServer { $0.refuse() }
         try await withProxy(Self.table([server.port])) { lab in
@@ -181,6 +267,9 @@ final class StreamServer: Sendable {
                 return channel.eventLoop.makeCompletedFuture {
                     var configuration = NIOHTTP2Handler.ConnectionConfiguration()
                     configuration.initialSettings = [HTTP2Setting(parameter: .maxConcurrentStreams, value: limit)]
+                    // It may answer what is no answer, and is answered each ping.
+                    configuration.contentLengthValidation = .disabled
+                    configuration.controlFrameRateLimit.maximumCount = 100_000
                     let mine = Tally()
                     _ = try channel.pipeline.syncOperations.configureHTTP2Pipeline(
                         mode: .server, connectionConfiguration: configuration, streamConfiguration: .init()
@@ -259,8 +348,13 @@ final class ServedStream: ChannelInboundHandler, @unchecked Sendable {  // on on
 
     /// No stream after this one.
     func sayGoodbye() {
-        let payload = HTTP2Frame.FramePayload.goAway(
-            lastStreamID: HTTP2StreamID(number * 2 - 1), errorCode: .noError, opaqueData: nil)
+        let last = HTTP2StreamID(number * 2 - 1)
+        send(onRoot: .goAway(lastStreamID: last, errorCode: .noError, opaqueData: nil))
+    }
+
+    func ping() { send(onRoot: .ping(HTTP2PingData(withInteger: 7), ack: false)) }
+
+    private func send(onRoot payload: HTTP2Frame.FramePayload) {
         parent.writeAndFlush(HTTP2Frame(streamID: .rootStream, payload: payload), promise: nil)
     }
 

@@ -26,7 +26,9 @@ import Testing
             platform.tell([CopyOutput(id: id, path: file, hasEnded: hasEnded)])
         }
 
-        var loop: CopyOutputLoop { CopyOutputLoop(house: room.domain.house, platforms: [platform]) }
+        var loop: CopyOutputLoop {
+            CopyOutputLoop(house: room.domain.house, outputs: { [platform] in try await platform.outputs() })
+        }
         var cursor: String { CopyCursor.path(of: id, in: room.domain.house.folder + "/copies") }
 
         func write(_ text: String) throws {

@@ -21,7 +21,7 @@ struct Room {
         let house = try TestHouse(time: time)
         let settings = TelemetrySettings(
             folder: house.folder + "/telemetry", version: "test", outbound: OutboundClient(),
-            platforms: [platform ?? FakePlatform(time: time)], secrets: FakeSecrets(),
+            platforms: [platform ?? FakePlatform(time: time)], outputs: { [] }, secrets: FakeSecrets(),
             requests: house.folder + "/requests")
         let domain = try TelemetryDomain(context: house.context, settings: settings)
         try await house.open([domain])

@@ -23,6 +23,10 @@ final class HTTP2Upstream: ChannelInboundHandler {
     /// nil until the other side's settings have come.
     private var limit: Int?
     private var streams = 0
+    /// Streams that were ever opened: their numbers come to an end (RFC 9113 §5.1.1).
+    private var opened = 0
+    /// The last stream that the other side looks at, once it has said goodbye.
+    private(set) var lastTaken: HTTP2StreamID?
     private var line = CircularBuffer<StreamWish>()
     private var idleSince = NIODeadline.now()
     private var isEnding = false
@@ -40,9 +44,15 @@ final class HTTP2Upstream: ChannelInboundHandler {
             HTTP2Setting(parameter: .maxHeaderListSize, value: ProxyConfiguration.headLimit),
         ]
         connection.targetWindowSize = ProxyConfiguration.upstreamConnectionWindow
-        // Whoever answers early resets the rest of the request: nothing to cut a connection of our own copies for.
+        // NIO's guards are made against strangers. These are our own copies, many requests share a connection, and all of this
+        // is what they may do: ping with every message (gRPC), answer early and reset the rest, answer one call wrongly.
+        connection.controlFrameRateLimit.windowLength = Self.noRate
+        connection.maximumConnectionGlitches = .max
+        // What is still on its way of streams that we have reset.
+        connection.maximumRecentlyResetStreams = ProxyConfiguration.upstreamResetMemory
         var stream = NIOHTTP2Handler.StreamConfiguration()
-        stream.streamResetFrameRateLimit.maximumCount = .max
+        stream.streamResetFrameRateLimit.windowLength = Self.noRate
+        stream.streamErrorRateLimit.windowLength = Self.noRate
         stream.targetWindowSize = ProxyConfiguration.upstreamStreamWindow
         stream.outboundBufferSizeHighWatermark = ProxyConfiguration.replayLimit
         stream.outboundBufferSizeLowWatermark = ProxyConfiguration.replayLimit / 2
@@ -53,6 +63,9 @@ final class HTTP2Upstream: ChannelInboundHandler {
         }
         try channel.pipeline.syncOperations.addHandler(self)
     }
+
+    /// So short a time that nothing ever happens too often in it.
+    private static let noRate = TimeAmount.nanoseconds(1)
 
     func want(_ wish: StreamWish) {
         line.append(wish)
@@ -105,7 +118,9 @@ final class HTTP2Upstream: ChannelInboundHandler {
             let told = settings.last { $0.parameter == .maxConcurrentStreams }?.value
             limit = min(told ?? limit ?? .max, ProxyConfiguration.upstreamStreamLimit)
             serve()
-        case .goAway: retire()
+        case .goAway(let last, _, _):
+            lastTaken = last
+            retire()
         default: break
         }
     }
@@ -113,9 +128,24 @@ final class HTTP2Upstream: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) { fail(ChannelError.eof) }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // What concerns one stream is told on that stream.
-        if error is NIOHTTP2Errors.StreamError { return }
-        fail(error)
+        // What concerns one stream is told on that stream, and has reset it.
+        if !Self.isOfOneStream(error) { fail(error) }
+    }
+
+    /// NIO tells of errors of streams and of connections alike.
+    private static func isOfOneStream(_ error: any Error) -> Bool {
+        switch error {
+        case is NIOHTTP2Errors.StreamError, is NIOHTTP2Errors.ContentLengthViolated,
+            is NIOHTTP2Errors.ContentLengthHeadersMismatch, is NIOHTTP2Errors.ContentLengthHeaderNegative,
+            is NIOHTTP2Errors.ContentLengthHeaderMalformedValue, is NIOHTTP2Errors.ForbiddenHeaderField,
+            is NIOHTTP2Errors.InvalidHTTP2HeaderFieldName, is NIOHTTP2Errors.InvalidHTTP2HeaderFieldValue,
+            is NIOHTTP2Errors.InvalidPseudoHeaders, is NIOHTTP2Errors.InvalidPseudoHeaderValue,
+            is NIOHTTP2Errors.MissingPseudoHeader, is NIOHTTP2Errors.UnknownPseudoHeader,
+            is NIOHTTP2Errors.UnsupportedPseudoHeader, is NIOHTTP2Errors.DuplicatePseudoHeader,
+            is NIOHTTP2Errors.PseudoHeaderAfterRegularHeader, is NIOHTTP2Errors.BadStreamStateTransition:
+            true
+        default: false
+        }
     }
 
     // MARK: - Streams
@@ -123,21 +153,35 @@ final class HTTP2Upstream: ChannelInboundHandler {
     private func serve() {
         while let multiplexer, let limit, streams < limit, !isEnding, let wish = line.popFirst() {
             streams += 1
+            opened += 1
             open(wish, multiplexer)
         }
+        if opened >= pool.streamsEver { retire() }
     }
 
     private func open(_ wish: StreamWish, _ multiplexer: NIOHTTP2Handler.StreamMultiplexer) {
         guard let loop = context?.eventLoop else { return }
-        let handlers = NIOLoopBound(wish.handlers, eventLoop: loop)
+        for case let translator as UpstreamTranslator in wish.handlers { translator.connection = self }
+        let bound = NIOLoopBound((connection: self, handlers: wish.handlers), eventLoop: loop)
+        let isBegun = NIOLoopBoundBox(false, eventLoop: loop)
         let promise = loop.makePromise(of: (any Channel).self)
         multiplexer.createStreamChannel(promise: promise) { stream in
-            stream.eventLoop.makeCompletedFuture { try stream.pipeline.syncOperations.addHandlers(handlers.value) }
+            // A moment later: the other side may have said goodbye meanwhile.
+            stream.eventLoop.makeCompletedFuture {
+                guard !bound.value.connection.isEnding else { throw ChannelError.eof }
+                isBegun.value = true
+                try stream.pipeline.syncOperations.addHandlers(bound.value.handlers)
+            }
         }
         promise.futureResult.assumeIsolated().whenComplete { result in
             switch result {
             case .success(let stream): stream.closeFuture.assumeIsolated().whenComplete { _ in self.streamEnded() }
-            case .failure: self.streamEnded()
+            case .failure:
+                self.streamEnded()
+                if self.isEnding, !isBegun.value {
+                    self.pool.open(to: self.endpoint, within: nil, wish)
+                    return
+                }
             }
             wish.then(result)
         }
@@ -158,11 +202,12 @@ final class HTTP2Upstream: ChannelInboundHandler {
 final class StreamPool {
     private let loop: any EventLoop
     private let patience: Duration
+    let streamsEver: Int
     private var connections: [ObjectIdentifier: HTTP2Upstream] = [:]
 
     init(loop: any EventLoop, configuration: ProxyConfiguration) {
         self.loop = loop
-        patience = configuration.connectTimeout
+        (patience, streamsEver) = (configuration.connectTimeout, configuration.upstreamStreamsEver)
     }
 
     var isEmpty: Bool { connections.isEmpty }

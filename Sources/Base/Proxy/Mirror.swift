@@ -204,6 +204,8 @@ final class MirrorConnection: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     let endpoint: EndpointState
+    /// For an endpoint that speaks HTTP/2.
+    let translator: UpstreamTranslator?
     var idleSince = NIODeadline.now()
     private let worker: Worker
     private var context: ChannelHandlerContext?
@@ -216,6 +218,7 @@ final class MirrorConnection: ChannelInboundHandler {
     init(endpoint: EndpointState, worker: Worker) {
         self.endpoint = endpoint
         self.worker = worker
+        translator = endpoint.isHTTP2 ? UpstreamTranslator() : nil
     }
 
     func begin(_ shot: MirrorShot, _ request: ByteBuffer, isHEAD: Bool) {
@@ -286,7 +289,8 @@ final class MirrorConnection: ChannelInboundHandler {
     private func end(keeps: Bool) {
         guard let shot else { return }
         self.shot = nil
-        let answer = MirrorAnswer(status: head.status, digest: body?.digest ?? BodyDigest())
+        let answer = MirrorAnswer(
+            status: translator?.grpcAnswer ?? head.status, digest: body?.digest ?? BodyDigest())
         body = nil
         if keeps { worker.mirrors.keep(self, now: worker.now) } else { close() }
         shot.answered(answer)

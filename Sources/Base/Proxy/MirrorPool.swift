@@ -34,8 +34,8 @@ final class MirrorPool {
             return
         }
         let connection = MirrorConnection(endpoint: endpoint, worker: worker)
-        if endpoint.isHTTP2 {
-            let wish = StreamWish(handlers: [UpstreamTranslator(), connection]) { result in
+        if let translator = connection.translator {
+            let wish = StreamWish(handlers: [translator, connection]) { result in
                 if case .success = result { then(connection) } else { then(nil) }
             }
             worker.streams.open(to: endpoint, within: nil, wish)

@@ -23,6 +23,8 @@ package struct ProxyConfiguration: Sendable {
     package var tunnelTimeout: Duration = .seconds(3_600)
     /// Time to open a connection to an endpoint.
     package var connectTimeout: Duration = .seconds(2)
+    /// HTTP/2 requests on one connection to an endpoint until another takes its place; their numbers end at 2³⁰.
+    package var upstreamStreamsEver = 1 << 29
     /// Age at which an unused upstream connection is closed; below the 5 s that common servers keep theirs.
     package var upstreamIdleTimeout: Duration = .seconds(4)
     /// Time an endpoint that refused a connection is left out.
@@ -79,6 +81,8 @@ package struct ProxyConfiguration: Sendable {
     static let streamLimit = 128
     /// HTTP/2 requests at once on one connection to an endpoint, where that allows as many.
     static let upstreamStreamLimit = 16_384
+    /// Streams to an endpoint that we have reset and that it may still send for.
+    static let upstreamResetMemory = 4_096
     /// Bytes that an endpoint may send on one stream, and on all of a connection, before they are taken off.
     static let upstreamStreamWindow = 256 * 1024
     static let upstreamConnectionWindow = 4 * 1024 * 1024

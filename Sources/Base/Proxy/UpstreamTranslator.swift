@@ -14,6 +14,8 @@ final class UpstreamTranslator: ChannelDuplexHandler {
 
     /// The other side has not looked at the request, so it may be sent again whatever it asks (RFC 9113 §8.7).
     private(set) var isRefused = false
+    /// The connection that its stream is of.
+    var connection: HTTP2Upstream?
     private var outbound = ByteBuffer()
     private var head = RequestHead()
     private var body: BodyReader?
@@ -105,8 +107,11 @@ final class UpstreamTranslator: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let closed = error as? NIOHTTP2Errors.StreamClosed, closed.errorCode == .refusedStream { isRefused = true }
-        if error is NIOHTTP2Errors.CreatedStreamAfterGoaway { isRefused = true }
+        if let closed = error as? NIOHTTP2Errors.StreamClosed {
+            // Above the last one that a goodbye names none was looked at (RFC 9113 §6.8).
+            let isBeyond = connection?.lastTaken.map { closed.streamID > $0 } ?? false
+            isRefused = isRefused || closed.errorCode == .refusedStream || isBeyond
+        }
         context.fireErrorCaught(error)
     }
 

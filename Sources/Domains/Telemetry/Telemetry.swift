@@ -63,16 +63,18 @@ package struct TelemetrySettings: Sendable {
     /// The way to targets and to other stores: addresses that operators write, so private ones, too.
     package var outbound: OutboundClient
     package var platforms: [any Platform]
+    /// What copies print, those that ran in clusters among them.
+    package var outputs: @Sendable () async throws -> [CopyOutput]
     package var secrets: any SecretSource
     /// Folder where model servers put files of the requests they answered.
     package var requests: String
 
     package init(
         folder: String, version: String, outbound: OutboundClient, platforms: [any Platform],
-        secrets: any SecretSource, requests: String
+        outputs: @escaping @Sendable () async throws -> [CopyOutput], secrets: any SecretSource, requests: String
     ) {
         (self.folder, self.version, self.outbound, self.requests) = (folder, version, outbound, requests)
-        (self.platforms, self.secrets) = (platforms, secrets)
+        (self.platforms, self.outputs, self.secrets) = (platforms, outputs, secrets)
     }
 }
 
@@ -132,7 +134,7 @@ package struct TelemetryDomain: Domain {
             RuleLoop(house: house), EventLoop(house: house), UpkeepLoop(house: house),
             RemoteLoop(house: house, outbound: settings.outbound, secrets: settings.secrets),
             RequestFilesLoop(house: house, folder: settings.requests),
-            CopyOutputLoop(house: house, platforms: settings.platforms),
+            CopyOutputLoop(house: house, outputs: settings.outputs),
         ]
     }
 

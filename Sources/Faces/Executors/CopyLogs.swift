@@ -1,5 +1,6 @@
 import Dispatch
 import Foundation
+import Glibc
 import Kernel
 
 /// What copies have written that run elsewhere, kept in a folder when they end: `<folder>/<id>/output.log`.
@@ -25,14 +26,16 @@ struct CopyLogs: Sendable {
         }
     }
 
-    /// All that are kept.
+    /// All that are kept and hold anything: one that ends has an empty log until its last words are there.
     func outputs() async throws -> [CopyOutput] {
         let folder = folder
         return try await blocking {
             guard FileManager.default.fileExists(atPath: folder) else { return [] }
-            return try FileManager.default.contentsOfDirectory(atPath: folder).map { name in
+            return try FileManager.default.contentsOfDirectory(atPath: folder).compactMap { name in
                 let id = InstanceID(name.split(separator: ".").joined(separator: "/"))
-                return CopyOutput(id: id, path: "\(folder)/\(name)/\(Self.name)", hasEnded: true)
+                let path = "\(folder)/\(name)/\(Self.name)"
+                var info = stat()
+                return stat(path, &info) == 0 && info.st_size > 0 ? CopyOutput(id: id, path: path, hasEnded: true) : nil
             }
         }
     }

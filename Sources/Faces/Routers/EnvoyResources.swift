@@ -185,7 +185,13 @@ struct EnvoyResources {
             }
         }
         if rewrites { writer.string(5, "/") }
-        writer.duration(8, milliseconds: max(1, route.route.timeout_ms))
+        if route.route.http2 == true {
+            // Envoy's limit is for the whole answer, and a stream of gRPC is one: nothing but silence ends it.
+            writer.duration(8, milliseconds: 0)
+            if let idle = route.route.timeouts?.idle_ms { writer.duration(24, milliseconds: max(1, idle)) }
+        } else {
+            writer.duration(8, milliseconds: max(1, route.route.timeout_ms))
+        }
         if route.route.retry {
             writer.message(9) { policy in  // RetryPolicy
                 policy.string(1, "connect-failure,refused-stream")
@@ -261,6 +267,13 @@ struct EnvoyResources {
                         manager.message(3) { rds in
                             adsSource(1, &rds)
                             rds.string(2, routes)
+                        }
+                        // Counts what gRPC calls end with, which their HTTP status does not tell.
+                        manager.message(5) { statistics in
+                            statistics.string(1, "envoy.filters.http.grpc_stats")
+                            statistics.any(
+                                4, "type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"
+                            ) { $0.message(3) { _ in } }  // stats_for_all_methods: false
                         }
                         manager.message(5) { router in
                             router.string(1, "envoy.filters.http.router")

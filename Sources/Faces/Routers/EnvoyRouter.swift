@@ -168,13 +168,16 @@ package actor EnvoyRouter: TrafficRouter {
         isAbsorbing = true
         defer { isAbsorbing = false }
         // Encoded whole: of an address with anything else in it Foundation encodes the percent signs once more.
-        let pattern = "%5Ecluster%5C.vagus_.*%5C.%28upstream_rq_total%7Cupstream_rq_5xx%7Cupstream_rq_rx_reset%29%24"
+        let pattern =
+            "%5Ecluster%5C.vagus_.*%5C.%28upstream_rq_total%7Cupstream_rq_5xx%7Cupstream_rq_rx_reset"
+            + "%7Cgrpc%5C.%282%7C4%7C12%7C13%7C14%7C15%29%29%24"
         var numbers: [String: (requests: Int64, errors: Int64)] = [:]
         for line in try await admin("/stats?filter=\(pattern)").split(separator: "\n") {
             let parts = line.split(separator: ": ")
             guard parts.count == 2, let value = Int64(parts[1]) else { continue }
             let words = parts[0].split(separator: ".")
-            guard words.count == 3 else { continue }
+            // `cluster.NAME.grpc.13`: a code that is the server's fault, as `GRPCStatus` has it.
+            guard words.count == 3 || words.count == 4 && words[2] == "grpc" else { continue }
             let name = String(words[1])
             if words[2] == "upstream_rq_total" {
                 numbers[name, default: (0, 0)].requests = value

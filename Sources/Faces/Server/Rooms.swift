@@ -47,7 +47,9 @@ enum Rooms {
             context: context,
             settings: TelemetrySettings(
                 folder: folder.file("telemetry"), version: vagusVersion, outbound: outbound,
-                platforms: [processes, containers], secrets: vault.secrets, requests: folder.file("requests")))
+                platforms: [processes, containers],
+                outputs: { try await processes.outputs() + containers.outputs() + clusters.outputs() },
+                secrets: vault.secrets, requests: folder.file("requests")))
         return [
             vault,
             telemetry,

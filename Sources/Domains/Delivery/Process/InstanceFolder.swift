@@ -84,13 +84,21 @@ struct InstanceFolder: Sendable {
         let source = open(log, O_RDWR | O_CLOEXEC)
         guard source >= 0 else { return }
         defer { close(source) }
-        let target = open(partialLog, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
+        let target = open(partialLog, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o640)
+        // Somebody else is at it.
+        if target < 0, errno == EEXIST { return }
         if target >= 0 {
-            Self.copy(source, to: target, atMost: size + limit)  // a program may write as fast as we read; a full disk: better cut than fuller still
-            close(target)
+            defer { close(target) }
+            // Somebody else has just done it.
+            guard let size = Self.size(log), size > limit else {
+                unlink(partialLog)
+                return
+            }
+            // A program may write as fast as we read. A full disk: better cut than fuller still.
+            Self.copy(source, to: target, atMost: size + limit)
         }
         ftruncate(source, 0)
-        rename(partialLog, log + ".1")
+        if rename(partialLog, log + ".1") != 0 { unlink(partialLog) }
     }
 
     private var partialLog: String { log + ".1.partial" }

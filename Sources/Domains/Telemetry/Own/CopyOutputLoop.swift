@@ -10,7 +10,7 @@ import Manifests
 /// (`CopyCursor`). A line counts when it has ended; its time is that of the look that found it.
 struct CopyOutputLoop: RunnableLoop {
     let house: TelemetryHouse
-    let platforms: [any Platform]
+    let outputs: @Sendable () async throws -> [CopyOutput]
 
     var loopName: String { "telemetry-copies" }
 
@@ -60,8 +60,7 @@ struct CopyOutputLoop: RunnableLoop {
 
     /// Learns which copies there are, and forgets the places of those that are gone.
     private func list(_ book: inout Book) async throws {
-        var outputs: [CopyOutput] = []
-        for platform in platforms { outputs += try await platform.outputs() }
+        let outputs = try await outputs()
         book.list += 1
         for output in outputs {
             let reader =

@@ -79,7 +79,11 @@ final class CopyOutputReader {
         try settle(house)
         // Asked before the file is read: what was there by then is all that an ended copy has to say.
         let hasEnded = output.hasEnded
-        guard let (bytes, isWhole) = read() else {
+        let (bytes, isWhole): ([UInt8], Bool)
+        switch read() {
+        case .some(let found, let isAll): (bytes, isWhole) = (found, isAll)
+        case .moved: return 0
+        case .nothing:
             isOver = hasEnded
             return 0
         }
@@ -127,26 +131,40 @@ final class CopyOutputReader {
 
     // MARK: - The file
 
-    /// What comes next, and whether a line at its end has to be taken though it does not end; nil when there is nothing.
-    private func read() -> (bytes: [UInt8], isWhole: Bool)? {
+    private enum Piece {
+        case nothing
+        /// The file begins anew at this moment: the next look knows where to go on.
+        case moved
+        /// And whether a line at its end has to be taken though it does not end.
+        case some([UInt8], isWhole: Bool)
+    }
+
+    private func read() -> Piece {
         let old = output.path + ".1"
         let part = Self.identity(of: old)
         if !part.isEmpty, part != cursor.part {
             // The file began anew: what was left of it is at the end of the part before.
             if let bytes = Self.read(old, from: cursor.offset) {
-                return (bytes, bytes.count < Self.chunk)
+                return .some(bytes, isWhole: bytes.count < Self.chunk)
             }
             (cursor.offset, cursor.part) = (0, part)
         }
-        if let size = Self.status(output.path)?.st_size, size < cursor.offset, Self.status(old + ".partial") == nil {
+        let isStill = { Self.status(old + ".partial") == nil && Self.identity(of: old) == part }
+        if let size = Self.status(output.path)?.st_size, size < cursor.offset, isStill() {
             // Cut by somebody else.
             cursor.offset = 0
         }
-        return Self.read(output.path, from: cursor.offset).map { ($0, output.hasEnded && $0.count < Self.chunk) }
+        let bytes = Self.read(output.path, from: cursor.offset)
+        guard isStill() else { return .moved }
+        return bytes.map { .some($0, isWhole: output.hasEnded && $0.count < Self.chunk) } ?? .nothing
     }
 
     /// Names a file so that another one in its place is told apart; empty when there is none.
-    private static func identity(of path: String) -> String { status(path).map { String($0.st_ino) } ?? "" }
+    ///
+    /// By its last write as well: the number of a file that is gone is given to the next one.
+    private static func identity(of path: String) -> String {
+        status(path).map { "\($0.st_ino).\($0.st_mtim.tv_sec).\($0.st_mtim.tv_nsec)" } ?? ""
+    }
 
     private static func status(_ path: String) -> stat? {
         var info = stat()

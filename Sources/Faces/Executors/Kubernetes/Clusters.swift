@@ -25,6 +25,11 @@ package final class Clusters: Sendable {
     /// The platform of a target, which may not be reached, or not be there at all: it tells when it is asked.
     package func platform(_ target: ClusterTarget) -> any Platform { LatePlatform(target: target, clusters: self) }
 
+    /// What copies have printed that ran in any of them; no cluster is asked.
+    package func outputs() async throws -> [CopyOutput] { try await CopyLogs(folder: copies).outputs() }
+
+    private var copies: String { "\(folder)/copies" }
+
     fileprivate func open(_ target: ClusterTarget) throws -> KubernetesPlatform {
         try known.withLock { known in
             if let platform = known[target] { return platform }
@@ -35,7 +40,7 @@ package final class Clusters: Sendable {
                     : try KubernetesAccess.kubeconfig(kubeconfig, context: target.context)
                 let platform = KubernetesPlatform(
                     client: KubernetesClient(access), namespace: target.namespace ?? access.namespace,
-                    owner: try owner(), folder: "\(folder)/copies", time: time, probe: probe)
+                    owner: try owner(), folder: copies, time: time, probe: probe)
                 known[target] = platform
                 return platform
             } catch {
