@@ -35,7 +35,17 @@ class Vagus:
         if kind is not None:
             print(open(self.log_path).read()[-4000:])
         self.stop()
+        self.end_copies()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def end_copies(self):
+        """Copies of services outlive the server; each works in a folder of the server's data."""
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.readlink(f"/proc/{name}/cwd").startswith(self.data + "/"):
+                    os.kill(int(name), signal.SIGKILL)
+            except OSError:
+                pass  # it has ended, or is not ours to look at
 
     def start(self):
         """Starts the server and waits until it listens, at most 20 s."""

@@ -1,5 +1,6 @@
 import API
 import Foundation
+import Glibc
 import Kernel
 import Logging
 import Manifests
@@ -14,7 +15,10 @@ import Testing
 /// handling, which SwiftNIO takes for a programmer's mistake.
 func withOpenHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws -> T) async throws -> T {
     let folder = NSTemporaryDirectory() + "vagus-scenario-\(UUID().uuidString)"
-    defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover folder harms no other test
+    defer {
+        endCopies(in: folder)
+        try? FileManager.default.removeItem(atPath: folder)  // a leftover folder harms no other test
+    }
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     var options = ServerOptions(data: folder, executable: "/bin/false") { _ in }
@@ -26,6 +30,17 @@ func withOpenHouse<T: Sendable>(_ body: @escaping @Sendable (House) async throws
         outcome.withLock { $0 = result }
     }
     return try #require(outcome.withLock { $0 })
+}
+
+/// Copies of services outlive the server; each works in a folder of the server's data.
+private func endCopies(in folder: String) {
+    let files = FileManager.default
+    for name in (try? files.contentsOfDirectory(atPath: "/proc")) ?? [] {  // no /proc: nothing to be seen
+        guard let pid = Int32(name), let place = try? files.destinationOfSymbolicLink(atPath: "/proc/\(name)/cwd"),  // gone
+            place.hasPrefix(folder + "/")
+        else { continue }
+        kill(pid, SIGKILL)
+    }
 }
 
 /// What scenarios do with a house, as its operator does.
