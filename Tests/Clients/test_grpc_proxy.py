@@ -338,6 +338,8 @@ def through_envoy():
             greeter = Greeter(f"http://127.0.0.1:{port}")
             grpc.channel_ready_future(greeter.channel).result(30)
             wait_for(lambda: answers(greeter), 30, "an answer through Envoy")
+            wait_for(lambda: counts(vagus)[0] > 0, 20, "the first counts")
+            time.sleep(3)  # until all of them are there
             began = counts(vagus)
             assert greeter.Sleep(b"2", timeout=10) == b"slept", "it took longer than `timeout`"
             assert list(greeter.Count(b"500", timeout=10)) == [b"%d" % n for n in range(500)]
@@ -345,7 +347,10 @@ def through_envoy():
                 for _ in range(times):
                     expect_error(lambda: greeter.Refuse(code.encode(), timeout=10), grpc.StatusCode[code])
             wanted = (began[0] + 12, began[1] + 7)
-            wait_for(lambda: counts(vagus) == wanted, 20, f"{counts(vagus)} to become {wanted}")
+            try:
+                wait_for(lambda: counts(vagus) == wanted, 20, "the counts")
+            except AssertionError:
+                raise AssertionError(f"counted {counts(vagus)}, not {wanted}") from None
             greeter.channel.close()
         finally:
             for process in (envoy, steering):

@@ -172,9 +172,10 @@ import Testing
             async let answer = wire.get("/slow")
             while server.streams.value == 0 { await Task.yield() }
             _ = try? await wire.get("/bad")  // cut off, or a 502: what it began with
-            slow.withLock { slow in
-                slow?.answer([(":status", "200")], "ok")
-                slow?.end([])
+            let stream = try #require(slow.withLock { $0 })
+            stream.loop.execute {
+                stream.answer([(":status", "200")], "ok")
+                stream.end([])
             }
             #expect(try await answer.text == "ok")
             #expect(lab.counters().errors == 1)

@@ -151,12 +151,14 @@ final class HTTP2Upstream: ChannelInboundHandler {
     // MARK: - Streams
 
     private func serve() {
-        while let multiplexer, let limit, streams < limit, !isEnding, let wish = line.popFirst() {
+        while let multiplexer, let limit, streams < limit, opened < pool.streamsEver, !isEnding,
+            let wish = line.popFirst()
+        {
             streams += 1
             opened += 1
             open(wish, multiplexer)
         }
-        if opened >= pool.streamsEver { retire() }
+        if opened >= pool.streamsEver, !line.isEmpty { retire() }
     }
 
     private func open(_ wish: StreamWish, _ multiplexer: NIOHTTP2Handler.StreamMultiplexer) {
@@ -168,22 +170,23 @@ final class HTTP2Upstream: ChannelInboundHandler {
         multiplexer.createStreamChannel(promise: promise) { stream in
             // A moment later: the other side may have said goodbye meanwhile.
             stream.eventLoop.makeCompletedFuture {
-                guard !bound.value.connection.isEnding else { throw ChannelError.eof }
+                if bound.value.connection.isEnding { return }
                 isBegun.value = true
                 try stream.pipeline.syncOperations.addHandlers(bound.value.handlers)
             }
         }
         promise.futureResult.assumeIsolated().whenComplete { result in
             switch result {
-            case .success(let stream): stream.closeFuture.assumeIsolated().whenComplete { _ in self.streamEnded() }
-            case .failure:
-                self.streamEnded()
-                if self.isEnding, !isBegun.value {
-                    self.pool.open(to: self.endpoint, within: nil, wish)
-                    return
-                }
+            case .success(let stream):
+                stream.closeFuture.assumeIsolated().whenComplete { _ in self.streamEnded() }
+                if !isBegun.value { stream.close(promise: nil) }
+            case .failure: self.streamEnded()
             }
-            wish.then(result)
+            if self.isEnding, !isBegun.value {
+                self.pool.open(to: self.endpoint, within: nil, wish)
+            } else {
+                wish.then(result)
+            }
         }
     }
 
