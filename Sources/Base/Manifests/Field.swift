@@ -7,18 +7,29 @@ import Darwin
 #endif
 
 /// One field of a ``Manifest``: its name on the wire, where it is stored, what it means.
-public struct Field<Root: Sendable>: Sendable {
+///
+/// A class, as it is handed around for each field of each value that is read or written, and holds a dozen things.
+public final class Field<Root: Sendable>: Sendable {
     public let name: String
     public let help: String
     public let isRequired: Bool
     /// Made when asked for, since manifests may contain themselves.
     let schema: @Sendable () -> Schema
-    /// False when the field is not there.
-    let decode: @Sendable (Ordered<JSONValue>, inout Root, [String]) throws(ManifestError) -> Bool
+    /// Of what is written there, if anything; false when the field is not there.
+    let decode: @Sendable (JSONValue?, inout Root, [String]) throws(ManifestError) -> Bool
     /// Nil when the value is the default of a field that may be left out.
     let encode: @Sendable (Root) -> JSONValue?
     /// Nil when its value is written always, or is not stored in the root itself.
-    private(set) var standard: StandardBytes?
+    let standard: StandardBytes?
+
+    init(
+        name: String, help: String, isRequired: Bool, schema: @escaping @Sendable () -> Schema,
+        decode: @escaping @Sendable (JSONValue?, inout Root, [String]) throws(ManifestError) -> Bool,
+        encode: @escaping @Sendable (Root) -> JSONValue?, standard: StandardBytes?
+    ) {
+        (self.name, self.help, self.isRequired, self.standard) = (name, help, isRequired, standard)
+        (self.schema, self.decode, self.encode) = (schema, decode, encode)
+    }
 }
 
 /// How a stored property looks while it stands at its default.
@@ -50,7 +61,7 @@ extension Field where Root: Manifest {
     public static func optional<Value: WireValue>(
         _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ help: String,
         in range: ClosedRange<Double>? = nil
-    ) -> Self {
+    ) -> Field {
         make(name, path, help, range: range, isRequired: false, alwaysWritten: false)
     }
 
@@ -58,25 +69,25 @@ extension Field where Root: Manifest {
     public static func required<Value: WireValue>(
         _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ help: String,
         in range: ClosedRange<Double>? = nil
-    ) -> Self {
+    ) -> Field {
         make(name, path, help, range: range, isRequired: true, alwaysWritten: true)
     }
 
     /// A field of an answer: written even when it stands at its default, so that programs can rely on it.
     public static func told<Value: WireValue>(
         _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ help: String
-    ) -> Self {
+    ) -> Field {
         make(name, path, help, range: nil, isRequired: false, alwaysWritten: true)
     }
 
     private static func make<Value: WireValue>(
         _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ help: String,
         range: ClosedRange<Double>?, isRequired: Bool, alwaysWritten: Bool
-    ) -> Self {
+    ) -> Field {
         // Once for all: a new root for each field of each value would be most of the work of writing.
         let rest = Root()
         let standard = rest[keyPath: path]
-        return Self(
+        return Field(
             name: name, help: help, isRequired: isRequired,
             schema: {
                 var schema = Value.schema
@@ -90,8 +101,7 @@ extension Field where Root: Manifest {
                 }
                 return schema
             },
-            decode: { (members, root, at) throws(ManifestError) in
-                let written = members[name]
+            decode: { (written, root, at) throws(ManifestError) in
                 guard let json = written, !json.isNull || isRequired else {
                     guard isRequired else { return written != nil }
                     throw ManifestError(
@@ -121,10 +131,10 @@ extension Field where Root: Manifest {
 
     /// The same field, whose value is kept in a stored property that has another form: while that one stands at its default, so
     /// does this.
-    public func kept<Value>(in path: WritableKeyPath<Root, Value>) -> Self {
-        var field = self
-        field.standard = StandardBytes(path, of: Root())
-        return field
+    public func kept<Value>(in path: WritableKeyPath<Root, Value>) -> Field {
+        Field(
+            name: name, help: help, isRequired: isRequired, schema: schema, decode: decode, encode: encode,
+            standard: StandardBytes(path, of: Root()))
     }
 }
 

@@ -48,9 +48,9 @@ extension Manifest {
         var found = 0
         do throws(ManifestError) {
             try Self.checkChoices(members, at: path)
-            // By their positions: to copy a field costs more than most of them take to read.
-            for index in fields.indices where fields[index].isRequired || members.has(fields[index].name) {
-                if try fields[index].decode(members, &self, path) { found += 1 }
+            for field in fields {
+                let written = members[field.name]
+                if written != nil || field.isRequired, try field.decode(written, &self, path) { found += 1 }
             }
         } catch {
             // A name that is misspelt is most often why something else is missing.
@@ -92,8 +92,8 @@ extension Manifest {
         var members = Ordered<JSONValue>()
         let fields = Self.fields
         withUnsafeBytes(of: self) { bytes in
-            for index in fields.indices where !(fields[index].standard?.stand(in: bytes) ?? false) {
-                if let value = fields[index].encode(self) { members[fields[index].name] = value }
+            for field in fields where !(field.standard?.stand(in: bytes) ?? false) {
+                if let value = field.encode(self) { members.append(field.name, value) }
             }
         }
         return .object(members)

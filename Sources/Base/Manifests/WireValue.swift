@@ -94,7 +94,17 @@ extension Array: WireValue where Element: WireValue {
             }
         }
     }
-    public var json: JSONValue { .array(map { $0.json }) }
+    public var json: JSONValue { .array(written) }
+
+    /// Where the items are in memory: to copy one costs more than to look at it.
+    fileprivate var written: [JSONValue] {
+        var written: [JSONValue] = []
+        written.reserveCapacity(count)
+        withUnsafeBufferPointer { items in
+            for position in items.indices { written.append(items[position].json) }
+        }
+        return written
+    }
 }
 
 extension Ordered: WireValue where Value: WireValue {
@@ -113,7 +123,11 @@ extension Ordered: WireValue where Value: WireValue {
             }
         }
     }
-    public var json: JSONValue { .object(map { $0.json }) }
+    public var json: JSONValue {
+        var members = Ordered<JSONValue>()
+        (members.names, members.index, members.stored) = (names, index, stored.written)
+        return .object(members)
+    }
 }
 
 extension Optional: WireValue where Wrapped: WireValue {
