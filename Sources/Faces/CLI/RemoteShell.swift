@@ -114,12 +114,13 @@ private struct RawTerminal {
         guard isatty(STDIN_FILENO) == 1, tcgetattr(STDIN_FILENO, &settings) == 0 else { return nil }
         before = settings
         cfmakeraw(&settings)
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
+        // What was typed before we were ready is not thrown away.
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &settings)
     }
 
     func restore() {
         var settings = before
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &settings)
     }
 }
 
