@@ -71,6 +71,15 @@ import Testing
         #expect(try await rig.house.store.read { try CopyRow.all(in: $0).isEmpty })
     }
 
+    @Test func `a copy that a cluster has refused is forgotten at once`() async throws {
+        let rig = try await Rig.open()
+        try await rig.house.apply(manifests(Self.lab, workload: "{ image: \"shop:1\", replicas: 1 }"))
+        rig.cluster.failStarts(ofRevision: 1, with: Problem("cluster.forbidden", status: 403, "no right"))
+        try await rig.turn(rig.domain.rolloutLoop)
+        try await rig.turn(rig.domain.startLoop(ofClusters: true))
+        #expect(try await rig.house.store.read { try CopyRow.all(in: $0).isEmpty })
+    }
+
     @Test func `a service that moves into a cluster is rolled out there, and leaves nothing here`() async throws {
         let rig = try await Rig.open()
         try await rig.house.apply(manifests("[]"))

@@ -61,7 +61,7 @@ enum CopyBook {
     static func failed(_ id: InstanceID, _ problem: Problem, in change: Change) throws {
         guard var copy = try CopyRow.find(id, in: change.sql) else { return }
         let wasOrdered = copy.state == .ordered
-        if copy.form.isCluster {
+        if copy.form.isCluster, !refusals.contains(problem.code) {
             (copy.state, copy.stopAt, copy.reason) = (.stopping, change.now, problem.message)
             try copy.write(in: change.sql)
         } else {
@@ -70,6 +70,9 @@ enum CopyBook {
         if wasOrdered { try noteFault(copy, "it could not be started: \(problem.message)", in: change) }
         ring(for: copy.service, in: change)
     }
+
+    /// Said by a cluster, or of its entry in the kubeconfig, before anything was made.
+    private static let refusals: Set<String> = ["cluster.unauthorized", "cluster.forbidden", "cluster.invalid"]
 
     /// Nothing of it runs any more.
     static func gone(_ id: InstanceID, in change: Change) throws {

@@ -44,7 +44,7 @@ struct CopyLogs: Sendable {
     func forget(keeping limit: Int = ContainerPlatform.endedLimit) async {
         let folder = folder
         // Tried again when the next copy ends.
-        try? await blocking { Self.forget(folder, limit) }  // see above
+        try? await blocking { Self.forget(folder, limit) }  // tried again when the next copy ends
     }
 
     private func place(_ id: InstanceID) -> String {

@@ -76,7 +76,7 @@ package final class KubernetesPlatform: Platform {
                 throw problem
             } catch {
                 // It never ran, and the next start is another copy's; one that cannot be taken away now is a stray later.
-                try? await remove(order.id)  // see above
+                try? await remove(order.id)  // tried again by the stop loop
                 throw error
             }
         }
@@ -200,7 +200,7 @@ package final class KubernetesPlatform: Platform {
     ) async {
         defer { ear.finish() }
         // Not worth a pod that stays: what could not be read is lost.
-        try? await client.log(  // see above
+        try? await client.log(  // lost words keep no pod
             of: pod, container: PodShape.container, patience: patience, begun: { ear.yield() }
         ) { tail.add($0) }
     }
