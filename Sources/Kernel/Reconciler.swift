@@ -234,9 +234,10 @@ package struct TimeQueue<Key: Hashable & Sendable> {
         heap[0] = last
         var place = 0
         while true {
-            let below = [2 * place + 1, 2 * place + 2].filter { $0 < heap.count }
-            guard let least = below.min(by: { heap[$0].time < heap[$1].time }), heap[least].time < heap[place].time
-            else { return }
+            var least = 2 * place + 1
+            guard least < heap.count else { return }
+            if least + 1 < heap.count, heap[least + 1].time < heap[least].time { least += 1 }
+            guard heap[least].time < heap[place].time else { return }
             heap.swapAt(place, least)
             place = least
         }

@@ -103,7 +103,9 @@ final class CounterRegistry: Sendable {
     }
 
     private struct State {
-        var cells: [Key: RevisionCell] = [:]
+        var cells: [Key: RevisionCell] = [:] { didSet { list = nil } }
+        /// The same cells, kept for readers: to copy thousands of them is most of a reading in which nothing came.
+        var list: [RevisionCell]?
         /// Those not in the table, longest gone first.
         var retired: [Key] = []
         var mirrors: [Key: MirrorCell] = [:]
@@ -161,7 +163,11 @@ final class CounterRegistry: Sendable {
     func changes(since reading: UInt64) -> (revisions: [RevisionCounters], reading: UInt64) {
         // Before the cells are looked at: what ends meanwhile is told twice rather than never.
         let now = clock.advance()
-        let cells = state.withLock { Array($0.cells.values) }
+        let cells = state.withLock { state in
+            let cells = state.list ?? Array(state.cells.values)
+            state.list = cells
+            return cells
+        }
         return (cells.compactMap { $0.snapshot(since: reading) }, now)
     }
 

@@ -11,7 +11,7 @@ import Web
 
 /// Answers HTTP: operations, blobs, the event feed, health, and the web pages.
 struct HTTPFace: HTTPResponder {
-    typealias Context = BasicRequestContext
+    typealias Context = LoopContext
 
     let switchboard: Switchboard
     let table: OperationTable
@@ -42,7 +42,7 @@ struct HTTPFace: HTTPResponder {
             response = refuse(error, request, correlation: correlation)
         }
         count(request, response, since: began, correlation: correlation)
-        return response
+        return response.paced(by: context.loop)
     }
 
     /// Counts a request under its operation, or the protocol or part of the face that answered it.

@@ -180,13 +180,13 @@ final class HeldBytes: Sendable {
 
 /// One mount at the root of a port of its own.
 struct MountFace: HTTPResponder {
-    typealias Context = BasicRequestContext
+    typealias Context = LoopContext
 
     let routes: MountRoutes
     let mount: Mount
     let ids: IdentifierSource
 
     func respond(to request: Request, context: Context) async throws -> Response {
-        await routes.respond(to: request, at: mount, base: "", correlation: ids.next("req"))
+        await routes.respond(to: request, at: mount, base: "", correlation: ids.next("req")).paced(by: context.loop)
     }
 }

@@ -69,25 +69,45 @@ package struct ExpositionWriter {
 
     private mutating func write(_ suffix: String, _ labels: [(String, String)], _ value: Double, _ exemplar: Exemplar?)
     {
-        var text = family + suffix + (labels.isEmpty ? "" : Self.set(labels)) + " " + GoFloat.general(value)
+        add(family)
+        add(suffix)
+        if !labels.isEmpty { set(labels) }
+        add(" ")
+        add(GoFloat.general(value))
         if isOpenMetrics, let exemplar {
-            text +=
-                " # \(Self.set(exemplar.labels.pairs.map { ($0.name, $0.value) })) \(GoFloat.general(exemplar.value))"
-            if let time = exemplar.time { text += " " + GoFloat.plain(Double(time) / 1_000) }
+            add(" # ")
+            set(exemplar.labels.pairs.map { ($0.name, $0.value) })
+            add(" \(GoFloat.general(exemplar.value))")
+            if let time = exemplar.time { add(" \(GoFloat.plain(Double(time) / 1_000))") }
         }
-        line(text)
+        add("\n")
     }
 
     private mutating func line(_ text: String) {
-        out.append(contentsOf: text.utf8)
-        out.append(UInt8(ascii: "\n"))
+        add(text)
+        add("\n")
     }
 
-    private static func set(_ labels: [(String, String)]) -> String {
-        "{" + labels.map { "\($0.0)=\"\(escaped($0.1, quotes: true))\"" }.joined(separator: ",") + "}"
+    private mutating func add(_ text: String) { out.append(contentsOf: text.utf8) }
+
+    private mutating func set(_ labels: [(String, String)]) {
+        add("{")
+        for (place, label) in labels.enumerated() {
+            if place > 0 { add(",") }
+            add(label.0)
+            add("=\"")
+            add(Self.escaped(label.1, quotes: true))
+            add("\"")
+        }
+        add("}")
     }
 
     private static func escaped(_ text: String, quotes: Bool) -> String {
+        // Nearly all are plain, and of thousands of series each costs what its bytes cost.
+        let isPlain = text.utf8.allSatisfy {
+            $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "\n") && !(quotes && $0 == UInt8(ascii: "\""))
+        }
+        if isPlain { return text }
         var out = ""
         for scalar in text.unicodeScalars {
             switch scalar {

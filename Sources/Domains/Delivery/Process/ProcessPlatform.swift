@@ -34,6 +34,12 @@ package final class ProcessPlatform: Platform {
         /// Of one that an earlier life of ours has started, until it has ended.
         var watch: EndWatch?
     }
+    /// The outputs that were told last, and what ``changes`` was before.
+    private struct Told: Sendable {
+        var changes: UInt64
+        var outputs: [CopyOutput]
+    }
+    private let told = Mutex<Told?>(nil)
     /// Grows with each copy that is started, stopped or ends.
     private let moves = Atomic<UInt64>(0)
     /// Whether each copy that lives tells of its end.
@@ -108,11 +114,15 @@ package final class ProcessPlatform: Platform {
     }
 
     package func outputs() async throws -> [CopyOutput] {
-        await blocking { [self] in
+        let before = changes
+        if let before, let told = told.withLock({ $0 }), told.changes == before { return told.outputs }
+        let outputs = await blocking { [self] in
             known().map {
                 CopyOutput(id: $0.record.instanceID, path: $0.place.log, hasEnded: $0.record.ended_at != nil)
             }
         }
+        told.withLock { $0 = before.map { Told(changes: $0, outputs: outputs) } }
+        return outputs
     }
 
     package func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool {
@@ -312,6 +322,7 @@ package final class ProcessPlatform: Platform {
         for known in ended.dropLast(Self.endedLimit) {
             known.place.remove()
             book.withLock { $0?[known.record.instanceID] = nil }
+            told.withLock { $0 = nil }
         }
     }
 

@@ -26,6 +26,7 @@ struct CopyOutputLoop: RunnableLoop {
     struct Book {
         fileprivate var readers: [CopyOutputReader] = []
         fileprivate var byID: [InstanceID: CopyOutputReader] = [:]
+        fileprivate var outputs: [CopyOutput] = []
         fileprivate var next = 0
         fileprivate var list = 0
     }
@@ -61,6 +62,8 @@ struct CopyOutputLoop: RunnableLoop {
     /// Learns which copies there are, and forgets the places of those that are gone.
     private func list(_ book: inout Book) async throws {
         let outputs = try await outputs()
+        if book.list > 0, outputs == book.outputs { return }
+        book.outputs = outputs
         book.list += 1
         for output in outputs {
             let reader =
