@@ -233,6 +233,8 @@ package struct ExecutorTraits: OptionSet, Sendable {
     package static let cutsNetwork = ExecutorTraits(rawValue: 16)
     /// Kills also what was put into a session of its own by a process that then ended.
     package static let endsDaemons = ExecutorTraits(rawValue: 32)
+    /// What it executes is a process beside us, found by the PATH it is given; both its outputs come as one, in order.
+    package static let isBeside = ExecutorTraits(rawValue: 64)
 }
 
 /// One command to execute.

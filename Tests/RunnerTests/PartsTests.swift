@@ -48,7 +48,10 @@ import Testing
             try job.begin()
             #expect(try FileManager.default.contentsOfDirectory(atPath: job.workspace).isEmpty)
             #expect(try FileManager.default.contentsOfDirectory(atPath: job.temporary).isEmpty)
-            _ = try job.makeStep(0)
+            let script = try job.makeStep(0) + "/script.sh"
+            let text = Array(repeating: UInt8(ascii: "x"), count: name == "a" ? 9 : 5)
+            try JobFolder.put(text, at: script, keeping: false)
+            #expect(FileManager.default.contents(atPath: script) == Data(text))
             #expect(try FileManager.default.contentsOfDirectory(atPath: job.folder).count == 3)
             var status = stat()
             stat(job.folder, &status)
@@ -63,6 +66,8 @@ import Testing
         #expect(written == first)
         _ = try job("d") { chmod($0.temporary, 0o777) }
         _ = try job("e") { try JobFolder.make("\($0.folder)/more") }
+        _ = try job("f") { link("\($0.step(0))/script.sh", "\(folder)/kept.sh") }
+        _ = try job("g") { symlink("/dev/null", "\($0.step(0))/output.txt") }
         #expect(try FileManager.default.contentsOfDirectory(atPath: place.spares.folder).isEmpty)
     }
 

@@ -9,6 +9,8 @@ package struct Command: Sendable {
     package enum Output: Sendable, Equatable {
         /// To the caller of `Processes.run`, in chunks.
         case stream
+        /// The same by one pipe, so that the words of both stay in order; none is told to be of standard error.
+        case joined
         /// To a file, created when missing and always appended to, so that it survives us.
         case file(String)
         case discard

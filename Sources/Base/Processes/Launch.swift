@@ -7,10 +7,10 @@ struct Launched: Sendable {
     /// Nil unless the output is streamed; whoever takes it closes it.
     let pipes: Pipes?
 
-    /// The reading ends of standard output and standard error.
+    /// The reading ends of standard output and standard error; nil when that goes where output goes.
     struct Pipes: Sendable {
         let output: Int32
-        let error: Int32
+        let error: Int32?
     }
 }
 
@@ -190,6 +190,9 @@ private struct Channels {
             case .discard: (output, error, ours) = try Self.both("/dev/null", O_WRONLY)
             case .file(let path): (output, error, ours) = try Self.both(path, O_WRONLY | O_CREAT | O_APPEND)
             case .stream: (output, error, ours) = try Self.pipes()
+            case .joined:
+                let (reading, writing) = try Self.pipe()
+                (output, error, ours) = (writing, writing, Launched.Pipes(output: reading, error: nil))
             }
         } catch {
             close(input)
@@ -206,7 +209,7 @@ private struct Channels {
     func closeOurs() {
         guard let ours else { return }
         close(ours.output)
-        close(ours.error)
+        if let error = ours.error { close(error) }
     }
 
     private static func both(_ path: String, _ flags: Int32) throws(ProcessError) -> (Int32, Int32, Launched.Pipes?) {
@@ -215,16 +218,22 @@ private struct Channels {
     }
 
     private static func pipes() throws(ProcessError) -> (Int32, Int32, Launched.Pipes?) {
-        var output: [Int32] = [-1, -1]
-        var error: [Int32] = [-1, -1]
-        var made = clinux_pipe(&output, Int32(Launch.pipeBytes))
-        guard made == 0 else { throw .machinery("make a pipe", -made) }
-        made = clinux_pipe(&error, Int32(Launch.pipeBytes))
-        guard made == 0 else {
-            output.forEach { close($0) }
-            throw .machinery("make a pipe", -made)
+        let output = try pipe()
+        do throws(ProcessError) {
+            let error = try pipe()
+            return (output.writing, error.writing, Launched.Pipes(output: output.reading, error: error.reading))
+        } catch {
+            close(output.reading)
+            close(output.writing)
+            throw error
         }
-        return (output[1], error[1], Launched.Pipes(output: output[0], error: error[0]))
+    }
+
+    private static func pipe() throws(ProcessError) -> (reading: Int32, writing: Int32) {
+        var ends: [Int32] = [-1, -1]
+        let made = clinux_pipe(&ends, Int32(Launch.pipeBytes))
+        guard made == 0 else { throw .machinery("make a pipe", -made) }
+        return (ends[0], ends[1])
     }
 
     private static func open(_ path: String, _ flags: Int32) throws(ProcessError) -> Int32 {

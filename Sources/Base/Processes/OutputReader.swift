@@ -1,7 +1,7 @@
 import Glibc
 import Synchronization
 
-/// Reads the two pipes of a command and hands over what comes, in the order in which it is found.
+/// Reads the pipes of a command and hands over what comes, in the order in which it is found.
 final class OutputReader: Sendable {
     /// Most bytes of one chunk.
     static let chunkBytes = 128 * 1024
@@ -19,7 +19,7 @@ final class OutputReader: Sendable {
 
     deinit {
         close(pipes.output)
-        close(pipes.error)
+        if let error = pipes.error { close(error) }
     }
 
     var bytesRead: Int { counted.load(ordering: .relaxed) }
@@ -30,15 +30,16 @@ final class OutputReader: Sendable {
         wake.ring(.drained)
     }
 
-    /// Reads until both pipes are closed, or empty after `finishSoon`.
+    /// Reads until the pipes are closed, or empty after `finishSoon`.
     func drain(_ output: @Sendable (OutputChunk) async throws -> Void) async throws {
         let outputWatch = try machinery.events.watch(pipes.output) { [wake] in wake.ring(.output) }
         defer { machinery.events.forget(outputWatch) }
-        let errorWatch = try machinery.events.watch(pipes.error) { [wake] in wake.ring(.error) }
-        defer { machinery.events.forget(errorWatch) }
+        let errorWatch = try pipes.error.map { try machinery.events.watch($0) { [wake] in wake.ring(.error) } }
+        defer { if let errorWatch { machinery.events.forget(errorWatch) } }
         let space = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.chunkBytes, alignment: 16)
         defer { space.deallocate() }
-        var streams = [Stream(pipes.output, isError: false), Stream(pipes.error, isError: true)]
+        var streams = [Stream(pipes.output, isError: false)]
+        if let error = pipes.error { streams.append(Stream(error, isError: true)) }
         // Bytes still read when finishing; a stranger who holds the pipe and writes on must not keep us for ever.
         var lastBytes: Int?
         while streams.contains(where: { !$0.isClosed }) {
@@ -57,7 +58,7 @@ final class OutputReader: Sendable {
             if lastBytes != nil || !streams.contains(where: { !$0.isClosed }) { return }
             let reasons = await wake.next()
             if reasons.contains(.output) { streams[0].wakeUp() }
-            if reasons.contains(.error) { streams[1].wakeUp() }
+            if reasons.contains(.error), streams.count > 1 { streams[1].wakeUp() }
         }
     }
 

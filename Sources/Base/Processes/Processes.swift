@@ -44,7 +44,7 @@ package enum Processes {
     ///
     /// Returns when the program has been executed, or throws why it could not be. Dropping the handle does not end it.
     package static func start(_ command: Command) async throws(ProcessError) -> RunningProcess {
-        if case .stream = command.output {
+        if [.stream, .joined].contains(command.output) {
             throw ProcessError(
                 .invalid, "a started program cannot stream its output",
                 hint: "Send the output to a file or discard it, or use run.")
@@ -55,7 +55,7 @@ package enum Processes {
     /// Runs a program to its end, with everything it has started.
     ///
     /// - Parameters:
-    ///   - command: What to run. With `.stream`, chunks go to `output`; else `output` is never called.
+    ///   - command: What to run. With `.stream` and `.joined`, chunks go to `output`; else `output` is never called.
     ///   - timeout: From the start on; when it is over the tree is ended and the status is `.timedOut`.
     ///   - grace: Between SIGTERM and SIGKILL when the tree must be ended early.
     ///   - linger: For stragglers that hold the output open after the command has ended.

@@ -57,7 +57,7 @@ package final class ProcessExecutor: Executor {
         var traits: ExecutorTraits = [.endsDaemons]
         if Processes.bounds.contains(.memory) { traits.insert(.boundsMemory) }
         if Processes.bounds.contains(.pids) { traits.insert(.boundsProcesses) }
-        if sandbox != nil { traits.insert(.cutsNetwork) }
+        traits.insert(sandbox == nil ? .isBeside : .cutsNetwork)
         self.traits = traits
     }
 
@@ -140,7 +140,7 @@ package final class ProcessExecutor: Executor {
         }
         var command = Command(
             executable: executable, arguments: arguments, environment: environment, directory: order.directory,
-            dieWithParent: true, marker: Self.marker)
+            output: .joined, dieWithParent: true, marker: Self.marker)
         command.user = isInside ? nil : user
         command.isWrapper = sandbox != nil
         command.limits = ProcessLimits(

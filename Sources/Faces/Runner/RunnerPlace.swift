@@ -59,6 +59,8 @@ struct RunnerPlace: Sendable {
 struct JobFolder: Sendable {
     let folder: String
     private let spares: SpareFolders
+    /// A secret may stand in its scripts.
+    private let hasSecrets: Bool
     var workspace: String { "\(folder)/workspace" }
     /// `runner.temp`: gone with the job.
     var temporary: String { "\(folder)/tmp" }
@@ -72,6 +74,7 @@ struct JobFolder: Sendable {
     init(_ place: RunnerPlace, _ lease: Lease) {
         folder = "\(place.workspaces)/\(lease.run)/\(lease.stage).\(lease.job)"
         spares = place.spares
+        hasSecrets = !lease.secrets.isEmpty
     }
 
     /// Files of one step: script, orders, inputs, outputs.
@@ -120,26 +123,33 @@ struct JobFolder: Sendable {
         unlink(laterMemory)
     }
 
-    /// A folder for a step: empty, unless an execution of an earlier life may still be at work in it.
+    /// A folder for a step: empty but for a script to be written over, unless an execution of an earlier life may still be
+    /// at work in it.
     func makeStep(_ index: Int, keeping: Bool = false) throws -> String {
         let place = step(index)
-        if !keeping, !SpareFolders.holds(place, []) { Self.remove(place) }
+        if !keeping, !SpareFolders.isClean(place) { Self.remove(place) }
         try Self.make(place)
         return place
     }
 
     func remove() {
-        for script in ["script.sh", "script.py"] { unlink("\(step(0))/\(script)") }
+        unlink("\(step(0))/script.py")
+        if hasSecrets { unlink("\(step(0))/\(SpareFolders.script)") }
         if !spares.keep(folder) { Self.remove(folder) }
         // The run's folder goes with its last job; rmdir spares one that is not empty.
         rmdir((folder as NSString).deletingLastPathComponent)
     }
 
-    /// Writes a file, unless it is there already: then a program of an earlier life may be reading or writing it.
-    static func put(_ bytes: [UInt8], at path: String) throws {
-        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    /// Writes a file; with `keeping` not when it is there already, as a program of an earlier life may be reading or writing it.
+    static func put(_ bytes: [UInt8], at path: String, keeping: Bool) throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (keeping ? O_EXCL : O_NOFOLLOW), 0o644)
         guard file >= 0 else {
-            if errno == EEXIST { return }
+            if keeping, errno == EEXIST { return }
+            throw failure("write", path)
+        }
+        // Cut to its new size rather than to nothing, which ext4 would answer by writing it to the disk at once.
+        guard ftruncate(file, off_t(bytes.count)) == 0 else {
+            close(file)
             throw failure("write", path)
         }
         try write(bytes, to: file, path)
@@ -235,7 +245,9 @@ final class SpareFolders: Sendable {
     /// Takes the folder of a job that has ended, when it is as it was at its beginning; false when it is not.
     func keep(_ path: String) -> Bool {
         let parts = ["tmp", "workspace", "step-0"]
-        guard Self.holds(path, parts), parts.allSatisfy({ Self.holds("\(path)/\($0)", []) }) else { return false }
+        guard Self.holds(path, parts), Self.isClean("\(path)/step-0"),
+            parts.dropLast().allSatisfy({ Self.holds("\(path)/\($0)", []) })
+        else { return false }
         let name: Int? = state.withLock { state in
             guard state.names.count < Self.limit else { return nil }
             state.last += 1
@@ -245,6 +257,20 @@ final class SpareFolders: Sendable {
         state.withLock { $0.names.append(name) }
         return true
     }
+
+    /// Whether the folder of a step holds nothing but a script of ours, which the next one is written over.
+    static func isClean(_ path: String) -> Bool {
+        if holds(path, []) { return true }
+        var status = stat()
+        guard holds(path, [script]), lstat("\(path)/\(script)", &status) == 0 else { return false }
+        return status.st_mode == S_IFREG | 0o644 && status.st_nlink == 1 && status.st_size <= scriptBytes
+            && status.st_uid == geteuid() && status.st_gid == getegid()
+    }
+
+    /// The file that may stay.
+    static let script = "script.sh"
+    /// Bytes of a script that is kept to be written over.
+    private static let scriptBytes = 16 << 10
 
     /// Whether this is a folder of ours with these entries and no others, as it was made.
     static func holds(_ path: String, _ wanted: [String]) -> Bool {

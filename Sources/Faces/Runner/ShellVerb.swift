@@ -2,6 +2,7 @@ import API
 import Foundation
 import Kernel
 import Manifests
+import Processes
 import Synchronization
 
 /// run: a script, and what it says through its files and its output.
@@ -11,21 +12,13 @@ extension StepWork {
             throw Problem("run.script", status: 422, "a run step has no script")
         }
         let script = "\(place)/script.\(order.shell == .python ? "py" : "sh")"
-        try JobFolder.put(Array((text.hasSuffix("\n") ? text : text + "\n").utf8), at: script)
-        // One pipe for both streams, so that their words stay in order.
-        let sh = "exec sh -eu \"$0\" 2>&1"
-        let bash = "exec bash --noprofile --norc -euo pipefail \"$0\" 2>&1"
-        let start =
-            switch order.shell {
-            // Not every image has a bash.
-            case .bash: "if command -v bash >/dev/null 2>&1; then \(bash); else \(sh); fi"
-            case .sh: sh
-            case .python: "exec python3 -u \"$0\" 2>&1"
-            }
+        try JobFolder.put(
+            Array((text.hasSuffix("\n") ? text : text + "\n").utf8), at: script, keeping: keepsFolder)
         let directory = try workingDirectory()
+        let (program, arguments, environment) = try start(script, in: directory)
         let commands = Mutex(StepCommands(step: order.index))
         _ = try await execute(
-            "sh", ["-c", pathSetting + start, script], environment: environment, in: directory, isUser: true,
+            program, arguments, environment: environment, in: directory, isUser: true,
             filter: { bytes in commands.withLock { $0.feed(bytes) } })
         let rest = commands.withLock { $0.flush() }
         if !rest.isEmpty { try await output.write(rest) }
@@ -42,11 +35,42 @@ extension StepWork {
         }
     }
 
-    /// Puts the folders that steps before have named before those of PATH, whatever PATH is where the script runs. Only
-    /// scripts see them: our own git is found where it always was.
-    private var pathSetting: String {
-        let folders = outcome.later.path.map { "'\($0.replacing("'", with: "'\\''"))'" }
-        return folders.isEmpty ? "" : "PATH=\(folders.joined(separator: ":")):\"$PATH\"; export PATH; "
+    private static let bash = ["bash", "--noprofile", "--norc", "-euo", "pipefail"]
+    private static let sh = ["sh", "-eu"]
+    private static let python = ["python3", "-u"]
+
+    /// What runs a script, with the folders that steps before have named before those of PATH, whatever PATH is where it
+    /// runs. Only scripts see them: our own git is found where it always was.
+    private func start(_ script: String, in directory: String) throws -> (String, [String], [String: String]) {
+        var environment = environment
+        let folders = outcome.later.path
+        let isBeside = try shared.executor(lease.execution.executor).traits.contains(.isBeside)
+        if isBeside, let path = environment["PATH"] {
+            environment["PATH"] = (folders + [path]).joined(separator: ":")
+            let isThere = { (program: String) in
+                let command = Command(executable: program, environment: environment, directory: directory)
+                return (try? Processes.file(of: command)) != nil  // none: nothing else is asked
+            }
+            let words =
+                switch order.shell {
+                case .bash: isThere("bash") ? Self.bash : Self.sh
+                case .sh: Self.sh
+                case .python: Self.python
+                }
+            return (words[0], words.dropFirst() + [script], environment)
+        }
+        // What there is elsewhere is seen there. One pipe for both streams, so that their words stay in order.
+        func exec(_ words: [String]) -> String { "exec \(words.joined(separator: " ")) \"$0\" 2>&1" }
+        let quoted = folders.map { "'\($0.replacing("'", with: "'\\''"))'" }
+        let setting = quoted.isEmpty ? "" : "PATH=\(quoted.joined(separator: ":")):\"$PATH\"; export PATH; "
+        let start =
+            switch order.shell {
+            // Not every image has a bash.
+            case .bash: "if command -v bash >/dev/null 2>&1; then \(exec(Self.bash)); else \(exec(Self.sh)); fi"
+            case .sh: exec(Self.sh)
+            case .python: exec(Self.python)
+            }
+        return ("sh", ["-c", setting + start, script], environment)
     }
 
     private func workingDirectory() throws -> String {

@@ -53,7 +53,7 @@ struct StepWork: Sendable {
     }
 
     mutating func run() async throws {
-        let place = try folder.makeStep(order.index, keeping: attempt == 1 && shared.survives(lease.execution))
+        let place = try folder.makeStep(order.index, keeping: keepsFolder)
         try await writeToken()
         switch order.verb {
         case "run": try await shell(in: place)
@@ -75,6 +75,9 @@ struct StepWork: Sendable {
             environment.filter { !mask.covers($0.value) },
             hiding: lease.secrets.map(\.value) + [lease.token].compactMap { $0 }, in: folder.step(order.index))
     }
+
+    /// An execution of an earlier life may still be at work in the step's folder.
+    var keepsFolder: Bool { attempt == 1 && shared.survives(lease.execution) }
 
     // MARK: Processes
 
