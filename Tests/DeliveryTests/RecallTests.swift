@@ -8,7 +8,7 @@ import Testing
 @Suite struct RecallTests {
     @Test func `what was read is known until a bell rings about it`() async throws {
         let bells = Bells()
-        let recall = Recall<String, Int>(bells) { $0 == $1 }
+        let recall = Recall<String, Int>(bells) { $0 }
         func ask(_ key: String, finds number: Int) async throws -> Int { try await recall.value(of: key) { number }.0 }
         #expect(try await ask("a", finds: 1) == 1)
         #expect(try await ask("b", finds: 1) == 1)
@@ -61,7 +61,7 @@ import Testing
 
     @Test func `what was read while a bell rang is not kept, whoever heard it`() async throws {
         let bells = Bells()
-        let recall = Recall<String, Int>(bells) { _, _ in true }
+        let recall = Recall<String, Int>(bells)
         let first = try await recall.value(of: "a") {
             bells.ring(["Service", "Service/a"])
             // Somebody else hears the bell and reads what is true now.
@@ -71,5 +71,22 @@ import Testing
         #expect(first.0 == 1)
         #expect(try await recall.value(of: "a") { 2 }.0 == 2)
         #expect(try await recall.value(of: "b") { 3 }.isNew == false)
+    }
+
+    @Test func `a bell about another service does not undo a read`() async throws {
+        let bells = Bells()
+        let recall = Recall<String, Int>(bells) { $0 }
+        func read(while names: Set<String>, _ number: Int) async throws -> Int {
+            try await recall.value(of: "a") {
+                bells.ring(names)
+                _ = try await recall.value(of: "b") { 0 }
+                return number
+            }.0
+        }
+        #expect(try await read(while: ["Service", "Service/b"], 1) == 1)
+        #expect(try await recall.value(of: "a") { 2 }.0 == 1)
+        recall.forget("a")
+        #expect(try await read(while: ["Service", "Service/a"], 3) == 3)
+        #expect(try await recall.value(of: "a") { 4 }.0 == 4)
     }
 }

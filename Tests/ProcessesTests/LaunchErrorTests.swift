@@ -53,6 +53,12 @@ import Testing
             _ = try await Processes.run(command, output: heard.take)
             #expect(heard.output == "found it in \(folder.path)\n")
         }
+        // A folder of PATH that is relative is one below the directory, not below ours.
+        let heard = Listener()
+        let relative = Command(
+            executable: "tool", arguments: ["it"], environment: ["PATH": "no/such:."], directory: folder.path)
+        _ = try await Processes.run(relative, output: heard.take)
+        #expect(heard.output == "found it in \(folder.path)\n")
     }
 
     @Test func `a directory that is not there is named`() async throws {

@@ -6,6 +6,14 @@ import Testing
 @testable import struct Processes.ProcessEntry
 
 @Suite(.timeLimit(.minutes(2))) struct RunTests {
+    @Test func `joined streams come as one, in order`() async throws {
+        let heard = Listener()
+        let script = "for n in 1 2 3 4 5; do echo out $n; echo err $n >&2; done; exec >&-; echo last >&2"
+        let outcome = try await Processes.run(Shell.command(script, output: .joined), output: heard.take)
+        #expect(outcome.status == .exited(0) && heard.error.isEmpty)
+        #expect(heard.lines == (1...5).flatMap { ["out \($0)", "err \($0)"] } + ["last"])
+    }
+
     @Test func `a run gives both streams and the exit code`() async throws {
         let heard = Listener()
         let outcome = try await Processes.run(

@@ -64,6 +64,20 @@ import Testing
         #expect(try job("b") == first)
         let written = try job("c") { try Data([1]).write(to: URL(fileURLWithPath: "\($0.workspace)/.hidden")) }
         #expect(written == first)
+        // Nothing of a script is left for the next job, nor taken for its own.
+        _ = try job("s")
+        let spare = try #require(FileManager.default.contentsOfDirectory(atPath: place.spares.folder).first)
+        let left = FileManager.default.contents(atPath: "\(place.spares.folder)/\(spare)/step-0/script.sh")
+        #expect(left == Data("x".utf8))
+        var lease = Lease()
+        (lease.run, lease.stage, lease.job) = ("run_1", "all", "survives")
+        let surviving = JobFolder(place, lease)
+        try surviving.begin(isFresh: true)
+        let script = try surviving.makeStep(0, keeping: true) + "/script.sh"
+        try JobFolder.put(Array("new".utf8), at: script, keeping: true)
+        try JobFolder.put(Array("not".utf8), at: script, keeping: true)
+        #expect(FileManager.default.contents(atPath: script) == Data("new".utf8))
+        surviving.remove()
         _ = try job("d") { chmod($0.temporary, 0o777) }
         _ = try job("e") { try JobFolder.make("\($0.folder)/more") }
         _ = try job("f") { link("\($0.step(0))/script.sh", "\(folder)/kept.sh") }

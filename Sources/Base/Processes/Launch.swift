@@ -269,7 +269,8 @@ enum ExecutableLookup {
         var unfitPath: String?
         // An empty entry means the current directory to a shell; here it means nothing, which is safer.
         for folder in list.split(separator: ":") {
-            let path = "\(folder)/\(name)"
+            // One that is relative is meant from where the program begins.
+            let path = folder.hasPrefix("/") ? "\(folder)/\(name)" : "\(command.directory)/\(folder)/\(name)"
             switch look(at: path) {
             case .fit: return path
             case .unfit: unfitPath = unfitPath ?? path

@@ -86,7 +86,7 @@ package struct DeliveryDomain: Domain {
 
     package init(context: DomainContext, platforms: Platforms, settings: DeliverySettings) {
         (self.context, self.platforms, self.settings) = (context, platforms, settings)
-        (probes, copies) = (ProbeBook(context.store.bells), Recall(context.store.bells) { _, _ in true })
+        (probes, copies) = (ProbeBook(context.store.bells), Recall(context.store.bells))
     }
 
     package var migrations: [Migration] { Tables.migrations }
@@ -106,7 +106,9 @@ package struct DeliveryDomain: Domain {
             ReconcileLoop(startLoop(ofClusters: false), store: store, width: 8, logger: logger),
             ReconcileLoop(startLoop(ofClusters: true), store: store, width: 32, logger: logger),
             ReconcileLoop(stopLoop, store: store, width: 32, logger: logger),
-            ReconcileLoop(probeLoop, store: store, width: 32, logger: logger),
+            // What takes long in a cluster keeps nobody waiting who is here.
+            ReconcileLoop(probeLoop(ofClusters: false), store: store, width: 32, logger: logger),
+            ReconcileLoop(probeLoop(ofClusters: true), store: store, width: 32, logger: logger),
             ReconcileLoop(lookout(ofClusters: false), store: store, logger: logger),
             ReconcileLoop(lookout(ofClusters: true), store: store, width: 8, logger: logger),
             ReconcileLoop(measureLoop, store: store, width: 8, logger: logger),
@@ -121,7 +123,9 @@ package struct DeliveryDomain: Domain {
         StartLoop(store: context.store, platforms: platforms, settings: settings, ofClusters: ofClusters)
     }
     var stopLoop: StopLoop { StopLoop(store: context.store, platforms: platforms, proxies: watch) }
-    var probeLoop: ProbeLoop { ProbeLoop(store: context.store, platforms: platforms, book: probes) }
+    func probeLoop(ofClusters: Bool) -> ProbeLoop {
+        ProbeLoop(store: context.store, platforms: platforms, book: probes, ofClusters: ofClusters)
+    }
     func lookout(ofClusters: Bool) -> Lookout {
         Lookout(
             store: context.store, platforms: platforms, memory: copies, sights: sights, ofClusters: ofClusters)
@@ -133,7 +137,7 @@ package struct DeliveryDomain: Domain {
 
     private var doraGauges: DoraGauges {
         DoraGauges(
-            desk: doraDesk, instruments: context.instruments, memory: Recall(context.store.bells) { _, _ in true })
+            desk: doraDesk, instruments: context.instruments, memory: Recall(context.store.bells))
     }
 
     private var doraDesk: DoraDesk { DoraDesk(store: context.store, caller: context.caller) }

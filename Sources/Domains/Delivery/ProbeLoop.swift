@@ -15,6 +15,7 @@ struct ProbeLoop: Reconciler {
     let store: Store
     let platforms: Platforms
     let book: ProbeBook
+    let ofClusters: Bool
 
     private typealias Target = ProbeTarget
 
@@ -27,7 +28,8 @@ struct ProbeLoop: Reconciler {
     func keys() async throws -> [ServiceReference] {
         try await store.read { sql in
             var seen = Set<ServiceReference>()
-            return try CopyRow.all(.running, in: sql).map(\.service).filter { seen.insert($0).inserted }
+            return try CopyRow.all(.running, in: sql).filter { $0.form.isCluster == ofClusters }.map(\.service)
+                .filter { seen.insert($0).inserted }
         }
     }
 
@@ -36,10 +38,11 @@ struct ProbeLoop: Reconciler {
     }
 
     func reconcile(_ name: ServiceReference) async throws -> Next {
-        let (targets, isNew) = try await book.targets.value(of: name) {
+        let (all, isNew) = try await book.targets.value(of: name) {
             try await store.read { sql in try Self.targets(name, in: sql) }
         }
-        if isNew { book.keep(Set(targets.map(\.instance.id)), of: name) }
+        if isNew { book.keep(Set(all.map(\.instance.id)), of: name) }
+        let targets = all.filter { $0.form.isCluster == ofClusters }
         guard !targets.isEmpty else { return .settled }
         let now = store.time.now
         let news = await ask(targets.filter { next($0) <= now })

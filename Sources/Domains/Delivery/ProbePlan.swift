@@ -80,7 +80,7 @@ final class ProbeBook: Sendable {
     /// Who is to be asked what.
     let targets: Recall<ServiceReference, [ProbeTarget]>
 
-    init(_ bells: Bells) { targets = Recall(bells) { $0.name == $1 } }
+    init(_ bells: Bells) { targets = Recall(bells) { $0.name } }
 
     /// When a copy is to be asked next; that may be over.
     func next(_ id: InstanceID, _ plan: ProbePlan, startedAt: Timestamp) -> Timestamp {

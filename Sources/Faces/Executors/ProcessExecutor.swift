@@ -57,7 +57,12 @@ package final class ProcessExecutor: Executor {
         var traits: ExecutorTraits = [.endsDaemons]
         if Processes.bounds.contains(.memory) { traits.insert(.boundsMemory) }
         if Processes.bounds.contains(.pids) { traits.insert(.boundsProcesses) }
-        traits.insert(sandbox == nil ? .isBeside : .cutsNetwork)
+        if sandbox != nil {
+            traits.insert(.cutsNetwork)
+        } else if settings.user == nil {
+            // Another user may not run all that we find.
+            traits.insert(.isBeside)
+        }
         self.traits = traits
     }
 

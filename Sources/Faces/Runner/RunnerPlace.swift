@@ -59,8 +59,6 @@ struct RunnerPlace: Sendable {
 struct JobFolder: Sendable {
     let folder: String
     private let spares: SpareFolders
-    /// A secret may stand in its scripts.
-    private let hasSecrets: Bool
     var workspace: String { "\(folder)/workspace" }
     /// `runner.temp`: gone with the job.
     var temporary: String { "\(folder)/tmp" }
@@ -74,7 +72,6 @@ struct JobFolder: Sendable {
     init(_ place: RunnerPlace, _ lease: Lease) {
         folder = "\(place.workspaces)/\(lease.run)/\(lease.stage).\(lease.job)"
         spares = place.spares
-        hasSecrets = !lease.secrets.isEmpty
     }
 
     /// Files of one step: script, orders, inputs, outputs.
@@ -84,10 +81,12 @@ struct JobFolder: Sendable {
     var hasBegun: Bool { FileManager.default.fileExists(atPath: workspace) }
 
     /// An empty folder for a job that begins.
-    func begin() throws {
+    ///
+    /// - Parameter isFresh: Nothing in it may be of a job before, not even a file to be written over.
+    func begin(isFresh: Bool = false) throws {
         Self.remove(folder)
         try Self.make((folder as NSString).deletingLastPathComponent)
-        if spares.take(as: folder) { return }
+        if !isFresh, spares.take(as: folder) { return }
         try Self.make(workspace)
         try Self.make(temporary)
     }
@@ -134,7 +133,6 @@ struct JobFolder: Sendable {
 
     func remove() {
         unlink("\(step(0))/script.py")
-        if hasSecrets { unlink("\(step(0))/\(SpareFolders.script)") }
         if !spares.keep(folder) { Self.remove(folder) }
         // The run's folder goes with its last job; rmdir spares one that is not empty.
         rmdir((folder as NSString).deletingLastPathComponent)
@@ -142,13 +140,16 @@ struct JobFolder: Sendable {
 
     /// Writes a file; with `keeping` not when it is there already, as a program of an earlier life may be reading or writing it.
     static func put(_ bytes: [UInt8], at path: String, keeping: Bool) throws {
-        let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (keeping ? O_EXCL : O_NOFOLLOW), 0o644)
+        let flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
+        let file = open(path, keeping ? flags | O_EXCL : flags, 0o644)
         guard file >= 0 else {
             if keeping, errno == EEXIST { return }
             throw failure("write", path)
         }
-        // Cut to its new size rather than to nothing, which ext4 would answer by writing it to the disk at once.
-        guard ftruncate(file, off_t(bytes.count)) == 0 else {
+        // What a program of the job has put there meanwhile is not written to. Cut to its new size rather than to nothing,
+        // which ext4 would answer by writing it to the disk at once.
+        var status = stat()
+        guard fstat(file, &status) == 0, SpareFolders.isOurs(status), ftruncate(file, off_t(bytes.count)) == 0 else {
             close(file)
             throw failure("write", path)
         }
@@ -248,6 +249,8 @@ final class SpareFolders: Sendable {
         guard Self.holds(path, parts), Self.isClean("\(path)/step-0"),
             parts.dropLast().allSatisfy({ Self.holds("\(path)/\($0)", []) })
         else { return false }
+        // Nobody shall read what the job before was told to do; the file itself is used again.
+        guard truncate("\(path)/step-0/\(Self.script)", 1) == 0 || errno == ENOENT else { return false }
         let name: Int? = state.withLock { state in
             guard state.names.count < Self.limit else { return nil }
             state.last += 1
@@ -263,12 +266,17 @@ final class SpareFolders: Sendable {
         if holds(path, []) { return true }
         var status = stat()
         guard holds(path, [script]), lstat("\(path)/\(script)", &status) == 0 else { return false }
-        return status.st_mode == S_IFREG | 0o644 && status.st_nlink == 1 && status.st_size <= scriptBytes
-            && status.st_uid == geteuid() && status.st_gid == getegid()
+        return isOurs(status) && status.st_mode == S_IFREG | 0o644 && status.st_size <= scriptBytes
+    }
+
+    /// Whether this is a file of ours, with no other name.
+    static func isOurs(_ status: stat) -> Bool {
+        status.st_mode & S_IFMT == S_IFREG && status.st_nlink == 1 && status.st_uid == geteuid()
+            && status.st_gid == getegid()
     }
 
     /// The file that may stay.
-    static let script = "script.sh"
+    private static let script = "script.sh"
     /// Bytes of a script that is kept to be written over.
     private static let scriptBytes = 16 << 10
 

@@ -44,20 +44,20 @@ extension StepWork {
     private func start(_ script: String, in directory: String) throws -> (String, [String], [String: String]) {
         var environment = environment
         let folders = outcome.later.path
-        let isBeside = try shared.executor(lease.execution.executor).traits.contains(.isBeside)
-        if isBeside, let path = environment["PATH"] {
-            environment["PATH"] = (folders + [path]).joined(separator: ":")
-            let isThere = { (program: String) in
-                let command = Command(executable: program, environment: environment, directory: directory)
-                return (try? Processes.file(of: command)) != nil  // none: nothing else is asked
+        let words =
+            switch order.shell {
+            case .bash: Self.bash
+            case .sh: Self.sh
+            case .python: Self.python
             }
-            let words =
-                switch order.shell {
-                case .bash: isThere("bash") ? Self.bash : Self.sh
-                case .sh: Self.sh
-                case .python: Self.python
-                }
-            return (words[0], words.dropFirst() + [script], environment)
+        if try shared.executor(lease.execution.executor).traits.contains(.isBeside), let path = environment["PATH"] {
+            let command = Command(
+                executable: words[0], environment: ["PATH": (folders + [path]).joined(separator: ":")],
+                directory: directory)
+            if (try? Processes.file(of: command)) != nil {  // else a shell says so
+                (environment["PATH"], environment["PWD"]) = (command.environment["PATH"], directory)
+                return (words[0], words.dropFirst() + [script], environment)
+            }
         }
         // What there is elsewhere is seen there. One pipe for both streams, so that their words stay in order.
         func exec(_ words: [String]) -> String { "exec \(words.joined(separator: " ")) \"$0\" 2>&1" }
@@ -66,9 +66,8 @@ extension StepWork {
         let start =
             switch order.shell {
             // Not every image has a bash.
-            case .bash: "if command -v bash >/dev/null 2>&1; then \(exec(Self.bash)); else \(exec(Self.sh)); fi"
-            case .sh: exec(Self.sh)
-            case .python: exec(Self.python)
+            case .bash: "if command -v bash >/dev/null 2>&1; then \(exec(words)); else \(exec(Self.sh)); fi"
+            case .sh, .python: exec(words)
             }
         return ("sh", ["-c", setting + start, script], environment)
     }

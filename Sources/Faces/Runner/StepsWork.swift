@@ -33,7 +33,8 @@ struct StepsWork: Sendable {
             // Without the workspace its steps are done again here; the server keeps what it was told of them before.
             if first > 0 { try await output.say("── begins anew: the workspace that was kept is gone") }
             first = 0
-            try folder.begin()
+            // Where an execution may be of an earlier life of ours, a script that is there counts as written.
+            try folder.begin(isFresh: shared.survives(lease.execution))
             if !isOneWord { try folder.keep([]) }
         }
         var isCacheRestored = first > 0

@@ -322,7 +322,7 @@ package final class ProcessPlatform: Platform {
         for known in ended.dropLast(Self.endedLimit) {
             known.place.remove()
             book.withLock { $0?[known.record.instanceID] = nil }
-            told.withLock { $0 = nil }
+            moved()
         }
     }
 
