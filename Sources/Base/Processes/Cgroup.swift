@@ -140,9 +140,11 @@ struct Cgroup: Sendable {
     }
 
     private static func folders(in folder: String) -> [String] {
-        ProcFile.names(in: folder).map { "\(folder)/\($0)" }.filter { path in
-            var status = stat()
-            return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        var status = stat()
+        // A link for each folder beside the two of its own: dozens of files are not looked at where there is none.
+        guard lstat(folder, &status) == 0, status.st_nlink > 2 else { return [] }
+        return ProcFile.names(in: folder).map { "\(folder)/\($0)" }.filter { path in
+            lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
         }
     }
 

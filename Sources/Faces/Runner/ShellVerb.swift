@@ -54,9 +54,9 @@ extension StepWork {
             let command = Command(
                 executable: words[0], environment: ["PATH": (folders + [path]).joined(separator: ":")],
                 directory: directory)
-            if (try? Processes.file(of: command)) != nil {  // else a shell says so
+            if let file = try? Processes.file(of: command) {  // else a shell says so
                 (environment["PATH"], environment["PWD"]) = (command.environment["PATH"], directory)
-                return (words[0], words.dropFirst() + [script], environment)
+                return (file, words.dropFirst() + [script], environment)
             }
         }
         // What there is elsewhere is seen there. One pipe for both streams, so that their words stay in order.
