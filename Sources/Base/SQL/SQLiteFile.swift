@@ -11,6 +11,8 @@ enum SQLiteFile {
         try queue.writeWithoutTransaction { db in
             // GRDB turns `synchronous` down to NORMAL while it opens, whatever was prepared: FULL must be set after.
             try db.execute(sql: "PRAGMA synchronous = FULL")
+            // Else each savepoint that changes more than sixteen pages makes a file and removes it again.
+            try db.execute(sql: "PRAGMA temp_store = MEMORY")
             try db.execute(sql: "PRAGMA journal_size_limit = \(Database.Limits.logBytes)")
             if let cacheBytes { try db.execute(sql: "PRAGMA cache_size = -\(cacheBytes >> 10)") }
             if let maximumBytes {
