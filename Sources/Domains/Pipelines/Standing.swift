@@ -132,11 +132,11 @@ struct Standing: Sendable {
     init(_ plan: RunPlan, _ jobs: [StoredJob], _ layout: RunLayout) {
         self.layout = layout
         begun = Array(repeating: nil, count: plan.stages.count)
-        // By their positions: to copy a job costs more than to look at it.
+        // By their positions and by what they store: to copy a job, as whoever asks it something does, costs more than to look.
         for position in jobs.indices {
             switch jobs[position].job.status {
             case .queued where jobs[position].readyAt != nil:
-                if jobs[position].waitsForRunner { waiting.append(position) }
+                if !jobs[position].isOnServer { waiting.append(position) }
             case .running: if jobs[position].isOnServer { served.append(position) }
             default: break
             }
