@@ -77,6 +77,17 @@ import Testing
         try JobFolder.put(Array("new".utf8), at: script, keeping: true)
         try JobFolder.put(Array("not".utf8), at: script, keeping: true)
         #expect(FileManager.default.contents(atPath: script) == Data("new".utf8))
+        // A file that is not ours alone is not written to; where files take their folder's group, ours are made all the same.
+        link(script, "\(folder)/other.sh")
+        #expect(throws: Problem.self) { try JobFolder.put(Array("bad".utf8), at: script, keeping: false) }
+        #expect(FileManager.default.contents(atPath: "\(folder)/other.sh") == Data("new".utf8))
+        let shared = "\(folder)/shared"
+        try JobFolder.make(shared)
+        if geteuid() == 0 {
+            #expect(chown(shared, 0, 1) == 0 && chmod(shared, 0o2750) == 0)
+            try JobFolder.put(Array("made".utf8), at: "\(shared)/script.sh", keeping: false)
+            #expect(FileManager.default.contents(atPath: "\(shared)/script.sh") == Data("made".utf8))
+        }
         surviving.remove()
         _ = try job("d") { chmod($0.temporary, 0o777) }
         _ = try job("e") { try JobFolder.make("\($0.folder)/more") }

@@ -43,7 +43,6 @@ struct CopyLogs: Sendable {
     /// Takes away the logs of all but the newest `limit` that have ended.
     func forget(keeping limit: Int = ContainerPlatform.endedLimit) async {
         let folder = folder
-        // Tried again when the next copy ends.
         try? await blocking { Self.forget(folder, limit) }  // tried again when the next copy ends
     }
 

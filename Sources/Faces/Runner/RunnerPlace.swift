@@ -140,20 +140,24 @@ struct JobFolder: Sendable {
 
     /// Writes a file; with `keeping` not when it is there already, as a program of an earlier life may be reading or writing it.
     static func put(_ bytes: [UInt8], at path: String, keeping: Bool) throws {
-        let flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
-        let file = open(path, keeping ? flags | O_EXCL : flags, 0o644)
-        guard file >= 0 else {
-            if keeping, errno == EEXIST { return }
-            throw failure("write", path)
+        var file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        if file < 0, errno == EEXIST {
+            if keeping { return }
+            file = try openSpare(path, bytes.count)
         }
-        // What a program of the job has put there meanwhile is not written to. Cut to its new size rather than to nothing,
-        // which ext4 would answer by writing it to the disk at once.
-        var status = stat()
-        guard fstat(file, &status) == 0, SpareFolders.isOurs(status), ftruncate(file, off_t(bytes.count)) == 0 else {
-            close(file)
-            throw failure("write", path)
-        }
+        guard file >= 0 else { throw failure("write", path) }
         try write(bytes, to: file, path)
+    }
+
+    /// Opens a file of ours to be written over with so many bytes; what a program of a job has put in its place is refused.
+    private static func openSpare(_ path: String, _ size: Int) throws -> Int32 {
+        let file = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard file >= 0 else { throw failure("write", path) }
+        var status = stat()
+        // Cut to its new size rather than to nothing, which ext4 would answer by writing it to the disk at once.
+        if fstat(file, &status) == 0, SpareFolders.isOurs(status), ftruncate(file, off_t(size)) == 0 { return file }
+        close(file)
+        throw failure("write", path)
     }
 
     /// Puts a file in the place of another, whole or not at all. It survives our death; that of the machine it need not,

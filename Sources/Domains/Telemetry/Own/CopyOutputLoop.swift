@@ -26,7 +26,8 @@ struct CopyOutputLoop: RunnableLoop {
     struct Book {
         fileprivate var readers: [CopyOutputReader] = []
         fileprivate var byID: [InstanceID: CopyOutputReader] = [:]
-        fileprivate var outputs: [CopyOutput] = []
+        /// The list that was worked off last.
+        fileprivate var outputs: [CopyOutput]?
         fileprivate var next = 0
         fileprivate var list = 0
     }
@@ -62,8 +63,7 @@ struct CopyOutputLoop: RunnableLoop {
     /// Learns which copies there are, and forgets the places of those that are gone.
     private func list(_ book: inout Book) async throws {
         let outputs = try await outputs()
-        if book.list > 0, outputs == book.outputs { return }
-        book.outputs = outputs
+        if outputs == book.outputs { return }
         book.list += 1
         for output in outputs {
             let reader =
@@ -74,10 +74,11 @@ struct CopyOutputLoop: RunnableLoop {
             }
             (reader.output, reader.list) = (output, book.list)
         }
-        guard book.list == 1 || book.readers.count > outputs.count else { return }
         for reader in book.readers where reader.list != book.list { book.byID[reader.output.id] = nil }
         book.readers.removeAll { $0.list != book.list }
         try await forget(allBut: Set(outputs.map { CopyCursor.name(of: $0.id) }))
+        // Last, so that what failed is done again.
+        book.outputs = outputs
     }
 
     private var folder: String { house.folder + "/copies" }
