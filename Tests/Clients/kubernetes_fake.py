@@ -513,8 +513,9 @@ def main():
         gateway.start()
     fake.run()
     print(f"ready {fake.url}" + (f" gateway {gateway.port}" if gateway else ""), flush=True)
-    with open(f"{fake.folder}/ready", "w") as file:
+    with open(f"{fake.folder}/ready.new", "w") as file:
         file.write(f"{fake.url} {gateway.port if gateway else 0}\n")
+    os.rename(file.name, f"{fake.folder}/ready")  # whole from the first moment that it is seen
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())

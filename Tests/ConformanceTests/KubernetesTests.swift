@@ -38,7 +38,7 @@ struct FakeCluster {
         let words = try String(contentsOfFile: "\(folder.path)/cluster/ready", encoding: .utf8).split {
             " \n".contains($0)
         }
-        return words.last.flatMap { Int($0) } ?? 0
+        return try #require(words.last.flatMap { Int($0) })
     }
 
     func client(_ context: String = "lab") throws -> KubernetesClient {
