@@ -40,107 +40,86 @@ package protocol RunnableLoop: Sendable {
 
 /// Runs one reconciler: woken by its bell, by the next due time, and by a slow full sweep. Start-up is the first sweep.
 ///
-/// Keys are worked `width` at once, one key never twice at once. A key that throws is tried again later and later
-/// (1 s to 5 min) and never stops the others.
+/// Keys are worked `width` at once, one key never twice at once, and none waits for another that takes long. A key that
+/// throws is tried again later and later (1 s to 5 min) and never stops the others.
 package struct ReconcileLoop<R: Reconciler>: RunnableLoop {
     private let reconciler: R
     private let store: Store
     private let sweep: Duration
     private let width: Int
     private let logger: Logger
+    private let whenIdle: (@Sendable () -> Void)?
 
-    package init(_ reconciler: R, store: Store, sweep: Duration = .seconds(30), width: Int = 4, logger: Logger) {
+    /// - Parameter whenIdle: Called each time when nothing is being looked at any more.
+    package init(
+        _ reconciler: R, store: Store, sweep: Duration = .seconds(30), width: Int = 4, logger: Logger,
+        whenIdle: (@Sendable () -> Void)? = nil
+    ) {
         self.reconciler = reconciler
         self.store = store
         self.sweep = sweep
         self.width = width
         self.logger = logger
+        self.whenIdle = whenIdle
     }
 
     package var loopName: String { R.name }
 
     package func run() async throws {
-        let rung = R.keyed.map(RungKeys.init(of:))
+        // Without a kind of keys whatever rings means them all.
+        let rung = RungKeys(of: R.keyed ?? "")
         let bell = store.bells.listen(to: R.topics, noting: rung)
         defer { store.bells.remove(bell) }
-        var schedule = Schedule<R.Key>()
-        // Start-up is the first sweep.
-        var isSweep = true
-        var swept = store.time.now
-        var sweep = sweep
-        while true {
-            try Task.checkCancellation()
-            let now = store.time.now
-            do {
-                try await work(try await due(isSweep, rung, at: now, &schedule), &schedule)
-            } catch is CancellationError {
-                throw CancellationError()
-            } catch {
-                logger.error("could not list what to reconcile", metadata: ["loop": "\(R.name)", "error": "\(error)"])
-                schedule.retrySoon = true
-            }
-            if isSweep {
-                swept = now
-                // It only finds what no bell has told of: of thousands of keys it may take its time.
-                sweep = max(self.sweep, store.time.now.since(now) * Self.sweepShare)
-            }
-            let latest = schedule.retrySoon ? store.time.now.advanced(by: .seconds(1)) : swept.advanced(by: sweep)
-            let hasRung = try await bell.wait(until: schedule.nextWake(before: latest), by: store.time)
-            isSweep = (hasRung && rung == nil) || schedule.retrySoon || store.time.now >= swept.advanced(by: sweep)
-        }
-    }
-
-    /// A sweep takes at most one part in so many of the time.
-    private static var sweepShare: Int { 200 }
-
-    /// What to look at now: all, or those that were told of and those whose time has come.
-    private func due(
-        _ isSweep: Bool, _ rung: RungKeys?, at now: Timestamp, _ schedule: inout Schedule<R.Key>
-    ) async throws -> [R.Key] {
-        let told = rung?.take()
-        if !isSweep, let told {
-            let named = told.isEmpty ? [] : try await reconciler.keys(of: told)
-            let keys = named.filter { schedule.isFree($0, at: now) }
-            let known = Set(keys)
-            return keys + schedule.dueKeys(at: now).filter { !known.contains($0) }
-        }
-        // One that is gone meanwhile is settled at its next look.
-        guard isSweep || rung != nil else { return schedule.dueKeys(at: now) }
-        let keys = try await reconciler.keys()
-        schedule.keep(keys)
-        return keys.filter { schedule.isFree($0, at: now) }
-    }
-
-    private func work(_ keys: [R.Key], _ schedule: inout Schedule<R.Key>) async throws {
-        try await withThrowingTaskGroup(of: (R.Key, Result<Next, any Error>).self) { group in
-            var waiting = keys[...]
-            var running = 0
-            while running > 0 || !waiting.isEmpty {
-                while running < width, let key = waiting.popFirst() {
-                    running += 1
-                    group.addTask {
-                        do { return (key, .success(try await reconciler.reconcile(key))) } catch {
-                            return (key, .failure(error))
-                        }
-                    }
+        let desk = ReconcileDesk<R.Key>(width: width)
+        try await withThrowingDiscardingTaskGroup { group in
+            while true {
+                try Task.checkCancellation()
+                if desk.hasRoom {
+                    try await gather(rung, desk, at: store.time.now)
+                    for key in desk.begin(at: store.time.now) { group.addTask { await work(from: key, desk, bell) } }
                 }
-                guard let (key, result) = try await group.next() else { break }
-                running -= 1
-                try note(result, of: key, in: &schedule)
+                try await bell.wait(until: desk.sleep(every: sweep, at: store.time.now), by: store.time)
             }
         }
     }
 
-    private func note(_ result: Result<Next, any Error>, of key: R.Key, in schedule: inout Schedule<R.Key>) throws {
-        let now = store.time.now
-        switch result {
-        case .success(let next): schedule.succeeded(key, next, at: now)
-        case .failure(is CancellationError): throw CancellationError()
-        case .failure(let error):
-            let wait = schedule.failed(key, at: now)
-            logger.warning(
-                "could not reconcile; trying again",
-                metadata: ["loop": "\(R.name)", "key": "\(key)", "again_in": "\(wait)", "error": "\(error)"])
+    /// Brings to the desk what was told of, or all keys when it is time.
+    private func gather(_ rung: RungKeys, _ desk: ReconcileDesk<R.Key>, at now: Timestamp) async throws {
+        do {
+            if let told = rung.take() {
+                if !told.isEmpty { desk.add(try await reconciler.keys(of: told), at: now) }
+            } else {
+                desk.wantList()
+            }
+            if desk.isListDue(every: sweep, at: now) { desk.list(try await reconciler.keys(), at: now) }
+        } catch is CancellationError where Task.isCancelled {
+            throw CancellationError()
+        } catch {
+            logger.error("could not list what to reconcile", metadata: ["loop": "\(R.name)", "error": "\(error)"])
+            desk.listAgain(at: now)
+        }
+    }
+
+    /// Looks at one key after another, for as long as some wait.
+    private func work(from first: R.Key, _ desk: ReconcileDesk<R.Key>, _ bell: Bell) async {
+        var next: R.Key? = first
+        while let key = next, !Task.isCancelled {
+            let began = store.time.now
+            let ended: ReconcileDesk<R.Key>.Ended
+            do {
+                ended = desk.succeeded(key, try await reconciler.reconcile(key), since: began, at: store.time.now)
+            } catch {
+                if Task.isCancelled { return }
+                ended = desk.failed(key, at: store.time.now)
+                logger.warning(
+                    "could not reconcile; trying again",
+                    metadata: [
+                        "loop": "\(R.name)", "key": "\(key)", "again_in": "\(ended.wait)", "error": "\(error)",
+                    ])
+            }
+            if ended.wakesLoop { bell.ring() }
+            if ended.isLast { whenIdle?() }
+            next = ended.next
         }
     }
 }
@@ -152,14 +131,18 @@ struct Schedule<Key: Hashable & Sendable> {
     private var failures: [Key: Int] = [:]
     /// The same times, the soonest first, with some that hold no more: of thousands of keys a few are due at once.
     private var queue = TimeQueue<Key>()
-    var retrySoon = false
 
-    mutating func keep(_ keys: [Key]) {
-        retrySoon = false
-        let known = Set(keys)
+    mutating func keep(_ known: Set<Key>) {
         due = due.filter { known.contains($0.key) }
         failures = failures.filter { known.contains($0.key) }
     }
+
+    func dueTime(of key: Key) -> Timestamp? { due[key] }
+
+    mutating func hurry(_ key: Key, to time: Timestamp) { if due[key].map({ $0 > time }) ?? true { set(key, time) } }
+
+    /// It is looked at: it is due no more.
+    mutating func take(_ key: Key) { due[key] = nil }
 
     func isDue(_ key: Key, at now: Timestamp) -> Bool { due[key].map { $0 <= now } ?? false }
 

@@ -6,7 +6,7 @@ import Manifests
 import SQL
 import Testing
 
-@Suite struct LoopTests {
+@Suite(.timeLimit(.minutes(1))) struct LoopTests {
     struct Broken: Error {}
 
     /// Reconciles two keys; what it answers is the test's to say.
@@ -14,7 +14,7 @@ import Testing
         static let name = "scripted"
         static let topics: Set<String> = ["Run"]
         let seen: Shared<[String]>
-        let answer: @Sendable (String, Int) throws -> Next
+        let answer: @Sendable (String, Int) async throws -> Next
 
         func keys() async throws -> [String] { ["a", "b"] }
         func reconcile(_ key: String) async throws -> Next {
@@ -22,134 +22,240 @@ import Testing
                 seen.append(key)
                 return seen.count { $0 == key }
             }
-            return try answer(key, count)
+            return try await answer(key, count)
         }
     }
 
+    /// A loop under way, and what it has done.
+    struct Running {
+        let house: TestHouse
+        let seen: Shared<[String]>
+        let idle: Shared<Int>
+
+        func count(_ key: String) -> Int { seen.get.count { $0 == key } }
+
+        /// Does something that the loop has work from, and returns when that has been done.
+        func work(_ body: () -> Void = {}) async {
+            let before = idle.get
+            body()
+            while idle.get == before { await Task.yield() }
+            await house.time.untilSomeoneSleeps()
+        }
+
+        func advance(by seconds: Int) async { await work { house.time.advance(by: .seconds(seconds)) } }
+    }
+
     /// Runs the loop beside a body, then ends it.
-    private func running(
-        _ house: TestHouse, _ answer: @escaping @Sendable (String, Int) throws -> Next,
-        _ body: (Shared<[String]>) async throws -> Void
+    private func running<R: Reconciler>(
+        _ reconciler: (Running) -> R, width: Int = 4, isBusy: Bool = false,
+        _ body: (Running) async throws -> Void
     ) async throws {
-        let seen = Shared<[String]>([])
+        let house = try TestHouse()
+        let running = Running(house: house, seen: Shared([]), idle: Shared(0))
         let loop = ReconcileLoop(
-            Scripted(seen: seen, answer: answer), store: house.store, sweep: .seconds(60), logger: house.context.logger)
+            reconciler(running), store: house.store, sweep: .seconds(60), width: width,
+            logger: house.context.logger, whenIdle: { running.idle.change { $0 += 1 } })
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await loop.run() }
+            if !isBusy {
+                while running.idle.get == 0 { await Task.yield() }
+            }
             await house.time.untilSomeoneSleeps()
-            try await body(seen)
+            try await body(running)
             group.cancelAll()
             do { try await group.waitForAll() } catch is CancellationError {}
         }
     }
 
+    private func running(
+        _ answer: @escaping @Sendable (String, Int) async throws -> Next, width: Int = 4, isBusy: Bool = false,
+        _ body: (Running) async throws -> Void
+    ) async throws {
+        try await running({ Scripted(seen: $0.seen, answer: answer) }, width: width, isBusy: isBusy, body)
+    }
+
     @Test func `start-up is the first sweep, and the slow sweep comes again`() async throws {
-        let house = try TestHouse()
-        try await running(house) { _, _ in
+        try await running { _, _ in
             .settled
-        } _: { seen in
-            #expect(seen.get.sorted() == ["a", "b"])
-            house.time.advance(by: .seconds(59))
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.count == 2)
-            house.time.advance(by: .seconds(1))
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.count == 4)
+        } _: { loop in
+            #expect(loop.seen.get.sorted() == ["a", "b"])
+            loop.house.time.advance(by: .seconds(59))
+            await loop.house.time.untilSomeoneSleeps()
+            #expect(loop.seen.get.count == 2)
+            await loop.advance(by: 1)
+            while loop.seen.get.count < 4 { await Task.yield() }
         }
     }
 
     @Test func `a key is looked at again when it asked to be`() async throws {
-        let house = try TestHouse()
-        try await running(house) { key, _ in
+        try await running { key, _ in
             key == "a" ? .again(in: .seconds(10)) : .settled
-        } _: { seen in
-            for _ in 0..<3 {
-                house.time.advance(by: .seconds(10))
-                await house.time.untilSomeoneSleeps()
-            }
-            #expect(seen.get.count { $0 == "a" } == 4)
-            #expect(seen.get.count { $0 == "b" } == 1)
+        } _: { loop in
+            for _ in 0..<3 { await loop.advance(by: 10) }
+            #expect(loop.count("a") == 4)
+            #expect(loop.count("b") == 1)
         }
     }
 
     @Test func `there is more to do at once until there is not`() async throws {
-        let house = try TestHouse()
-        try await running(house) { _, count in
+        try await running { _, count in
             count < 5 ? .now : .settled
-        } _: { seen in
-            #expect(seen.get.count == 10)
+        } _: { loop in
+            while loop.seen.get.count < 10 { await Task.yield() }
+            #expect(loop.count("a") == 5 && loop.count("b") == 5)
         }
     }
 
     @Test func `a ring wakes every key`() async throws {
-        let house = try TestHouse()
-        try await running(house) { _, _ in
+        try await running { _, _ in
             .settled
-        } _: { seen in
-            house.store.bells.ring(["Run"])
-            while seen.get.count < 4 { await Task.yield() }
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.count == 4)
+        } _: { loop in
+            await loop.work { loop.house.store.bells.ring(["Run"]) }
+            while loop.seen.get.count < 4 { await Task.yield() }
+            #expect(loop.count("a") == 2 && loop.count("b") == 2)
         }
     }
 
     @Test func `a key that throws is tried later and later, and stops no other`() async throws {
-        let house = try TestHouse()
-        try await running(house) { key, count in
+        try await running { key, count in
             if key == "a", count <= 2 { throw Broken() }
             return key == "a" ? .settled : .again(in: .seconds(100))
-        } _: { seen in
-            #expect(seen.get.sorted() == ["a", "b"])
-            house.time.advance(by: .seconds(1))
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.count { $0 == "a" } == 2)
-            house.time.advance(by: .seconds(1))
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.count { $0 == "a" } == 2, "the second wait is twice as long")
-            house.time.advance(by: .seconds(1))
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.count { $0 == "a" } == 3)
-            #expect(seen.get.count { $0 == "b" } == 1)
+        } _: { loop in
+            #expect(loop.seen.get.sorted() == ["a", "b"])
+            await loop.advance(by: 1)
+            #expect(loop.count("a") == 2)
+            loop.house.time.advance(by: .seconds(1))
+            await loop.house.time.untilSomeoneSleeps()
+            #expect(loop.count("a") == 2, "the second wait is twice as long")
+            await loop.advance(by: 1)
+            #expect(loop.count("a") == 3)
+            #expect(loop.count("b") == 1)
         }
     }
 
-    /// Two projects have a thing of each name.
-    struct Named: Reconciler {
-        static let name = "named"
+    @Test(arguments: [1, 2])
+    func `a key that takes long holds up no other, and is looked at again when it was told of meanwhile`(
+        width: Int
+    ) async throws {
+        let gate = Bell()
+        try await running(
+            { key, count in
+                if key == "a", count == 1 { try await gate.wait() }
+                return .settled
+            }, width: width, isBusy: true
+        ) { loop in
+            let seen = loop.seen
+            while loop.count("a") == 0 { await Task.yield() }
+            if width == 2 {
+                while loop.count("b") == 0 { await Task.yield() }
+                loop.house.store.bells.ring(["Run"])
+                while loop.count("b") == 1 { await Task.yield() }
+            } else {
+                loop.house.store.bells.ring(["Run"])
+                for _ in 0..<100 { await Task.yield() }
+                #expect(seen.get == ["a"], "as many at once as may be")
+            }
+            #expect(loop.count("a") == 1, "one key never twice at once")
+            gate.ring()
+            while loop.count("a") == 1 || loop.count("b") < 2 { await Task.yield() }
+        }
+    }
+
+    @Test func `news of a key that is being tried again is not lost`() async throws {
+        let gate = Bell()
+        try await running { key, count in
+            guard key == "a" else { return .settled }
+            if count == 1 { throw Broken() }
+            if count == 2 { try await gate.wait() }
+            return .settled
+        } _: { loop in
+            loop.house.time.advance(by: .seconds(1))
+            while loop.count("a") == 1 { await Task.yield() }
+            loop.house.store.bells.ring(["Run"])
+            while loop.count("b") == 1 { await Task.yield() }
+            gate.ring()
+            while loop.count("a") == 2 { await Task.yield() }
+        }
+    }
+
+    /// As many keys as are wanted; two projects may have a thing of each name.
+    struct Many: Reconciler {
+        static let name = "many"
         static let topics: Set<String> = ["Service", "Team"]
         static let keyed: String? = "Service"
-        let seen: Shared<[String]>
+        let loop: Running
+        let all: Shared<[String]>
+        var answer: @Sendable (String, Int) async throws -> Next = { _, _ in .settled }
 
-        func keys() async throws -> [String] { ["p/a", "q/a", "p/b", "q/b"] }
+        func keys() async throws -> [String] { all.get }
         func keys(of names: Set<String>) async throws -> [String] {
-            try await keys().filter { key in names.contains { key.hasSuffix("/" + $0) } }
+            all.get.filter { key in names.contains { key.hasSuffix("/" + $0) } }
         }
         func reconcile(_ key: String) async throws -> Next {
-            seen.change { $0.append(key) }
-            return .settled
+            let count = loop.seen.change { seen in
+                seen.append(key)
+                return seen.count
+            }
+            return try await answer(key, count)
         }
     }
 
     @Test func `a loop that is keyed looks at those that were told of, and at all when it is not told which`()
         async throws
     {
-        let house = try TestHouse()
-        let seen = Shared<[String]>([])
-        let loop = ReconcileLoop(Named(seen: seen), store: house.store, logger: house.context.logger)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await loop.run() }
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.count == 4)
-            house.store.bells.ring(["Service", "Service/a"])
-            while seen.get.count < 6 { await Task.yield() }
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.suffix(2).sorted() == ["p/a", "q/a"])
-            house.store.bells.ring(["Team"])
-            while seen.get.count < 10 { await Task.yield() }
-            await house.time.untilSomeoneSleeps()
-            #expect(seen.get.count == 10)
-            group.cancelAll()
-            do { try await group.waitForAll() } catch is CancellationError {}
+        try await running({ Many(loop: $0, all: Shared(["p/a", "q/a", "p/b", "q/b"])) }) { loop in
+            await loop.work { loop.house.store.bells.ring(["Service", "Service/a"]) }
+            while loop.seen.get.count < 6 { await Task.yield() }
+            #expect(loop.seen.get.suffix(2).sorted() == ["p/a", "q/a"])
+            await loop.work { loop.house.store.bells.ring(["Team"]) }
+            while loop.seen.get.count < 10 { await Task.yield() }
+            #expect(loop.count("q/b") == 2)
+        }
+    }
+
+    @Test func `what is told of goes before the rest of a long list, which is the rarer the longer it takes`()
+        async throws
+    {
+        let names = (0..<600).map { "p/\($0)" }
+        try await running(
+            { loop in
+                let house = loop.house
+                return Many(loop: loop, all: Shared(names)) { _, count in
+                    if count == 10 { house.store.bells.ring(["Service/599"]) }
+                    house.time.advance(by: .milliseconds(10))
+                    return .settled
+                }
+            }, width: 2
+        ) { loop in
+            while Set(loop.seen.get).count < 600 { await Task.yield() }
+            let seen = loop.seen.get
+            #expect(seen.count <= 602)
+            let place = seen.firstIndex(of: "p/599") ?? 600
+            #expect(place < 300)
+            // The list took more than five seconds, and a two hundredth of the time is more than a thousand.
+            loop.house.time.advance(by: .seconds(900))
+            await loop.house.time.untilSomeoneSleeps()
+            for _ in 0..<100 { await Task.yield() }
+            #expect(loop.seen.get.count <= 602)
+            loop.house.time.advance(by: .seconds(900))
+            while loop.seen.get.count <= 602 { await Task.yield() }
+        }
+    }
+
+    @Test func `keys that are never done with keep nobody from being found`() async throws {
+        let all = Shared(["p/a", "p/b", "p/c"])
+        try await running(
+            { loop in
+                Many(loop: loop, all: all) { key, _ in
+                    await Task.yield()
+                    return key == "p/new" ? .settled : .now
+                }
+            }, width: 2, isBusy: true
+        ) { loop in
+            while Set(loop.seen.get).count < 3 { await Task.yield() }
+            all.change { $0.append("p/new") }
+            loop.house.store.bells.ring(["Team"])
+            while loop.count("p/new") == 0 { await Task.yield() }
         }
     }
 
