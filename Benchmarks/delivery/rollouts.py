@@ -139,7 +139,7 @@ def kill(folder, result):
                 for load in loads:
                     load.__enter__()
         for name in names:
-            wait(house, name, "a step", lambda status: status["step"] >= 2, 120)
+            wait(house, name, "a step", lambda status: (status["step"] or 0) >= 2, 120)
         server_port = house.url.rsplit(":", 1)[1]
         before = {name: len(house.json("events", "--about", name, "--limit", "1000")["items"]) for name in names}
         house.process.send_signal(signal.SIGKILL)
