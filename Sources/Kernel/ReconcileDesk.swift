@@ -32,7 +32,9 @@ final class ReconcileDesk<Key: Hashable & Sendable>: Sendable {
         /// Of the last list of all keys, those that are yet to be looked at.
         var listed: ArraySlice<Key> = []
         var listedAt: Timestamp?
-        /// How long it took until the last of a list was begun.
+        /// Somebody has asked for it; else it finds what nobody has told of.
+        var isListWanted = false
+        /// How long it took until the last of a list came up.
         var listTook = Duration.zero
         /// All are to be listed, but not before this.
         var listsAll = false
@@ -58,6 +60,17 @@ final class ReconcileDesk<Key: Hashable & Sendable>: Sendable {
             waiting.append(key)
             schedule.take(key)
             rests[key] = nil
+        }
+
+        mutating func takeListed(at now: Timestamp) {
+            for _ in 0..<ReconcileDesk.listedAtOnce {
+                guard let key = listed.popFirst() else { break }
+                if isListWanted || !working.contains(key) { offer(key, at: now) }
+            }
+            guard listed.isEmpty, let began = listedAt else { return }
+            listed = []
+            listTook = now.since(began)
+            listsFrom = max(listsFrom, now.advanced(by: min(listTook, ReconcileDesk.longestRest)))
         }
 
         mutating func next() -> Key? {
@@ -117,14 +130,17 @@ final class ReconcileDesk<Key: Hashable & Sendable>: Sendable {
         state.withLock { state in
             state.schedule.keep(known)
             state.rests = state.rests.filter { $0.value > now }
-            (state.listed, state.listedAt, state.listsAll) = (keys[...], now, false)
+            (state.listed, state.listedAt) = (keys[...], now)
+            (state.isListWanted, state.listsAll, state.listTook) = (state.listsAll, false, .zero)
         }
     }
 
     /// They could not be listed, or not those that were told of: all of them shall be, in a second.
     func listAgain(at now: Timestamp) {
         state.withLock { state in
-            (state.listsAll, state.listsFrom) = (true, now.advanced(by: .seconds(1)))
+            // Whoever fails again and again does not put off the list for ever.
+            if !state.listsAll || state.listsFrom <= now { state.listsFrom = now.advanced(by: .seconds(1)) }
+            state.listsAll = true
         }
     }
 
@@ -132,15 +148,7 @@ final class ReconcileDesk<Key: Hashable & Sendable>: Sendable {
     func begin(at now: Timestamp) -> [Key] {
         state.withLock { state in
             for key in state.schedule.dueKeys(at: now) { state.add(key) }
-            if !state.listed.isEmpty {
-                while state.waiting.count < Self.listedAtOnce, let key = state.listed.popFirst() {
-                    state.offer(key, at: now)
-                }
-                if state.listed.isEmpty, let began = state.listedAt {
-                    state.listTook = now.since(began)
-                    state.listsFrom = now.advanced(by: min(state.listTook, Self.longestRest))
-                }
-            }
+            if !state.listed.isEmpty { state.takeListed(at: now) }
             var keys: [Key] = []
             while let key = state.next() { keys.append(key) }
             return keys
@@ -153,6 +161,10 @@ final class ReconcileDesk<Key: Hashable & Sendable>: Sendable {
             guard state.hasRoom else {
                 state.wakesForRoom = true
                 return now.advanced(by: sweep)
+            }
+            guard state.listed.isEmpty else {
+                state.sleepsUntil = now
+                return now
             }
             let list = max(state.listsFrom, state.listsAll ? now : Self.sweepTime(state, sweep))
             state.sleepsUntil = state.schedule.nextWake(before: list)

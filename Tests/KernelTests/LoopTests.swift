@@ -243,7 +243,7 @@ import Testing
     }
 
     @Test func `keys that are never done with keep nobody from being found`() async throws {
-        let all = Shared(["p/a", "p/b", "p/c"])
+        let all = Shared((0..<300).map { "p/\($0)" })
         try await running(
             { loop in
                 Many(loop: loop, all: all) { key, _ in
@@ -252,7 +252,7 @@ import Testing
                 }
             }, width: 2, isBusy: true
         ) { loop in
-            while Set(loop.seen.get).count < 3 { await Task.yield() }
+            while Set(loop.seen.get).count < 300 { await Task.yield() }
             all.change { $0.append("p/new") }
             loop.house.store.bells.ring(["Team"])
             while loop.count("p/new") == 0 { await Task.yield() }
