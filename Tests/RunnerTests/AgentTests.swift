@@ -179,6 +179,7 @@ import Testing
         #expect(job.artifacts[1].file_name == "lone.bin" && job.artifacts[1].size_bytes == 5)
         #expect(job.tests?.tests == 2 && job.tests?.failed_names == ["c.y"])
         #expect(server.text.contains("! artifact none: nothing matches absent"))
+        #expect(server.text.contains("tests: 2, failed 1, broken 0, skipped 0\n  failed: c.y\n"))
     }
 
     @Test func `a worker is given files and gives files back`() async throws {

@@ -46,6 +46,7 @@ struct JUnitReader: Sendable {
         }
         let all = sum.summary
         try await say("tests: \(all.tests), failed \(all.failures), broken \(all.errors), skipped \(all.skipped)")
+        for name in all.failed_names { try await say("  failed: \(name)") }
         if all.tests > sum.cases.count, sum.cases.count == TestCase.jobLimit {
             try await say("! only the first \(TestCase.jobLimit) test cases are told one by one")
         }
