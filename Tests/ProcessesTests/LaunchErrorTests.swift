@@ -104,14 +104,14 @@ import Testing
         // Once before counting, so that threads and tables are there.
         _ = await failure { $0.executable = "/no/such/program" }
         _ = await failure { $0.directory = "/no/such/folder" }
-        let before = pipesOpen()
+        let before = try pipesOpen()
         for _ in 0..<40 { _ = await failure { $0.directory = "/no/such/folder" } }
         // Other suites run at the same time and hold some for a while; what is lost stays open for good.
-        var left = pipesOpen().subtracting(before)
+        var left = try pipesOpen().subtracting(before)
         let end = ContinuousClock.now.advanced(by: .seconds(30))
         while left.count >= 20, ContinuousClock.now < end {
-            try await Task.sleep(for: .milliseconds(50))
-            left.formIntersection(pipesOpen())
+            try await Task.sleep(for: .milliseconds(50))  // the others' pipes close by themselves; nobody tells when
+            left.formIntersection(try pipesOpen())
         }
         #expect(left.count < 20)
     }
@@ -129,10 +129,13 @@ import Testing
     }
 
     /// The pipes that this process holds, by their numbers in the kernel.
-    private func pipesOpen() -> Set<String> {
+    private func pipesOpen() throws -> Set<String> {
         let folder = "/proc/self/fd"
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        let targets = names.compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)") }
-        return Set(targets.filter { $0.hasPrefix("pipe:") })
+        var pipes: Set<String> = []
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+            let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(name)")  // closed meanwhile: nil
+            if let target, target.hasPrefix("pipe:") { pipes.insert(target) }
+        }
+        return pipes
     }
 }
