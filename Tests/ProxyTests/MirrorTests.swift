@@ -71,7 +71,7 @@ import Testing
             try await wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
         }
         let gone = try await closedPort()
-        for (port, patience) in [(silent.port, 300), (broken.port, 10_000), (gone, 10_000)] {
+        for (port, patience) in [(silent.port, 1_500), (broken.port, 10_000), (gone, 10_000)] {
             var table = routes(live.port, port)
             table.routes[0].timeout_ms = patience
             try await withProxy(table) { lab in

@@ -1,6 +1,14 @@
 import NIOCore
 import Synchronization
 
+/// A loop's wish for a place that connections of other loops hold.
+struct PlaceWish: Sendable {
+    /// The loop's number.
+    let loop: Int
+    /// Gives it the place, on whichever thread this is called.
+    let grant: @Sendable () -> Void
+}
+
 /// An endpoint as the loops share it: its load and whether it is left out for the moment.
 final class EndpointState: Sendable {
     let endpoint: Endpoint
@@ -11,8 +19,9 @@ final class EndpointState: Sendable {
     let isRetired = Atomic<Bool>(false)
     private let active = Atomic<Int>(0)
     private let open = Atomic<Int>(0)
-    /// The loop that found no place for a connection last; 0 is none.
-    private let wantedBy = Atomic<Int>(0)
+    /// Who waits for a place, the longest first and each loop once.
+    private let wishes = Mutex<[PlaceWish]>([])
+    private let isWanted = Atomic<Bool>(false)
     private let ejectedUntil = Atomic<UInt64>(0)
     private let failuresInARow = Atomic<Int>(0)
     private let ejections = Atomic<Int>(0)
@@ -34,28 +43,47 @@ final class EndpointState: Sendable {
         return false
     }
 
-    /// Reserves a place for one more connection of a loop; false when there are `limit` already.
-    func beginConnection(limit: Int, by loop: Int) -> Bool {
+    /// Reserves a place for one more connection; false when there are `limit` already.
+    func beginConnection(limit: Int) -> Bool {
         if open.wrappingAdd(1, ordering: .relaxed).newValue <= limit { return true }
-        endConnection()
-        wantedBy.store(loop, ordering: .relaxed)
+        open.wrappingSubtract(1, ordering: .relaxed)
         return false
     }
 
-    /// Whether another loop waits for a connection to be given up; told to one of those who ask.
+    func hasRoom(limit: Int) -> Bool { open.load(ordering: .relaxed) < limit }
+
+    /// Whether another loop waits for a connection to be given up.
     func isWantedElsewhere(than loop: Int) -> Bool {
-        let wanting = wantedBy.load(ordering: .relaxed)
-        guard wanting != 0, wanting != loop else { return false }
-        return wantedBy.compareExchange(expected: wanting, desired: 0, ordering: .relaxed).exchanged
+        isWanted.load(ordering: .relaxed) && wishes.withLock { $0.contains { $0.loop != loop } }
     }
 
-    func hasRoom(limit: Int, by loop: Int) -> Bool {
-        if open.load(ordering: .relaxed) < limit { return true }
-        wantedBy.store(loop, ordering: .relaxed)
-        return false
+    /// Asks for a place as soon as one becomes free.
+    func want(_ wish: PlaceWish) {
+        wishes.withLock { wishes in
+            if !wishes.contains(where: { $0.loop == wish.loop }) { wishes.append(wish) }
+            isWanted.store(true, ordering: .relaxed)
+        }
     }
 
-    func endConnection() { open.wrappingSubtract(1, ordering: .relaxed) }
+    /// Gives a place of a loop back, or on to one that wants it: the loop's own line would not leave it another loop.
+    func endConnection(by loop: Int) {
+        guard isWanted.load(ordering: .relaxed), let wish = takeWish(after: loop) else {
+            open.wrappingSubtract(1, ordering: .relaxed)
+            return
+        }
+        wish.grant()
+    }
+
+    /// The wish to be met when `loop` gives a place up; its own is the last, and shall not take the place back at once.
+    private func takeWish(after loop: Int) -> PlaceWish? {
+        wishes.withLock { wishes in
+            let next = wishes.firstIndex { $0.loop != loop } ?? wishes.indices.first
+            let wish = next.map { wishes.remove(at: $0) }
+            wishes.removeAll { $0.loop == loop }
+            isWanted.store(!wishes.isEmpty, ordering: .relaxed)
+            return wish
+        }
+    }
 
     func eject(until deadline: NIODeadline) {
         ejectedUntil.store(deadline.uptimeNanoseconds, ordering: .relaxed)

@@ -186,7 +186,7 @@ final class Exchange {
         self.endpoint = endpoint
         if !fresh, let pooled = worker.takeIdle(endpoint) {
             attach(pooled)
-        } else if endpoint.isHTTP2 || endpoint.beginConnection(limit: limits?.connections ?? .max, by: worker.number) {
+        } else if endpoint.isHTTP2 || worker.beginConnection(to: endpoint, limit: limits?.connections ?? .max) {
             let patience = route.timeouts?.connect_ms.map { Duration.milliseconds(max(1, $0)) }
             worker.connect(to: endpoint, within: patience) { self.connected($0, endpoint) }
         } else {
@@ -213,15 +213,21 @@ final class Exchange {
         guard isInLine else { return true }
         if let (_, endpoint) = route.endpoint(first: revision, avoiding: nil, now: .now()) {
             let (requests, connections) = (route.limits?.requests ?? .max, route.limits?.connections ?? .max)
-            guard endpoint.load < requests,
-                worker.hasIdle(endpoint) || endpoint.hasRoom(limit: connections, by: worker.number)
-            else { return false }
+            guard endpoint.load < requests, worker.hasRoom(at: endpoint, limit: connections) else { return false }
         }
         isInLine = false
         revision.leaveLine()
         dispatch(avoiding: nil, fresh: false, otherwise: .noEndpoint(route.service))
         // Another loop was quicker: it is in line again, at the end, which is rare enough.
         return true
+    }
+
+    /// It is still in line, so the loops that hold the places are asked for one, unless requests are what is too many.
+    func wantPlace() {
+        guard isInLine, let (_, endpoint) = route.endpoint(first: revision, avoiding: nil, now: .now()),
+            let limits = route.limits, endpoint.load < limits.requests, !endpoint.isHTTP2
+        else { return }
+        worker.wantPlace(at: endpoint)
     }
 
     private func connected(_ result: Result<UpstreamConnection, any Error>, _ endpoint: EndpointState) {

@@ -30,6 +30,11 @@ final class WaitingLine {
         for key in Array(lines.keys) { wake(key) }
     }
 
+    /// Asks for a place for the first of each line that no place of this loop's own has come free for.
+    func wantPlaces() {
+        for line in lines.values { line.exchanges[line.first].wantPlace() }
+    }
+
     private func wake(_ key: ObjectIdentifier) {
         // Taken out while it is worked on: what is sent on may end at once and wake the line again.
         guard var line = lines.removeValue(forKey: key) else { return }

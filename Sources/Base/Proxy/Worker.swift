@@ -61,6 +61,8 @@ final class Worker {
     private var clients: [ClientConnection] = []
     private var guards: [ObjectIdentifier: HTTP2Guard] = [:]
     private var idle: [ObjectIdentifier: [UpstreamConnection]] = [:]
+    /// An endpoint at which another loop has left this one its place for a connection.
+    private var granted: EndpointState?
     private var isSweeping = false
     private var drained: EventLoopPromise<Void>?
     private var drainDeadline = NIODeadline.distantFuture
@@ -187,6 +189,33 @@ final class Worker {
         if idle[key]?.isEmpty == true { idle[key] = nil }
     }
 
+    /// Reserves a place for one more connection to an endpoint; false when there are `limit` already.
+    func beginConnection(to endpoint: EndpointState, limit: Int) -> Bool {
+        guard granted === endpoint else { return endpoint.beginConnection(limit: limit) }
+        granted = nil
+        return true
+    }
+
+    /// Whether an endpoint may have one more request, on an unused connection or a new one.
+    func hasRoom(at endpoint: EndpointState, limit: Int) -> Bool {
+        hasIdle(endpoint) || granted === endpoint || endpoint.hasRoom(limit: limit)
+    }
+
+    /// Asks the loops that hold the places of an endpoint for one of them.
+    func wantPlace(at endpoint: EndpointState) {
+        let me = NIOLoopBound(self, eventLoop: loop)
+        endpoint.want(PlaceWish(loop: number) { [loop] in loop.execute { me.value.take(placeAt: endpoint) } })
+    }
+
+    /// Sends on who waits for the place, or gives it back if nobody does any more.
+    private func take(placeAt endpoint: EndpointState) {
+        granted = endpoint
+        line.wakeAll()
+        guard granted != nil else { return }
+        granted = nil
+        endpoint.endConnection(by: number)
+    }
+
     /// Opens a connection on this loop, for which `beginConnection` has reserved a place; `then` is called on it.
     ///
     /// An endpoint that speaks HTTP/2 has one for all, which takes no place, and a stream is opened on it.
@@ -203,10 +232,10 @@ final class Worker {
             startSweeping()
             return
         }
-        endpoint.connect(connection, on: loop, within: patience ?? configuration.connectTimeout) { result in
+        endpoint.connect(connection, on: loop, within: patience ?? configuration.connectTimeout) { [number] result in
             switch result {
-            case .success(let channel): channel.closeFuture.whenComplete { _ in endpoint.endConnection() }
-            case .failure: endpoint.endConnection()
+            case .success(let channel): channel.closeFuture.whenComplete { _ in endpoint.endConnection(by: number) }
+            case .failure: endpoint.endConnection(by: number)
             }
             then(result.map { _ in connection })
         }
@@ -247,11 +276,15 @@ final class Worker {
         }
         for watch in Array(guards.values) where watch.deadline <= now { watch.drain() }
         line.wakeAll()
+        line.wantPlaces()
         let oldest = now - TimeAmount(configuration.upstreamIdleTimeout)
         mirrors.sweep(now: now, oldest: oldest)
         streams.sweep(oldest: oldest)
         for (key, connections) in idle {
-            let expired = connections.prefix { $0.idleSince < oldest }
+            var expired = connections.prefix { $0.idleSince < oldest }
+            if expired.isEmpty, let first = connections.first, first.endpoint.isWantedElsewhere(than: number) {
+                expired = [first]
+            }
             guard !expired.isEmpty else { continue }
             let left = Array(connections.dropFirst(expired.count))
             idle[key] = left.isEmpty ? nil : left
