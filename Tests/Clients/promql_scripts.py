@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -26,6 +25,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+
+from vagus_process import free_port
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCRIPTS = os.environ.get("PROMQL_SCRIPTS", os.path.join(ROOT, "..", "shared", "data", "promql"))
@@ -687,9 +688,7 @@ class Prometheus:
         self.folder = tempfile.mkdtemp(prefix="prometheus-test-")
         with open(os.path.join(self.folder, "prometheus.yml"), "w") as file:
             file.write(self.config)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.log = open(os.path.join(self.folder, "log"), "w")
         self.process = subprocess.Popen(
             ["prometheus", f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data",

@@ -10,14 +10,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.request
 
 import vagus_process
-from vagus_process import wait_for
+from vagus_process import free_port, wait_for
 
 JOBS = 100
 # Seconds within which a killed server answers again, and a killed runner works again: what a release build has to hold
@@ -39,9 +38,7 @@ class Fleet:
 
     def __init__(self, folder):
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {**os.environ, "VAGUS_SERVER": self.url}
         self.server = self.runner = None

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from concurrent import futures
 
 import grpc
 
-from vagus_process import BINARY, Vagus, wait_for
+from vagus_process import BINARY, Vagus, free_port, wait_for
 
 HOST = "greeter.test"
 
@@ -317,12 +316,8 @@ def discovery():
 
 def through_envoy():
     """A real Envoy in the proxy's place: calls longer than `timeout`, and errors that its HTTP status does not tell."""
-    with Vagus() as vagus, socket.socket() as first, socket.socket() as second:
-        for one in (first, second):
-            one.bind(("127.0.0.1", 0))
-        port, admin = first.getsockname()[1], second.getsockname()[1]
-        first.close()
-        second.close()
+    with Vagus() as vagus:
+        port, admin = free_port(), free_port()
         vagus.run("apply", "-f", "-", input=manifest("1").replace("protocol: grpc,", "protocol: grpc, timeout: 1s,"))
         folder = os.path.join(vagus.folder, "proxy")
         with open(os.path.join(vagus.folder, "proxy.log"), "w") as log:

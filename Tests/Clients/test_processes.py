@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 import urllib.request
 
-from vagus_process import BINARY, wait_for
+from vagus_process import BINARY, free_port, wait_for
 
 SERVICE = """
 kind: Service
@@ -40,12 +39,6 @@ PROGRAM = (
     "H = type('H', (h.BaseHTTPRequestHandler,), dict(protocol_version='HTTP/1.1', log_message=lambda *a: None, "
     "do_GET=lambda s: (s.send_response(200), s.send_header('Content-Length', '2'), s.end_headers(), s.wfile.write(b'ok')))); "
     "h.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), H).serve_forever()")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Part:

@@ -1,10 +1,13 @@
 """Starts the real binary for a test, on free ports of loopback and in a folder of its own; standard library only."""
 
+import itertools
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +15,21 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # A build of its own for all tests, or the one that was named: figures are taken of a release build.
 BINARY = os.environ.get("VAGUS_BINARY", os.path.join(ROOT, ".build", "debug", "vagus"))
+
+# Below the ports of outgoing connections: one of those would be taken by somebody's connection before a server has it.
+PORTS = itertools.cycle(random.sample(range(10_000, 20_000), 10_000))
+
+
+def free_port():
+    """A port of loopback that nobody has, for a server that must be told one, or be started again on the same."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Vagus:

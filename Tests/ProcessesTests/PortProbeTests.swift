@@ -1,4 +1,5 @@
 import Dispatch
+import Foundation
 import Glibc
 import Testing
 
@@ -56,6 +57,15 @@ private final class Door: Sendable {
     func `the status of an answer is told, however it comes`(parts: [String], wanted: PortProbe.Answer) async throws {
         let door = try Door(parts)
         #expect(await PortProbe.shared.ask(port: door.port, path: "/health", timeout: .seconds(20)) == wanted)
+    }
+
+    @Test func `free ports are none that outgoing connections are given, and none comes twice`() throws {
+        let range = try String(contentsOfFile: "/proc/sys/net/ipv4/ip_local_port_range", encoding: .utf8)
+        let firstOutgoing = try #require(range.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) })
+        let ports = try (0..<500).map { _ in try LocalPort.free() }
+        #expect(Set(ports).count == 500)
+        // Unless this machine leaves no others.
+        #expect(firstOutgoing <= 20_000 || ports.allSatisfy { $0 < firstOutgoing })
     }
 
     @Test func `an open port accepts, and one that nobody listens at does not`() async throws {

@@ -1,13 +1,37 @@
 import Glibc
+import Synchronization
 
 /// Sockets of this machine, for ports that are free and ports that answer.
 package enum LocalPort {
-    /// A port of 127.0.0.1 that nobody listens on now.
+    /// Where `free` begins and how often it was asked: the same port comes again when all others have been looked at.
+    private static let turn = Atomic(UInt.random(in: 0...UInt(UInt16.max)))
+
+    /// A port of 127.0.0.1 that nobody listens on now, and that no outgoing connection is given before somebody does.
+    ///
+    /// It lies below the ports of outgoing connections (`ip_local_port_range`, ip(7)) and of a cluster's nodes (from
+    /// 30,000 on), or among the former when those leave no room.
     package static func free() throws(ProcessError) -> Int {
+        let candidates = 20_000..<min(30_000, max(20_000, firstOutgoing))
+        for _ in candidates {
+            let place = turn.wrappingAdd(1, ordering: .relaxed).oldValue % UInt(candidates.count)
+            let port = candidates.lowerBound + Int(place)
+            if (try? bound(to: port)) != nil { return port }  // somebody has it, or may not be asked
+        }
+        return try bound(to: 0)
+    }
+
+    /// The first port that the system gives to outgoing connections.
+    private static let firstOutgoing: Int = {
+        let range = ProcFile.text("/proc/sys/net/ipv4/ip_local_port_range") ?? ""
+        return range.split(whereSeparator: \.isWhitespace).first.flatMap { Int($0) } ?? 0
+    }()
+
+    /// Binds to a port, 0 is any, and lets go of it.
+    private static func bound(to port: Int) throws(ProcessError) -> Int {
         let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard handle >= 0 else { throw .machinery("open a socket", errno) }
         defer { close(handle) }
-        var address = self.address(port: 0)
+        var address = self.address(port: port)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let result = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in

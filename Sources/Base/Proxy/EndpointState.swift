@@ -5,6 +5,8 @@ import Synchronization
 struct PlaceWish: Sendable {
     /// The loop's number.
     let loop: Int
+    /// Most places there may be, as the loop knows it.
+    let limit: Int
     /// Gives it the place, on whichever thread this is called.
     let grant: @Sendable () -> Void
 }
@@ -67,7 +69,9 @@ final class EndpointState: Sendable {
 
     /// Gives a place of a loop back, or on to one that wants it: the loop's own line would not leave it another loop.
     func endConnection(by loop: Int) {
-        guard isWanted.load(ordering: .relaxed), let wish = takeWish(after: loop) else {
+        guard isWanted.load(ordering: .relaxed), let wish = takeWish(after: loop),
+            open.load(ordering: .relaxed) <= wish.limit
+        else {
             open.wrappingSubtract(1, ordering: .relaxed)
             return
         }

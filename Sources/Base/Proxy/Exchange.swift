@@ -227,7 +227,7 @@ final class Exchange {
         guard isInLine, let (_, endpoint) = route.endpoint(first: revision, avoiding: nil, now: .now()),
             let limits = route.limits, endpoint.load < limits.requests, !endpoint.isHTTP2
         else { return }
-        worker.wantPlace(at: endpoint)
+        worker.wantPlace(at: endpoint, limit: limits.connections)
     }
 
     private func connected(_ result: Result<UpstreamConnection, any Error>, _ endpoint: EndpointState) {

@@ -202,9 +202,10 @@ final class Worker {
     }
 
     /// Asks the loops that hold the places of an endpoint for one of them.
-    func wantPlace(at endpoint: EndpointState) {
+    func wantPlace(at endpoint: EndpointState, limit: Int) {
         let me = NIOLoopBound(self, eventLoop: loop)
-        endpoint.want(PlaceWish(loop: number) { [loop] in loop.execute { me.value.take(placeAt: endpoint) } })
+        endpoint.want(
+            PlaceWish(loop: number, limit: limit) { [loop] in loop.execute { me.value.take(placeAt: endpoint) } })
     }
 
     /// Sends on who waits for the place, or gives it back if nobody does any more.
