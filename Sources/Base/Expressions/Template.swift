@@ -41,6 +41,24 @@ package struct Template: Sendable {
     /// Whether there is no expression in it.
     package var isPlain: Bool { expressions.isEmpty }
 
+    /// A template whose text is `text`, whatever stands in it; also beside other text it is no expression but its own.
+    package static func quoting(_ text: String) -> String {
+        guard text.utf8.contains(where: { $0 == UInt8(ascii: "$") || $0 == UInt8(ascii: "{") }) else { return text }
+        var (quoted, rest) = ("", text[...])
+        while !rest.isEmpty {
+            // In parts, since an expression has a longest length.
+            quoted += "${{ '\(rest.prefix(4_096).replacing("'", with: "''"))' }}"
+            rest = rest.dropFirst(4_096)
+        }
+        return quoted
+    }
+
+    /// The text of a template that reads nothing; nil when its text is known only where it is evaluated.
+    package var constant: String? {
+        guard references.isEmpty, !readsFiles, !expressions.contains(where: \.usesStatus) else { return nil }
+        return try? render(in: Context(values: [:]))  // an expression that cannot be evaluated is told where it is
+    }
+
     /// Evaluates; a template that is a single expression keeps the type of its value.
     package func evaluate(in context: Context) throws -> Value {
         if parts.count == 1, case .expression(let expression) = parts[0] { return try expression.evaluate(in: context) }

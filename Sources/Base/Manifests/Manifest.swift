@@ -72,9 +72,15 @@ extension Manifest {
     private static func checkChoices(_ members: Ordered<JSONValue>, at path: [String]) throws(ManifestError) {
         let choices = choices
         guard !choices.isEmpty else { return }
-        let written = choices.filter { members.has($0) }
+        let named = choices.filter { members.has($0) }
+        let written = named.filter { members[$0] != .null }
         if written.count == 1 { return }
         let list = choices.joined(separator: ", ")
+        if written.isEmpty, let empty = named.first {
+            throw ManifestError(
+                at: path + [empty], message: "there is nothing behind \"\(empty)\"",
+                hint: "Write \(empty): {} for all that it stands for, if it needs no more.")
+        }
         if written.isEmpty {
             throw ManifestError(
                 at: path, message: "a \(noun) says nothing of what it does", hint: "Write exactly one of: \(list).")

@@ -18,7 +18,7 @@ enum Admission {
     }
 
     static func check(_ spec: PipelineSpec) throws(ManifestError) {
-        try templates(in: spec.variables, at: ["variables"])
+        try templates(in: spec.variables, at: ["variables"], evaluated: .onRunner)
         try triggers(of: spec)
         try templates(in: spec.outputs, at: ["outputs"])
         if let group = spec.concurrency?.group { try templates(in: .string(group), at: ["concurrency", "group"]) }
@@ -29,7 +29,8 @@ enum Admission {
 
     private static func check(_ stage: StageSpec, at path: [String]) throws(ManifestError) {
         if let condition = stage.if { try self.condition(condition, at: path + ["if"]) }
-        try templates(in: stage.variables, at: path + ["variables"])
+        try templates(in: stage.variables, at: path + ["variables"], evaluated: .onRunner)
+        try environment(stage.environment, at: path)
         if let group = stage.concurrency?.group {
             try templates(in: .string(group), at: path + ["concurrency", "group"])
         }
@@ -46,8 +47,14 @@ enum Admission {
         if job.steps.isEmpty {
             throw ManifestError(at: path + ["steps"], message: "a job has at least one step")
         }
-        try templates(in: job.variables, at: path + ["variables"])
-        try templates(in: job.outputs, at: path + ["outputs"])
+        try templates(in: job.variables, at: path + ["variables"], evaluated: .onRunner)
+        try templates(in: job.outputs, at: path + ["outputs"], evaluated: .afterSteps)
+        try environment(job.environment, at: path)
+        try templates(in: job.runs_on.labels.json, at: path + ["runs_on", "labels"])
+        for (name, part) in [
+            ("artifacts", job.artifacts.json), ("reports", job.reports.json), ("cache", job.cache.json),
+            ("container", job.container?.json ?? .null), ("services", job.services.json),
+        ] { try templates(in: part, at: path + [name], evaluated: .onRunner) }
         if let condition = job.if { try self.condition(condition, at: path + ["if"]) }
         if let matrix = job.matrix { try templates(in: matrix.json, at: path + ["matrix"]) }
         if let group = job.concurrency?.group {
@@ -63,10 +70,22 @@ enum Admission {
                         "The server does register, deploy and watch itself, a runner does the rest: give each its own job."
                 )
             }
-            if let condition = step.if { try self.condition(condition, at: at + ["if"]) }
-            try templates(in: verb.settings, at: at + [verb.name])
-            try templates(in: step.variables, at: at + ["variables"])
+            if let condition = step.if { try self.condition(condition, at: at + ["if"], evaluated: .onRunner) }
+            try templates(in: verb.settings, at: at + [verb.name], evaluated: .onRunner)
+            try templates(in: step.variables, at: at + ["variables"], evaluated: .onRunner)
+            try templates(in: step.env, at: at + ["env"], evaluated: .onRunner)
+            for (name, text) in [("name", step.name), ("working_directory", step.working_directory)] {
+                if let text { try templates(in: .string(text), at: at + [name], evaluated: .onRunner) }
+            }
         }
+    }
+
+    /// A gate is bound to the environment that is known when a run is laid down.
+    private static func environment(_ name: String?, at path: [String]) throws(ManifestError) {
+        guard let name, name.contains("${{") else { return }
+        throw ManifestError(
+            at: path + ["environment"], message: "the name of an environment is no expression",
+            hint: "Write a job for each environment, with an \"if\" that says when it is the one.")
     }
 
     /// Names that become names of files.
@@ -83,21 +102,27 @@ enum Admission {
             hint: "Use small letters, digits, \"-\" and \"_\", beginning with a letter or digit.")
     }
 
-    static func condition(_ text: String, at path: [String]) throws(ManifestError) {
+    static func condition(
+        _ text: String, at path: [String], evaluated place: Contexts.Place = .onServer
+    ) throws(ManifestError) {
         let expression: Expression
         do {
             expression = try Expression(parsing: Resolver.bareCondition(text))
         } catch {
             throw ManifestError(at: path, message: "the expression cannot be read: \(error)", hint: error.hint)
         }
-        try Contexts.check(expression.references, at: path)
+        try Contexts.check(expression.references, readsFiles: expression.readsFiles, at: path, evaluated: place)
     }
 
-    private static func templates(in words: Ordered<String>, at path: [String]) throws(ManifestError) {
-        for (key, text) in words { try templates(in: .string(text), at: path + [key]) }
+    private static func templates(
+        in words: Ordered<String>, at path: [String], evaluated place: Contexts.Place = .onServer
+    ) throws(ManifestError) {
+        for (key, text) in words { try templates(in: .string(text), at: path + [key], evaluated: place) }
     }
 
-    static func templates(in json: JSONValue, at path: [String]) throws(ManifestError) {
+    static func templates(
+        in json: JSONValue, at path: [String], evaluated place: Contexts.Place = .onServer
+    ) throws(ManifestError) {
         switch json {
         case .string(let text):
             guard text.utf8.contains(UInt8(ascii: "$")), text.contains("${{") else { return }
@@ -107,11 +132,11 @@ enum Admission {
             } catch {
                 throw ManifestError(at: path, message: "the expression cannot be read: \(error)", hint: error.hint)
             }
-            try Contexts.check(template.references, at: path)
+            try Contexts.check(template.references, readsFiles: template.readsFiles, at: path, evaluated: place)
         case .array(let items):
-            for (index, item) in items.enumerated() { try templates(in: item, at: path + ["\(index)"]) }
+            for (index, item) in items.enumerated() { try templates(in: item, at: path + ["\(index)"], evaluated: place) }
         case .object(let members):
-            for (key, value) in members { try templates(in: value, at: path + [key]) }
+            for (key, value) in members { try templates(in: value, at: path + [key], evaluated: place) }
         default: break
         }
     }

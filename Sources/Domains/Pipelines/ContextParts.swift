@@ -8,17 +8,46 @@ extension Contexts {
     /// Contexts that only the runner knows, while the steps run.
     static let ofRunner: Set<String> = ["steps", "secrets", "env", "job", "runner"]
 
+    /// Contexts of the variables that the server knows.
+    static let ofVariables: Set<String> = ["variables", "vars"]
+
     /// Every context that there is somewhere.
     static let names = [
         "run", "event", "base_ref", "pipeline", "project", "ref", "branch", "tag", "commit", "parameters", "inputs",
         "variables", "vars", "needs", "matrix",
     ]
 
-    /// Refuses a context that there is nowhere: a slip, or a word of another system.
-    static func check(_ references: [Expressions.Reference], at path: [String]) throws(ManifestError) {
+    /// Where and when an expression is evaluated.
+    enum Place {
+        /// Before the job is given to a runner.
+        case onServer
+        /// By the server, once the steps are done: the outputs of the job.
+        case afterSteps
+        case onRunner
+    }
+
+    /// Refuses a context that there is nowhere, a slip or a word of another system, and one that is not known there.
+    static func check(
+        _ references: [Expressions.Reference], readsFiles: Bool, at path: [String], evaluated place: Place
+    ) throws(ManifestError) {
+        if readsFiles, place != .onRunner {
+            throw ManifestError(
+                at: path, message: "hashFiles() has no files here",
+                hint: "Call it in a step, a cache or an artifact, which the runner evaluates.")
+        }
         for reference in references {
             let name = reference.path.first?.lowercased() ?? ""
-            guard !names.contains(name), !ofRunner.contains(name) else { continue }
+            if names.contains(name) { continue }
+            if ofRunner.contains(name) {
+                if place == .onRunner || (place == .afterSteps && name == "steps") { continue }
+                throw ManifestError(
+                    at: path, message: "\"\(name)\" is not known here, at \(reference.position)",
+                    hint: name == "env"
+                        ? "Write variables.NAME; env is known to the steps only."
+                        : name == "steps"
+                            ? "Steps are known to the steps after them and to the outputs of their job; read needs.STAGE.outputs."
+                            : "It is known to the steps only: hand it on as an output of one.")
+            }
             throw ManifestError(
                 at: path, message: "no expression can read \"\(name)\", at \(reference.position)",
                 hint: name == "github"
@@ -74,6 +103,8 @@ extension StepOrder {
             wanted += Self.roots(try Template(parsing: text).references)
         }
         for name in wanted where !Contexts.ofRunner.contains(name) && context[name] == nil {
+            // Where some are left, all are read on the runner, as they are there.
+            if Contexts.ofVariables.contains(name), !resolver.leftVariables.isEmpty { continue }
             // An unknown name is told by the runner, where the expression is evaluated.
             context[name] = try resolver.context.lookup(name)?.jsonValue
         }

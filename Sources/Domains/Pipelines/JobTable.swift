@@ -150,7 +150,8 @@ extension Connection {
         return try run(
             """
             UPDATE pipelines_job SET status = 'queued', hold = NULL, ready_at = \(now.microseconds),
-                orders = \(made.steps.json.text), execution = \(execution.sqlValue), reason = \(reason.sqlValue)
+                orders = \(made.steps.json.text), execution = \(execution.sqlValue), reason = \(reason.sqlValue),
+                labels = \((made.labels ?? seen.labels).json.text)
             WHERE run = \(seen.run) AND stage = \(seen.job.stage) AND name = \(seen.job.name)
                 AND status = \(seen.job.status.rawValue) AND epoch = \(seen.epoch) AND ready_at IS NULL
             """) == 1

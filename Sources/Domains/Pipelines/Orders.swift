@@ -7,6 +7,8 @@ import SQL
 /// What a job is to do, and where and within which bounds.
 struct JobOrders: Sendable {
     var steps: [StepOrder] = []
+    /// Those that its runner must have; nil: as the pipeline says.
+    var labels: [String]?
     var execution = ExecutionSpec()
 }
 
@@ -37,9 +39,10 @@ struct OrderMaker: Sendable {
     /// A job on the way to its orders.
     private struct Draft {
         var job: StoredJob
+        /// Variables as the runner evaluates them.
         var variables: Ordered<String>
         var steps: [StepSpec]
-        var context: Context
+        var resolver: Resolver
     }
 
     /// The orders of jobs of one run, by the jobs' keys; all that they name is read in one go.
@@ -55,8 +58,9 @@ struct OrderMaker: Sendable {
         for draft in drafts {
             do {
                 let steps = try await orders(from: draft, shelf, state, repositories)
-                made[draft.job.job.key] = .orders(
-                    JobOrders(steps: steps, execution: try execution(of: draft.job, in: state)))
+                var orders = JobOrders(steps: steps, execution: try execution(of: draft.job, in: state))
+                orders.labels = try labels(of: draft.job, in: state)
+                made[draft.job.job.key] = .orders(orders)
             } catch is CancellationError {
                 throw CancellationError()
             } catch let problem as Problem where problem.status >= 500 {
@@ -69,15 +73,19 @@ struct OrderMaker: Sendable {
     }
 
     private func draft(_ job: StoredJob, _ state: RunState) throws -> Draft {
-        guard let (stage, spec) = state.stored.plan.find(job.key) else {
+        guard let (_, spec) = state.stored.plan.find(job.key) else {
             throw Problem("job.unknown", status: 422, "the pipeline has no job \"\(job.job.key)\"")
         }
-        let variables = try resolvedVariables(state.stored.plan.stages[stage], spec.spec, job, state)
-        let context = Contexts.run(state, job: job, variables: variables)
+        let templates = try Contexts.templates(of: job, in: state)
+        let variables = try Contexts.Variables(templates)
         // What the server carries out itself, no runner will resolve.
-        let resolver = Resolver(context: context, leavesSteps: !spec.spec.isOnServer)
-        let steps = spec.isPlain ? spec.spec.steps : try spec.spec.steps.map { try resolved($0, resolver) }
-        return Draft(job: job, variables: variables, steps: steps, context: context)
+        let resolver = Resolver(
+            context: Contexts.run(state, job: job, variables: variables.known), leavesSteps: !spec.spec.isOnServer,
+            leftVariables: variables.left)
+        let steps =
+            spec.isPlain
+            ? spec.spec.steps : try spec.spec.steps.enumerated().map { try resolved($1, number: $0 + 1, resolver) }
+        return Draft(job: job, variables: templates, steps: steps, resolver: resolver)
     }
 
     private func orders(
@@ -89,7 +97,7 @@ struct OrderMaker: Sendable {
         for (index, step) in draft.steps.enumerated() {
             var order = try order(step, index, shelf, stored, draft.job)
             order.environment = Self.environment(of: stored, draft.variables, step, parameters: parameters)
-            try order.addContext(from: Resolver(context: draft.context))
+            try order.addContext(from: draft.resolver)
             if let checkout = step.checkout {
                 try await addCheckout(
                     checkout, to: &order, own: shelf.repository, of: stored.run, repositories: repositories)
@@ -102,28 +110,27 @@ struct OrderMaker: Sendable {
         return orders
     }
 
-    private func resolvedVariables(
-        _ stage: RunPlan.Stage, _ spec: JobSpec, _ job: StoredJob, _ state: RunState
-    ) throws -> Ordered<String> {
-        let first = Resolver(context: Contexts.run(state, job: job))
-        var variables = try first.resolve(state.stored.plan.scopes[stage.scope].spec.variables)
-        for (name, value) in state.gates.variables(of: job.job.key) { variables[name] = value }
-        for (name, value) in try first.resolve(stage.spec.variables) { variables[name] = value }
-        for (name, value) in try first.resolve(spec.variables) { variables[name] = value }
-        return variables
-    }
+    /// Members of a step that are text whatever their expressions give, as the variables are.
+    private static let texts: Set<String> = ["name", "run", "env", "variables", "working_directory"]
 
-    private func resolved(_ step: StepSpec, _ resolver: Resolver) throws -> StepSpec {
-        var json = try resolver.resolve(step.json)
+    private func resolved(_ step: StepSpec, number: Int, _ resolver: Resolver) throws -> StepSpec {
+        var members = step.json.object ?? [:]
         // A condition is evaluated by the runner, when its time has come.
-        if var members = json.object, let condition = step.if {
-            members["if"] = .string(condition)
-            json = .object(members)
+        for (name, value) in members where name != "if" {
+            do {
+                members[name] =
+                    Self.texts.contains(name) ? try resolver.render(value) : try resolver.resolve(value)
+            } catch let error as ExpressionError {
+                throw Problem(
+                    "job.expression", status: 422, "step \(number), \(name): \(error)", hint: error.hint)
+            }
         }
         do {
-            return try StepSpec(json: json, at: [])
+            return try StepSpec(json: .object(members), at: [])
         } catch {
-            throw Problem(error)
+            throw Problem(
+                "job.expression", status: 422,
+                "step \(number), \(error.at.joined(separator: ".")): \(error.message)", hint: error.hint)
         }
     }
 
@@ -201,10 +208,11 @@ struct OrderMaker: Sendable {
             "CI": "true", "VAGUS": "true", "VAGUS_PROJECT": run.project, "VAGUS_PIPELINE": run.pipeline,
             "VAGUS_RUN_NUMBER": String(run.number),
         ]
-        if let commit = run.commit { environment["VAGUS_COMMIT"] = commit }
-        if let ref = run.trigger.ref { environment["VAGUS_REF"] = ref }
+        // What comes from outside is a value, whatever it looks like.
+        if let commit = run.commit { environment["VAGUS_COMMIT"] = Template.quoting(commit) }
+        if let ref = run.trigger.ref { environment["VAGUS_REF"] = Template.quoting(ref) }
         for (name, value) in parameters {
-            environment["VAGUS_PARAMETER_\(Self.upper(name))"] = value.string ?? value.text
+            environment["VAGUS_PARAMETER_\(Self.upper(name))"] = Template.quoting(value.string ?? value.text)
         }
         for (name, value) in variables { environment[name] = value }
         for (name, value) in step.variables { environment[name] = value }

@@ -187,6 +187,14 @@ extension RunReconciler {
 }
 
 extension OrderMaker {
+    /// The labels that a job's runner must have, when the pipeline writes them as expressions.
+    func labels(of job: StoredJob, in state: RunState) throws -> [String]? {
+        guard let labels = job.spec(in: state.stored.spec)?.runs_on.labels, labels.contains(where: { $0.contains("${{") })
+        else { return nil }
+        let resolver = Resolver(context: Contexts.run(state, job: job), leavesSteps: false)
+        return try labels.map(resolver.render).filter { !$0.isEmpty }
+    }
+
     /// Where and within which bounds a job runs, its expressions resolved; those of secrets are left for the runner.
     func execution(of job: StoredJob, in state: RunState) throws -> ExecutionSpec {
         guard let (_, spec) = state.stored.plan.find(job.key) else { return ExecutionSpec() }

@@ -20,7 +20,7 @@ extension Change {
         news.pull.updated_at = now
         try sql.keep(news.pull, of: repository)
         try tell("repository.pull-\(Self.verb(news))", about: repository.subject, ["pull_request": news.pull.json])
-        for pipeline in try sql.resources(PipelineKind.self, project: repository.project)
+        for pipeline in try sql.readableResources(PipelineKind.self, project: repository.project)
         where pipeline.spec.repository == repository.name {
             guard let spec = pipeline.spec.triggers.first(where: { Self.heeds($0, news) }) else { continue }
             try fire(firing(spec, pipeline, news), id: ids.next("run"))

@@ -69,6 +69,7 @@ struct Push: Sendable {
     private func applyManifests(of commit: String, _ facts: CommitFacts) async throws {
         let documents = try await self.documents(of: commit)
         guard !documents.isEmpty else { return }
+        try await checkOwner(of: documents)
         var input = ApplyInput()
         input.project = repository.reference.project
         for document in documents {
@@ -87,6 +88,27 @@ struct Push: Sendable {
             _ = try await context.caller.call(Resources.apply, input, as: call)
         } catch let problem as Problem where problem.status < 500 && problem.status != 429 {
             throw place(problem, among: documents)
+        }
+    }
+
+    /// Refuses pipelines that another repository brings: with the name would go its secrets and the name its jobs prove.
+    private func checkOwner(of documents: [YAMLDocument]) async throws {
+        let project = repository.reference.project
+        let owners = try await context.store.read { sql in
+            // What a repository that is gone has left, any may take over.
+            let repositories = Set(try sql.resources(kind: RepositoryKind.name, project: project).map(\.name))
+            return try sql.readableResources(PipelineKind.self, project: project).reduce(into: [String: String]()) {
+                if let owner = $1.spec.repository, repositories.contains(owner) { $0[$1.reference.name] = owner }
+            }
+        }
+        for document in documents where document.value["kind"]?.string == PipelineKind.name {
+            guard let name = document.value["name"]?.string, let owner = owners[name],
+                owner != repository.reference.name
+            else { continue }
+            throw document.placing(
+                ManifestError(
+                    at: ["name"], message: "pipeline \"\(name)\" belongs to repository \"\(owner)\"",
+                    hint: "Give it another name, or delete the other first: vagus delete pipeline \(name)"))
         }
     }
 
@@ -137,7 +159,7 @@ struct Push: Sendable {
     // MARK: Runs
 
     private func pipelines(in sql: Connection) throws -> [TypedResource<PipelineKind>] {
-        try sql.resources(PipelineKind.self, project: repository.reference.project)
+        try sql.readableResources(PipelineKind.self, project: repository.reference.project)
             .filter { $0.spec.repository == repository.reference.name }
     }
 

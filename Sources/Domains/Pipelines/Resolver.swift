@@ -3,10 +3,15 @@ import Expressions
 import Manifests
 
 /// Replaces `${{ … }}` in text by values.
+///
+/// What is left for the runner, and all that comes beside it, the runner evaluates: a value that looks like an expression
+/// (a commit's message, a parameter, an output) is quoted for it, so that nothing is evaluated twice.
 struct Resolver: Sendable {
     var context: Context
     /// Whether expressions that read what only the runner knows (`steps`, `env`, files) are kept for it.
     var leavesSteps = true
+    /// Variables whose values are left for the runner, in small letters; so is what reads them.
+    var leftVariables: Set<String> = []
 
     /// The text with every expression replaced; those that read `steps` and the like may be left for the runner.
     func resolve(_ text: String) throws -> JSONValue {
@@ -14,12 +19,19 @@ struct Resolver: Sendable {
         let pieces = Self.pieces(of: text)
         if pieces.count == 1, let only = pieces.first {
             let template = try Template(parsing: only)
-            return isLeft(template) ? .string(only) : try template.evaluate(in: context).jsonValue
+            if isLeft(template) { return .string(only) }
+            let value = try template.evaluate(in: context).jsonValue
+            return leavesSteps ? Self.quoted(value) : value
         }
         var out = ""
         for piece in pieces {
             let template = try Template(parsing: piece)
-            out += template.isPlain || isLeft(template) ? piece : try template.render(in: context)
+            if template.isPlain || isLeft(template) {
+                out += piece
+            } else {
+                let text = try template.render(in: context)
+                out += leavesSteps ? Template.quoting(text) : text
+            }
         }
         return .string(out)
     }
@@ -27,6 +39,25 @@ struct Resolver: Sendable {
     func render(_ text: String) throws -> String {
         let value = try resolve(text)
         return value.string ?? Value(value).text
+    }
+
+    /// Every text in a JSON value made text again: what is nothing is empty.
+    func render(_ json: JSONValue) throws -> JSONValue {
+        switch json {
+        case .string(let text): .string(try render(text))
+        case .array(let items): .array(try items.map(render))
+        case .object(let members): .object(try members.map(render))
+        default: json
+        }
+    }
+
+    private static func quoted(_ json: JSONValue) -> JSONValue {
+        switch json {
+        case .string(let text): .string(Template.quoting(text))
+        case .array(let items): .array(items.map(quoted))
+        case .object(let members): .object(members.map(quoted))
+        default: json
+        }
     }
 
     /// Every text in a JSON value resolved; keys stay.
@@ -45,7 +76,12 @@ struct Resolver: Sendable {
     private func isLeft(_ template: Template) -> Bool {
         guard leavesSteps else { return false }
         return template.readsFiles
-            || template.references.contains { Contexts.ofRunner.contains($0.path.first?.lowercased() ?? "") }
+            || template.references.contains { reference in
+                let root = reference.path.first?.lowercased() ?? ""
+                if Contexts.ofRunner.contains(root) { return true }
+                guard !leftVariables.isEmpty, Contexts.ofVariables.contains(root) else { return false }
+                return reference.path.count < 2 || leftVariables.contains(reference.path[1].lowercased())
+            }
     }
 
     /// `if: ${{ x }}` means `if: x`.
@@ -102,9 +138,9 @@ struct Resolver: Sendable {
 enum Contexts {
     /// Context of a job's conditions and settings: run, pipeline, ref, commit, parameters, variables, matrix, needs.
     static func run(
-        _ state: RunState, job: StoredJob, variables: Ordered<String> = [:], status: Context.Status? = nil
+        _ state: RunState, job: StoredJob, variables: Ordered<String>? = nil, status: Context.Status? = nil
     ) -> Context {
-        var values = shared(state.stored.run, state.stored.plan.spec(around: job.key), variables)
+        var values = shared(state.stored.run, state.stored.plan.spec(around: job.key), variables ?? [:])
         let parameters = JSONValue.object(parameters(of: job, in: state))
         (values["parameters"], values["inputs"]) = (parameters, parameters)
         let known = Context(values: values.mapValues { Value($0) })
@@ -112,15 +148,53 @@ enum Contexts {
             switch name.lowercased() {
             case "needs": Value(needs(of: job, in: state))
             case "matrix": Value(.object(job.job.matrix))
+            // Most expressions read none, so they are resolved when one does.
+            case "variables" where variables == nil:
+                try Value(Variables(templates(of: job, in: state)).known.json)
             default: try known.lookup(name)
             }
         }
     }
 
+    /// Variables of a job: what is known of them before it runs, and what only its runner will know.
+    struct Variables {
+        private(set) var known = Ordered<String>()
+        /// In small letters.
+        private(set) var left: Set<String> = []
+
+        init(_ templates: Ordered<String>) throws {
+            for (name, text) in templates {
+                if let value = try Template(parsing: text).constant {
+                    known[name] = value
+                } else {
+                    left.insert(name.lowercased())
+                }
+            }
+        }
+    }
+
+    /// Variables of a job as its runner evaluates them: of the pipeline, the environment, the stage and the job.
+    static func templates(of job: StoredJob, in state: RunState) throws -> Ordered<String> {
+        guard let (stage, spec) = state.stored.plan.find(job.key) else { return [:] }
+        let each = state.stored.plan.stages[stage]
+        let resolver = Resolver(context: run(state, job: job, variables: [:]))
+        var variables = try resolver.resolve(state.stored.plan.scopes[each.scope].spec.variables)
+        for (name, value) in state.gates.variables(of: job.job.key) { variables[name] = value }
+        for (name, value) in try resolver.resolve(each.spec.variables) { variables[name] = value }
+        for (name, value) in try resolver.resolve(spec.spec.variables) { variables[name] = value }
+        return variables
+    }
+
     /// Parameters of the pipeline that the job belongs to: the run's own, or the one that a stage uses.
     static func parameters(of job: StoredJob, in state: RunState) -> Ordered<JSONValue> {
         let plan = state.stored.plan
-        guard let (stage, _) = plan.find(job.key), let caller = plan.scopes[plan.stages[stage].scope].caller,
+        guard let (stage, _) = plan.find(job.key) else { return state.stored.run.parameters }
+        return parameters(ofScope: plan.stages[stage].scope, in: state)
+    }
+
+    private static func parameters(ofScope scope: Int, in state: RunState) -> Ordered<JSONValue> {
+        let plan = state.stored.plan
+        guard let caller = plan.scopes[scope].caller,
             let position = plan.stages[caller].jobs.first.flatMap({ state.standing.cells[$0.number].first })
         else { return state.stored.run.parameters }
         return state.jobs[position].inputs
@@ -198,7 +272,10 @@ enum Contexts {
             let name = plan.stages[number].name
             return Need(name: String(name.dropFirst(scope.prefix.count)), stage: name)
         }
-        let known = Context(values: shared(state.stored.run, scope.spec, [:]).mapValues { Value($0) })
+        var values = shared(state.stored.run, scope.spec, [:])
+        let parameters = JSONValue.object(parameters(ofScope: called, in: state))
+        (values["parameters"], values["inputs"]) = (parameters, parameters)
+        let known = Context(values: values.mapValues { Value($0) })
         return Context { name in
             name.lowercased() == "needs" ? Value(needs(all, in: state)) : try known.lookup(name)
         }

@@ -222,6 +222,7 @@ struct ActionBatch {
     private mutating func placement(of job: StoredJob, _ orders: JobOrders) throws -> String {
         var ready = job
         ready.execution = orders.execution
+        ready.labels = orders.labels ?? job.labels
         let offers = try self.offers ?? change.sql.offers(at: change.now)
         self.offers = offers
         return Placement.reason(ready.demand, offers)

@@ -39,7 +39,7 @@ extension StepsWork {
             values[name] = known(variable)
         }
         if values["run"] == nil { values["run"] = Value(["id": .string(lease.run)]) }
-        if values["variables"] == nil { values["variables"] = Value(environment.json) }
+        for name in ["variables", "vars"] where values[name] == nil { values[name] = Value(environment.json) }
         let workspace = folder.workspace
         return Context(
             values: values,

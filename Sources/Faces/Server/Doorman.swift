@@ -32,6 +32,38 @@ struct Doorman: Sendable {
         )
     }
 
+    /// Keeps the pages of other sites away from a server that asks for no tokens: a browser sends on what they ask for.
+    ///
+    /// - Throws: 403 when the host is a name that a stranger may have pointed here (DNS rebinding), and when the page of
+    ///   another site asks for a change (Origin and Sec-Fetch-Site: Fetch §3.2, W3C Fetch Metadata).
+    func checkSite(of request: Request) throws(Problem) {
+        guard !hasAuth else { return }
+        let host = request.head.authority ?? ""
+        guard Self.isOwnName(host) else {
+            throw Problem(
+                "site.host", status: 403, "\"\(host)\" is not a name of this machine, and this server asks for no tokens",
+                hint: "Ask at localhost or an address, or use a server that asks for tokens: vagus server")
+        }
+        guard ![.get, .head].contains(request.method) else { return }
+        let site = HTTPField.Name("Sec-Fetch-Site").flatMap { request.headers[$0] } ?? "none"
+        let origin = request.headers[.origin]
+        let isOwn = origin == nil || origin == "http://\(host)" || origin == "https://\(host)"
+        guard isOwn, site == "none" || site == "same-origin" else {
+            throw Problem(
+                "site.foreign", status: 403, "a page of another site asks for a change, and this server asks for no tokens",
+                hint: "Use a server that asks for tokens: vagus server")
+        }
+    }
+
+    /// Whether no stranger can have given the name: an address, or a name that the public DNS has not.
+    private static func isOwnName(_ authority: String) -> Bool {
+        guard !authority.hasPrefix("[") else { return true }
+        let name = authority.prefix { $0 != ":" }.lowercased()
+        guard name.contains(".") else { return true }
+        return name.allSatisfy { $0 == "." || ("0"..."9").contains($0) }
+            || [".localhost", ".internal", ".local"].contains(where: name.hasSuffix)
+    }
+
     static func secret(in request: Request) -> String? {
         if let header = request.headers[.authorization], header.lowercased().hasPrefix("bearer ") {
             return String(header.dropFirst(7))
