@@ -138,6 +138,8 @@ public struct JudgeSpec: Manifest {
     public var success: String?
     public var failure: String?
     public init() {}
+    /// Whether a number is compared, so that an answer without one says nothing.
+    public var isBounded: Bool { success != nil || failure != nil || method == .mann_whitney }
     public static let fields: [Field<Self>] = [
         .optional(
             "method", \.method,

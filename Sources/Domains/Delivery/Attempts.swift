@@ -87,19 +87,29 @@ extension RolloutWriter {
                 hint: "Name another: vagus undo \(name.name) --to N")
         }
         let present = rows.first { $0.revision == service.stable }
-        if !isAcross, let present, target != service.stable,
-            present.workload.migration != revision.workload.migration
-        {
-            throw Problem(
-                "revision.migrated", status: 409,
-                "revision \(target) knows the data as of \(revision.workload.migration ?? "no migration"), and they are as of "
-                    + "\(present.workload.migration ?? "no migration")",
-                hint: "If it can live with them: vagus undo \(name.name) --to \(target) --across-migration")
-        }
+        if !isAcross, let problem = Self.migrated(present, to: revision) { throw problem }
         let reason = "\(actor) went back to revision \(target)"
         if let trial { try end(trial, .aborted, reason: reason) }
         if target == service.stable { return }
+        if let stable = service.stable, target > stable, var old = try RolloutRow.latest(of: target, name, in: sql) {
+            // Forward again is no sign against the revision that has the traffic.
+            old.isRollback = false
+            return try again(old, isFull: false)
+        }
         try goBack(to: &revision, isGradual: isGradual, reason: reason, &service)
+    }
+
+    /// Why a revision cannot live with the data of the one that has the traffic; nil when it can.
+    static func migrated(_ present: RevisionRow?, to target: RevisionRow) -> Problem? {
+        guard let present, target.revision < present.revision,
+            present.workload.migration != target.workload.migration
+        else { return nil }
+        let name = target.service.name
+        return Problem(
+            "revision.migrated", status: 409,
+            "revision \(target.revision) knows the data as of \(target.workload.migration ?? "no migration"), and they "
+                + "are as of \(present.workload.migration ?? "no migration")",
+            hint: "If it can live with them: vagus undo \(name) --to \(target.revision) --across-migration")
     }
 
     /// Begins the way back to an earlier revision; the one that is left counts as failed.
@@ -153,8 +163,10 @@ extension RolloutWriter {
                 "revision.not-found", status: 409, "revision \(old.revision) is not remembered any more",
                 hint: "Deploy it anew.")
         }
-        try wake(&revision)
         var service = try ServiceRow.read(name, in: change.sql)
+        let present = try service.stable.flatMap { try RevisionRow.find($0, of: name, in: change.sql) }
+        if let problem = Self.migrated(present, to: revision) { throw problem }
+        try wake(&revision)
         var rollout = RolloutRow(
             name, number: service.nextRollout, revision: old.revision, settings: spec.rollout, at: change.now)
         (rollout.commit, rollout.run, rollout.committedAt, rollout.tier) = (

@@ -154,8 +154,10 @@ package struct DeliveryDomain: Domain {
         let service = ServiceReference(project: candidate.project, name: candidate.name)
         let environment = try Verbs.environment(spec, service, in: change.sql)
         try WorkloadFreezer.checkTargets(spec, environment)
-        try Condemned.refuse(
-            signature: WorkloadFreezer.signature(spec, environment), of: service, in: change.sql)
+        let signature = WorkloadFreezer.signature(spec, environment)
+        try Condemned.refuse(signature: signature, of: service, in: change.sql)
+        try Self.refuseMigrated(signature: signature, of: service, in: change.sql)
+        try RouteRow.reserve(spec, for: service, in: change.sql)
         for (name, analysis) in spec.rollout.analysis where analysis.judge.method == .threshold {
             let (success, failure) = (analysis.judge.success, analysis.judge.failure)
             if analysis.webhook != nil || analysis.job != nil, success == nil, failure == nil { continue }
@@ -172,6 +174,18 @@ package struct DeliveryDomain: Domain {
                     location: "rollout.analysis.\(name).judge")
             }
         }
+    }
+
+    /// Refuses what an earlier revision runs that cannot live with the data as they are now.
+    private static func refuseMigrated(
+        signature: String, of name: ServiceReference, in sql: Connection
+    ) throws {
+        guard let stable = try ServiceRow.read(name, in: sql).stable else { return }
+        let rows = try RevisionRow.all(of: name, in: sql)
+        guard let target = rows.last(where: { $0.signature == signature && $0.wasStable && $0.armOf == nil }),
+            let problem = RolloutWriter.migrated(rows.first { $0.revision == stable }, to: target)
+        else { return }
+        throw problem
     }
 
     /// A deleted service is off the table, and its copies are told to stop, in the transaction that deletes it.

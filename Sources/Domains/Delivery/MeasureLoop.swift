@@ -110,14 +110,19 @@ struct MeasureLoop: Reconciler {
             if let url = record.spec.webhook { return try await call(url, record, rollout, outside) }
             guard let query = record.spec.query else { return .said(.error, "there is no query") }
             guard let total = record.spec.total, record.spec.judge.method == .sequential else {
-                let value = try await one(query, record.canary, record, rollout, outside)
+                let value = try await one(query, record.canary, record, rollout, outside).number
                 guard record.spec.judge.method == .mann_whitney else { return .values(value, nil) }
-                return .values(value, try await one(query, record.stable, record, rollout, outside))
+                return .values(value, try await one(query, record.stable, record, rollout, outside).number)
             }
             var counts: [Counts] = []
             for side in [record.canary, record.stable] {
-                let bad = try await one(query, side, record, rollout, outside) ?? 0
-                let all = try await one(total, side, record, rollout, outside) ?? 0
+                let found = [
+                    try await one(query, side, record, rollout, outside),
+                    try await one(total, side, record, rollout, outside),
+                ]
+                // Nothing was counted where there is no series; what is no number says nothing.
+                if found.contains(where: { if case .noNumber = $0 { true } else { false } }) { return .values(nil, nil) }
+                let (bad, all) = (found[0].number ?? 0, found[1].number ?? 0)
                 // `increase` extrapolates, so that it gives parts of a request.
                 counts.append(Counts(requests: Self.whole(max(bad, all)), errors: Self.whole(bad)))
             }
@@ -134,11 +139,20 @@ struct MeasureLoop: Reconciler {
         value.isFinite && value > 0 ? Int64(min(value.rounded(), 9e15)) : 0
     }
 
-    /// The one value of a query for one side; nil when it finds nothing.
+    private enum Found: Sendable {
+        case nothing
+        /// NaN or infinite.
+        case noNumber
+        case value(Double)
+
+        var number: Double? { if case .value(let value) = self { value } else { nil } }
+    }
+
+    /// The one value of a query for one side.
     private func one(
         _ query: MetricQuerySpec, _ side: Int, _ record: AnalysisRecord, _ rollout: RolloutRow,
         _ outside: any MeasureOutside
-    ) async throws -> Double? {
+    ) async throws -> Found {
         let now = store.time.now
         let window = max(1, now.since(record.started_at) / .seconds(1))
         let words = Self.filled(query.prometheus, side: side, rollout.service, windowSeconds: Int(window))
@@ -148,7 +162,8 @@ struct MeasureLoop: Reconciler {
                 "analysis.query", status: 422, "the query finds \(found.count) series where one is needed",
                 hint: "Put it in sum(…) or max(…).")
         }
-        return found.first.flatMap { $0.value.isFinite ? $0.value : nil }
+        guard let value = found.first?.value else { return .nothing }
+        return value.isFinite ? .value(value) : .noNumber
     }
 
     /// The query with its words replaced.
@@ -209,13 +224,29 @@ struct MeasureLoop: Reconciler {
         let answer = try await outside.post(url, question, timeout: Self.patience)
         switch answer.status {
         case 200..<300:
-            let json = try? JSONParser.parse(answer.body)  // no JSON is an answer too
-            guard let json, let value = json["value"]?.double else {
-                return .said(.successful, "the webhook said yes (\(answer.status))")
-            }
-            return .values(value, json["baseline"]?.double)
+            return Self.said(answer, isBounded: record.spec.judge.isBounded)
         case 400..<500: return .said(.failed, "the webhook said no (\(answer.status))")
         default: return .said(.error, "the webhook answered \(answer.status)")
         }
+    }
+
+    /// What an answer of 2xx means: yes, unless the judge has to compare a number.
+    private static func said(_ answer: (status: Int, body: [UInt8]), isBounded: Bool) -> Answer {
+        // NaN and Infinity are no JSON, but what Python writes of such a number.
+        let text = String(decoding: answer.body, as: UTF8.self)
+        let plain = ["-Infinity", "Infinity", "NaN"].reduce(text) { $0.replacing($1, with: "null") }
+        let json = try? JSONParser.parse(Array(plain.utf8))  // no JSON is an answer too
+        guard isBounded else {
+            return json?["value"]?.double.map { .values($0, json?["baseline"]?.double) }
+                ?? .said(.successful, "the webhook said yes (\(answer.status))")
+        }
+        guard let json, json.object != nil else {
+            return .said(.error, "the webhook answered \(answer.status) without a JSON object, but a value was to be judged")
+        }
+        guard let value = json["value"], value != .null else { return .values(nil, nil) }
+        guard let number = value.double else {
+            return .said(.error, "the webhook answered \(answer.status) with a value that is no number")
+        }
+        return .values(number, json["baseline"]?.double)
     }
 }

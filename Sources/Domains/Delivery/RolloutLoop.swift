@@ -104,6 +104,14 @@ struct RolloutLoop: Reconciler {
             try service.write(in: writer.change.sql)
         case .new(let workload):
             (service.signature, service.problem) = (wanted.signature, nil)
+            do {
+                // Where it came by its environment, nobody has looked yet.
+                try Condemned.refuse(
+                    workload, commit: nil, of: writer.name, stable: service.stable, in: writer.change.sql)
+            } catch let problem as Problem {
+                service.problem = problem.message
+                return try service.write(in: writer.change.sql)
+            }
             // The same in other words (an alias that names the same version) is no news.
             if let newest = wanted.newest, newest.runsTheSame(as: workload) {
                 return try service.write(in: writer.change.sql)
@@ -130,8 +138,18 @@ struct RolloutLoop: Reconciler {
         let same = rows.filter { $0.workload.runsTheSame(as: workload) && ($0.wasStable || isStable($0)) }
         guard var target = same.first(where: isStable) ?? same.last else { return false }
         let newest = try RolloutRow.newest(of: writer.name, in: sql)
+        if let problem = RolloutWriter.migrated(rows.first(where: isStable), to: target) {
+            service.problem = problem.message
+            try service.write(in: sql)
+            return true
+        }
+        if let newest, newest.isUnderWay, newest.revision == target.revision {
+            // It is on its way already.
+            try service.write(in: sql)
+            return true
+        }
         let reason = "the workload of revision \(target.revision) was applied again"
-        if let newest, newest.isUnderWay, newest.revision != target.revision {
+        if let newest, newest.isUnderWay {
             try writer.end(newest, .aborted, reason: reason)
         } else if isStable(target), newest?.completion != .aborted {
             try service.write(in: sql)

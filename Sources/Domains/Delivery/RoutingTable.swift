@@ -93,7 +93,36 @@ enum RouteRow {
             """)
     }
 
+    /// Notes where a service shall be reached, its preview included.
+    ///
+    /// - Throws: 409 when another service is reached there.
+    static func reserve(_ spec: ServiceSpec, for name: ServiceReference, in sql: Connection) throws {
+        try sql.run("DELETE FROM delivery_address WHERE \(name.rows)")
+        let path = RouteShape.path(name, spec)
+        let hasPreview = spec.rollout.strategy == .blue_green && spec.route.protocol != .grpc
+        for path in hasPreview ? [path, path + "-preview"] : [path] {
+            let hosts = spec.route.hosts.map { $0.lowercased() }
+            for row in try sql.rows("SELECT project, service, hosts FROM delivery_address WHERE path = \(path)") {
+                let others: [String] = try [String](
+                    json: JSONParser.parse(try row.get("hosts", as: String.self)), at: [])
+                // One of the two that names hosts is the more exact one, and is reached there.
+                guard hosts.isEmpty ? others.isEmpty : !Set(others).isDisjoint(with: hosts) else { continue }
+                let other = ServiceReference(project: try row.get("project"), name: try row.get("service"))
+                throw Problem(
+                    "service.address", status: 409,
+                    "\(path) leads to service \"\(other.name)\"\(other.project == name.project ? "" : " of project \"\(other.project)\"") already",
+                    hint: "Write another `route: { path: … }`, or hosts of its own.", location: "route.path")
+            }
+            try sql.run(
+                """
+                INSERT INTO delivery_address (project, service, path, hosts)
+                VALUES (\(name.project), \(name.name), \(path), \(hosts.json.text))
+                """)
+        }
+    }
+
     static func remove(_ service: ServiceReference, in change: Change) throws {
+        try change.sql.run("DELETE FROM delivery_address WHERE \(service.rows)")
         guard try change.sql.run("DELETE FROM delivery_route WHERE \(service.rows)") > 0 else { return }
         _ = try grow(change)
     }

@@ -114,6 +114,16 @@ enum Tables {
                 "ALTER TABLE delivery_copy ADD COLUMN form TEXT NOT NULL DEFAULT 'process'",
                 "ALTER TABLE delivery_copy ADD COLUMN has_begun BIGINT NOT NULL DEFAULT 0",
             ] + ReleaseRow.migration),
+        Migration(
+            id: "delivery-4",
+            statements: [
+                """
+                CREATE TABLE delivery_address (
+                    project TEXT NOT NULL, service TEXT NOT NULL, path TEXT NOT NULL, hosts TEXT NOT NULL,
+                    PRIMARY KEY (project, service, path))
+                """,
+                "CREATE INDEX delivery_address_path ON delivery_address (path)",
+            ]),
     ]
 }
 
