@@ -237,4 +237,27 @@ private final class FakeOutside: MeasureOutside, MetricSource {
         #expect(try await look(rig)?.phase == phase)
         #expect(outside.questions == ["http://hook 2"])
     }
+
+    @Test(arguments: [
+        ("{\"value\": 0.1}", AnalysisRun.Phase.successful), ("{\"value\": 0.9}", .failed),
+        ("{\"value\": NaN}", .failed), ("{\"value\": null}", .failed), ("{}", .failed),
+        ("{\"value\": \"0.1\"}", .running), ("{\"value\": 1e999}", .running), ("<html>log in</html>", .running), ("", .running),
+    ])
+    func `an answer without a number passes no bound`(body: String, phase: AnalysisRun.Phase) async throws {
+        let rig = try await judged(
+            "{ webhook: \"http://hook\", no_data: fail, judge: { method: threshold, success: \"result < 0.5\" } }",
+            FakeOutside(body: body))
+        let found = try await look(rig)
+        #expect(found?.phase == phase)
+        // What is no answer at all is an error, which is asked again.
+        #expect(found?.error == (phase == .running ? 1 : 0))
+    }
+
+    @Test(arguments: [[Double.nan], [.infinity]])
+    func `a count that is no number is no count of none`(bad: [Double]) async throws {
+        let rig = try await judged(
+            "{ query: { prometheus: bad }, total: { prometheus: all }, count: 1, no_data: fail, judge: { min_samples: 20 } }",
+            FakeOutside { $0 == "bad" ? bad : [1000] })
+        #expect(try await look(rig)?.phase == .failed)
+    }
 }

@@ -124,6 +124,76 @@ import Testing
         try await rig.house.apply(bad)
     }
 
+    @Test func `what was gone back from does not come back by its environment`() async throws {
+        let rig = try await Rig.open()
+        func level(_ level: Int) async throws {
+            try await rig.house.apply("kind: Environment\nname: prod\nvariables: { LEVEL: \"\(level)\" }")
+        }
+        try await level(1)
+        try await rig.house.apply(web(Self.canary, more: "environment: prod"))
+        try await rig.settle()
+        try await level(2)
+        try await rig.settle()
+        try await rig.abort("errors")
+        try await level(1)
+        try await rig.settle()
+        try await level(2)
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect((status.stable_revision, status.weights) == (1, [1: 100]))
+        #expect(status.message.contains("went back from just this, its revision 2: errors"))
+    }
+
+    @Test func `the revision that is on its way back already is no news when it is applied`() async throws {
+        let rig = try await established()
+        try await rig.house.apply(web(Self.canary, command: "./other"))
+        try await rig.settle()
+        try await rig.promote(full: true)
+        try await rig.settle()
+        var input = UndoInput()
+        (input.name, input.gradual) = ("web", true)
+        _ = try await rig.house.call(Services.undo, input)
+        try await rig.settle()
+        try #require(try await rig.status().weights == [2: 80, 1: 20])
+        try await rig.house.apply(web(Self.canary))
+        try await rig.settle()
+        #expect(try await rig.status().weights == [2: 80, 1: 20])
+        #expect(try await rig.events("rollout.started").count == 3)
+    }
+
+    @Test func `forward again by undo takes the steps, and says nothing against the stable revision`() async throws {
+        let rig = try await established()
+        try await rig.house.apply(web(Self.canary, command: "./other"))
+        try await rig.settle()
+        try await rig.abort("errors")
+        try await rig.undo(to: 2)
+        try await rig.settle()
+        #expect(try await rig.status().weights == [1: 80, 2: 20])
+        try await rig.abort("again")
+        try await rig.settle()
+        try await rig.house.apply(web(Self.canary))
+        try await rig.settle()
+        #expect(try await rig.status().stable_revision == 1)
+    }
+
+    @Test func `two services are not reached at one address`() async throws {
+        let rig = try await Rig.open()
+        let blueGreen = "rollout: { strategy: blue_green }"
+        func service(_ name: String, _ more: String) -> String {
+            "kind: Service\nname: \(name)\nworkload: { command: [./web] }\n\(more)"
+        }
+        try await rig.house.apply(service("shop", blueGreen))
+        let preview = await problem { try await rig.house.apply(service("shop-preview", "")) }
+        #expect(preview?.message == "/services/shop-preview leads to service \"shop\" already")
+        try await rig.house.apply(service("a", "route: { path: /same, hosts: [a.test] }"))
+        #expect(await problem { try await rig.house.apply(service("b", "route: { path: /same, hosts: [A.test] }")) } != nil)
+        try await rig.house.apply(service("b", "route: { path: /same, hosts: [b.test] }"))
+        try await rig.house.apply(service("c", "route: { path: /same }"))
+        // Its own address is no other's, and what was given up is free.
+        try await rig.house.apply(service("c", "route: { path: /else }"))
+        try await rig.house.apply(service("d", "route: { path: /same }"))
+    }
+
     @Test func `a deploy of the aborted commit is refused, and of another one not`() async throws {
         let rig = try await established()
         try await rig.deploy("k1", commit: "abc")
@@ -197,6 +267,26 @@ import Testing
         _ = try await rig.house.call(Services.undo, input)
         try await rig.pass(2)
         #expect(try await rig.status().stable_revision == 1)
+    }
+
+    @Test func `neither applying nor retrying goes back across a migration`() async throws {
+        let rig = try await Rig.open()
+        func service(_ migration: Int, _ command: String) -> String {
+            "kind: Service\nname: web\nworkload: { command: [\(command)], migration: \"\(migration)\" }\nrollout: \(Self.canary)"
+        }
+        try await rig.house.apply(service(1, "./web"))
+        try await rig.settle()
+        try await rig.house.apply(service(1, "./other"))
+        try await rig.settle()
+        try await rig.abort("errors")
+        try await rig.house.apply(service(3, "./web"))
+        try await rig.settle()
+        try await rig.promote(full: true)
+        try await rig.settle()
+        try #require(try await rig.status().stable_revision == 3)
+        #expect(await problem { try await rig.house.apply(service(1, "./web")) }?.code == "revision.migrated")
+        #expect(await problem { try await rig.retry() }?.code == "revision.migrated")
+        #expect(try await rig.status().weights == [3: 100])
     }
 
     @Test func `blue and green take turns, each with its own variables`() async throws {

@@ -69,6 +69,28 @@ import Testing
         #expect(try await rig.status().stable_revision == 2)
     }
 
+    @Test func `of recreate there is never a copy too many, on no way back and in no restart`() async throws {
+        let rig = try await established("{ strategy: recreate }", replicas: 1)
+        try await rig.deploy("k1")
+        try await rig.pass(3)
+        #expect(try await rig.status().stable_revision == 2)
+        try await rig.undo()
+        try await rig.pass(3)
+        #expect(try await rig.status().stable_revision == 1)
+        _ = try await rig.house.call(Services.restart, Name(project: "default", name: "web"))
+        try await rig.pass(3)
+        #expect(rig.platform.running(1).count == 1 && rig.platform.stops.count == 3)
+        rig.platform.setWell(false, revision: 3)
+        try await rig.deploy("k2")
+        try await rig.pass(1)
+        try await rig.promote(full: true)
+        try await rig.pass(2)
+        try await rig.abort()
+        try await rig.pass(3)
+        #expect(rig.platform.running(1).count == 1 && rig.platform.running().count == 1)
+        #expect(rig.platform.most == 1)
+    }
+
     @Test func `an aborted recreate brings the old revision back`() async throws {
         let rig = try await established("{ strategy: recreate }", replicas: 1)
         rig.platform.setWell(false, revision: 2)

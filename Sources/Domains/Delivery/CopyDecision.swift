@@ -42,7 +42,6 @@ extension RolloutDecision {
                 let room = view.replicas + trial.surge(of: view.replicas) - (stable?.live.count ?? 0)
                 return min(view.replicas, max(revision.live.count, room))
             }
-            if isRecreate, stable?.copies.isEmpty == false { return 0 }
             return neededReady(trial, view)
         }
         guard revision.revision == view.stable else { return retired(revision, view, now) }
@@ -79,6 +78,7 @@ extension RolloutDecision {
     }
 
     private static func retired(_ revision: RolloutView.Revision, _ view: RolloutView, _ now: Timestamp) -> Int? {
+        if view.isAlone { return 0 }
         // It still has traffic that the stable copies cannot take yet.
         if let ended = view.rollout, ended.weight > 0, ended.revision == revision.revision { return nil }
         let warm = view.revisions.filter { $0.wasStable && !$0.isCondemned && $0.revision != view.stable }
@@ -103,6 +103,7 @@ extension RolloutDecision {
         }
         let live = revision.live
         if live.count < wanted {
+            if view.isAlone, view.hasOthers(than: revision.revision) { return [] }
             return backOffEnd(revision) > now ? [] : [.start(revision: revision.revision, count: wanted - live.count)]
         }
         let reason =
@@ -122,6 +123,7 @@ extension RolloutDecision {
         guard let restartedAt = view.restartedAt else { return nil }
         let old = revision.live.filter { $0.orderedAt < restartedAt }
         guard !old.isEmpty else { return nil }
+        if view.isAlone { return old.map { .stop($0.id, reason: Self.restarted, isFault: false) } }
         let live = revision.live.count
         let fresh = live - old.count
         let more = min(view.replicas + view.surge - live, view.replicas - fresh)
@@ -131,8 +133,10 @@ extension RolloutDecision {
         // What is not well is missed by nobody; of the others as many as are above the least.
         let spare = max(0, revision.ready - (view.replicas - view.unavailable))
         let leaving = old.filter { !$0.isReady } + old.filter(\.isReady).prefix(spare)
-        return leaving.map { .stop($0.id, reason: "the service was restarted", isFault: false) }
+        return leaving.map { .stop($0.id, reason: Self.restarted, isFault: false) }
     }
+
+    private static let restarted = "the service was restarted"
 
     /// When a copy may be started again: 1 s after the first that ended by itself, then twice as long each time.
     static func backOffEnd(_ revision: RolloutView.Revision) -> Timestamp {

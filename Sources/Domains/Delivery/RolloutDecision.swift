@@ -200,9 +200,10 @@ enum RolloutDecision {
     /// Whether stable copies are taken away while the rollout goes on, so that they would be missed in an abort.
     static func shrinksStable(_ trial: RolloutRow) -> Bool {
         switch trial.plan.strategy {
-        case .rolling, .recreate: true
+        case .rolling: true
         case .canary: trial.settings.dynamic_stable_scale
-        case .blue_green, .a_b_testing: false
+        // The copies of recreate make room for each other, so none can bear anything for another.
+        case .blue_green, .a_b_testing, .recreate: false
         }
     }
 

@@ -30,7 +30,8 @@ struct RolloutPlan: Sendable, Equatable {
     static let outcome = "outcome"
 
     init(_ settings: RolloutSpec, isDirect: Bool) {
-        strategy = isDirect ? .blue_green : settings.strategy
+        // Of a program of which there may be one only, there is one only on the way back as well.
+        strategy = isDirect && settings.strategy != .recreate ? .blue_green : settings.strategy
         previewReplicas = isDirect ? nil : settings.preview.replicas
         guard !isDirect else {
             (stages, steps) = ([], [])

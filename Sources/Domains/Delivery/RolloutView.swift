@@ -50,12 +50,24 @@ struct RolloutView: Sendable {
     var unavailable = 0
     /// Copies that were ordered before are to be replaced.
     var restartedAt: Timestamp?
+    /// By its spec as it is now.
+    var isRecreate = false
     /// Its rollout belongs to a release in which not all are ready.
     var isGated = false
     /// Why the applied workload could not become a revision.
     var problem: String?
     /// Model that waits for a deploy to choose its version.
     var awaitedModel: String?
+
+    /// Copies of two revisions, or one more of the same, are never there at once.
+    var isAlone: Bool { isRecreate || rollout?.settings.strategy == .recreate }
+
+    /// Whether copies are there that have to be gone before one of this revision may begin.
+    func hasOthers(than number: Int) -> Bool {
+        revisions.contains { revision in
+            revision.copies.contains { revision.revision != number || $0.state == .stopping }
+        }
+    }
 
     func revision(_ number: Int?) -> Revision? { revisions.first { $0.revision == number } }
 
@@ -120,6 +132,7 @@ extension RolloutView {
         unavailable = spec.rollout.unavailable.copies(of: replicas, roundedUp: false)
         surge = max(spec.rollout.surge.copies(of: replicas, roundedUp: true), unavailable == 0 ? 1 : 0)
         restartedAt = service.restartedAt
+        isRecreate = spec.rollout.strategy == .recreate
         revisions = try RevisionRow.all(of: name, in: sql)
             .filter { row in
                 copies[row.revision] != nil || row.revision == service.stable || row.revision == under?.revision

@@ -22,6 +22,7 @@ package final class FakePlatform: Platform {
         var outputs: [CopyOutput] = []
         var starts: [InstanceID: Int] = [:]
         var stops: [InstanceID] = []
+        var most = 0
     }
 
     private let state = Mutex(State())
@@ -62,6 +63,7 @@ package final class FakePlatform: Platform {
                 id: order.id, service: order.service, revision: order.revision, host: "127.0.0.1",
                 port: state.nextPort, startedAt: now, isRunning: true)
             state.copies[order.id] = Copy(order: order, instance: instance)
+            state.most = max(state.most, state.copies.values.count { $0.instance.isRunning })
             return instance
         }
     }
@@ -127,6 +129,9 @@ package final class FakePlatform: Platform {
                 .sorted { $0.id.text < $1.id.text }
         }
     }
+
+    /// Most copies that ran at once.
+    package var most: Int { state.withLock { $0.most } }
 
     /// The order that a copy was started with.
     package func order(of id: InstanceID) -> InstanceOrder? { state.withLock { $0.copies[id]?.order } }
