@@ -194,13 +194,13 @@ import Testing
             (view.replicas, view.stable) = (4, 1)
             var rollout = RolloutRow(ruleName, number: 2, revision: 2, settings: RolloutSpec(), at: ruleZero)
             (rollout.origin, rollout.weight, rollout.completion, rollout.outcome) = (1, weight, .aborted, .failed)
-            view.rollout = rollout
+            (view.rollout, view.leaving) = (rollout, rollout)
             view.revisions = [revision(1, ready: ready, ill: ill), revision(2, ready: 3)]
             return view
         }
         check(aborted(ready: 1, weight: 75), [.start(revision: 1, count: 3)])
-        check(aborted(ready: 2, ill: 2, weight: 75), [.weight(50)])
-        check(aborted(ready: 4, weight: 25), [.weight(0)])
+        check(aborted(ready: 2, ill: 2, weight: 75), [.retreat(50)])
+        check(aborted(ready: 4, weight: 25), [.retreat(0)])
         #expect(aborted(ready: 2, weight: 50).weight(of: 1) == 50)
         #expect(aborted(ready: 2, weight: 50).weight(of: 2) == 50)
     }

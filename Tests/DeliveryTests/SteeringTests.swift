@@ -379,6 +379,32 @@ import Testing
         #expect(status.phase == .degraded)
     }
 
+    @Test(arguments: [false, true])
+    func `what comes in the middle of a rolling takes no traffic from the only copies that are well`(
+        isUndo: Bool
+    ) async throws {
+        let rig = try await established("{ strategy: rolling }", replicas: 4)
+        try await rig.deploy("k1")
+        try await rig.pass(8)
+        try #require(try await rig.status().stable_revision == 2)
+        rig.platform.setWell(false, InstanceID("default/web/3/4"))
+        try await rig.deploy("k2")
+        try await rig.settle(turns: 10)
+        try #require(try await rig.status().weights == [2: 25, 3: 75])
+        if isUndo { try await rig.undo(to: 1) } else { try await rig.deploy("k3") }
+        #expect(try await rig.status().weights == [2: 25, 3: 75])
+        for _ in 0..<40 {
+            try await rig.pass(1)
+            let status = try await rig.status()
+            // Each copy that is well has no more than one of four has to bear, with room for one that is being replaced.
+            for (revision, weight) in status.weights {
+                #expect(weight <= 34 * (status.revision(revision)?.ready ?? 0), "\(status.weights)")
+            }
+        }
+        let status = try await rig.status()
+        #expect(status.weights == [isUndo ? 1 : 4: 100])
+    }
+
     // MARK: - Fresh baseline, outcomes
 
     @Test func `a fresh baseline is started, judged against, and gone in the end`() async throws {

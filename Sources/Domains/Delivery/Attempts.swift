@@ -46,6 +46,14 @@ extension RolloutWriter {
         rollout.origin = service.stable
         rollout.requestsBefore = try TrafficRow.requests(of: name, in: change.sql)
         rollout.ownBefore = try TrafficRow.total(rollout.revision, of: name, in: change.sql).requests
+        if rollout.settings.strategy == .rolling, !rollout.isDirect,
+            var left = try RolloutRow.leaving(of: name, in: change.sql), left.revision == rollout.revision
+        {
+            // It goes on with the copies that it has.
+            rollout.weight = left.weight
+            left.weight = 0
+            try left.write(in: change.sql)
+        }
         // A way back waits for nobody.
         if !rollout.isRollback { rollout.release = try ReleaseBook.join(name, in: change) }
         service.nextRollout += 1

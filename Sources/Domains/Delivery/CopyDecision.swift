@@ -39,14 +39,17 @@ extension RolloutDecision {
         let stable = view.revision(view.stable)
         if revision.revision == trial.revision {
             if isRolling {
-                let room = view.replicas + trial.surge(of: view.replicas) - (stable?.live.count ?? 0)
+                let leaving = view.leaving.flatMap { $0.revision == trial.revision ? nil : view.revision($0.revision) }
+                let others = (stable?.live.count ?? 0) + (leaving?.live.count ?? 0)
+                let room = view.replicas + trial.surge(of: view.replicas) - others
                 return min(view.replicas, max(revision.live.count, room))
             }
             return neededReady(trial, view)
         }
         guard revision.revision == view.stable else { return retired(revision, view, now) }
         if isRecreate { return 0 }
-        if isRolling { return rollingStable(revision, trial, view) }
+        // First it gets back what was taken from it for the attempt before.
+        if isRolling { return view.leaving == nil ? rollingStable(revision, trial, view) : view.replicas }
         if trial.plan.strategy == .canary, trial.settings.dynamic_stable_scale, view.acknowledgement == .yes {
             return max(1, (view.replicas * (100 - trial.weight) + 99) / 100)
         }
@@ -80,7 +83,7 @@ extension RolloutDecision {
     private static func retired(_ revision: RolloutView.Revision, _ view: RolloutView, _ now: Timestamp) -> Int? {
         if view.isAlone { return 0 }
         // It still has traffic that the stable copies cannot take yet.
-        if let ended = view.rollout, ended.weight > 0, ended.revision == revision.revision { return nil }
+        if view.leaving?.revision == revision.revision { return nil }
         let warm = view.revisions.filter { $0.wasStable && !$0.isCondemned && $0.revision != view.stable }
             .map(\.revision).sorted(by: >).prefix(view.rollback.keep_running)
         if warm.contains(revision.revision) { return nil }

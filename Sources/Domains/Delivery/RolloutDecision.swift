@@ -14,6 +14,8 @@ enum RolloutStep: Sendable, Equatable {
     case arm(ArmPlan)
     /// Gives the revision on trial this share of the traffic.
     case weight(Int)
+    /// Leaves the ended attempt, whose traffic the stable copies cannot bear yet, this share.
+    case retreat(Int)
     /// The step is done: on to the next.
     case next
     /// Begins analyses of the step (-1: of the whole rollout).
@@ -42,11 +44,10 @@ enum RolloutDecision {
     static let longestBackOff = Duration.seconds(60)
 
     static func decide(_ view: RolloutView, now: Timestamp) -> [RolloutStep] {
+        if let step = retreat(view) { return [step] }
         if let trial = view.trial {
             let steps = progress(trial, view, now)
             if !steps.isEmpty { return steps }
-        } else if let step = retreat(view) {
-            return [step]
         }
         if let steps = recovery(view) { return steps }
         return view.revisions.flatMap { upkeep($0, view, now) }
@@ -167,6 +168,8 @@ enum RolloutDecision {
     /// Nil when the weight is in force at the proxies; nothing to do while they take it up.
     private static func shift(_ trial: RolloutRow, _ view: RolloutView, to weight: Int) -> [RolloutStep]? {
         if view.isGated, weight == 100, trial.weight != 100 { return gate(trial) }
+        // What the stable copies cannot bear yet stays where copies are; only who takes all of it can take that.
+        if view.leaving != nil, weight < 100 { return [] }
         if trial.weight != weight { return [.weight(weight)] }
         return view.acknowledgement == .yes ? nil : []
     }
@@ -183,11 +186,10 @@ enum RolloutDecision {
 
     /// Where stable copies were taken away, an abort gives them only the traffic that they can bear, until they are back.
     private static func retreat(_ view: RolloutView) -> RolloutStep? {
-        guard let ended = view.rollout, !ended.isUnderWay, ended.weight > 0, ended.revision != view.stable else {
-            return nil
-        }
-        let weight = unbearable(view)
-        return weight < ended.weight ? .weight(weight) : nil
+        guard let leaving = view.leaving else { return nil }
+        let isTaken = view.trial.map { $0.revision != view.stable && $0.weight == 100 } ?? false
+        let weight = isTaken ? 0 : unbearable(view)
+        return weight < leaving.weight ? .retreat(weight) : nil
     }
 
     /// Share of the traffic that the stable copies that are well cannot take, in percent.
@@ -208,16 +210,11 @@ enum RolloutDecision {
     }
 
     private static func recovery(_ view: RolloutView) -> [RolloutStep]? {
-        let isOff = view.trial.map { $0.weight == 0 && !$0.isRollback } ?? (retreatWeight(view) == 0)
+        let isOff = view.leaving == nil && view.trial.map { $0.weight == 0 && !$0.isRollback } ?? true
         guard !view.unrecovered.isEmpty, isOff, view.acknowledgement == .yes,
             let stable = view.revision(view.stable), stable.ready > 0
         else { return nil }
         return [.recovered]
-    }
-
-    /// Traffic that an aborted revision still has.
-    private static func retreatWeight(_ view: RolloutView) -> Int {
-        view.rollout.map { $0.completion == .aborted && $0.revision != view.stable ? $0.weight : 0 } ?? 0
     }
 
     // MARK: - Arms

@@ -123,6 +123,16 @@ struct RolloutRow: Sendable {
             .map(RolloutRow.init(row:))
     }
 
+    /// The ended attempt that still has traffic, since the stable copies cannot bear it yet.
+    static func leaving(of service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
+        try sql.row(
+            """
+            SELECT * FROM delivery_rollout WHERE \(service.rows) AND completion IN ('aborted', 'superseded') AND weight > 0
+            ORDER BY number DESC LIMIT 1
+            """
+        ).map(RolloutRow.init(row:))
+    }
+
     static func find(_ number: Int, of service: ServiceReference, in sql: Connection) throws -> RolloutRow? {
         try sql.row("SELECT * FROM delivery_rollout WHERE \(service.rows) AND number = \(number)")
             .map(RolloutRow.init(row:))

@@ -40,6 +40,8 @@ struct RolloutView: Sendable {
     var revisions: [Revision] = []
     /// The newest attempt, ended or not.
     var rollout: RolloutRow?
+    /// An attempt that has ended, but has the traffic still that the stable copies cannot bear yet.
+    var leaving: RolloutRow?
     /// Analyses of the newest attempt.
     var analyses: [AnalysisRecord] = []
     var acknowledgement = Acknowledgement.yes
@@ -74,21 +76,23 @@ struct RolloutView: Sendable {
     /// The rollout under way, if there is one.
     var trial: RolloutRow? { rollout.flatMap { $0.isUnderWay ? $0 : nil } }
 
-    /// The newest attempt while it has traffic: under way, or aborted and waiting for the stable copies to come back.
-    private var mover: RolloutRow? {
-        rollout.flatMap { $0.revision != stable && ($0.isUnderWay || $0.weight > 0) ? $0 : nil }
-    }
+    /// Share of the traffic that the rollout under way has given its revision.
+    private var trialWeight: Int { trial.map { $0.revision == stable ? 0 : $0.weight } ?? 0 }
+    /// What comes to all traffic takes that of the one that leaves as well.
+    private var leavingWeight: Int { trialWeight == 100 ? 0 : leaving?.weight ?? 0 }
 
     /// Extra copies that the rollout wants now.
     var arms: [ArmPlan] { trial.map { RolloutDecision.arms($0, self) } ?? [] }
 
     /// Share of the traffic of a revision, in percent.
     func weight(of number: Int) -> Int {
-        if let mover, mover.revision == number { return mover.weight }
+        if number != stable, number == trial?.revision || number == leaving?.revision {
+            return (number == trial?.revision ? trialWeight : 0) + (number == leaving?.revision ? leavingWeight : 0)
+        }
         let arms = arms
         if let arm = arms.first(where: { $0.number == number }) { return arm.weight }
         guard number == stable else { return 0 }
-        return 100 - (mover?.weight ?? 0) - arms.reduce(0) { $0 + $1.weight }
+        return 100 - trialWeight - leavingWeight - arms.reduce(0) { $0 + $1.weight }
     }
 }
 
@@ -144,6 +148,7 @@ extension RolloutView {
                     crashes: $0.crashes, crashedAt: $0.crashedAt, problem: $0.problem, wasStable: $0.wasStable,
                     isCondemned: $0.condemned != nil)
             }
+        leaving = try RolloutRow.leaving(of: name, in: sql).flatMap { $0.revision == stable ? nil : $0 }
         if let rollout { analyses = try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql) }
         unrecovered = try RolloutRow.unrecovered(of: name, in: sql).filter { $0.revision != service.stable }.map(
             \.number)

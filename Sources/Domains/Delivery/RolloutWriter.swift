@@ -62,7 +62,8 @@ struct RolloutWriter {
         case .stop(let id, let reason, let isFault): try CopyBook.stop(id, reason: reason, isFault: isFault, in: change)
         case .recovered: try recover(view)
         case .arm(let plan): try make(plan)
-        case .weight(let weight): if let rollout = view.rollout { try shift(rollout, to: weight) }
+        case .weight(let weight): if let trial = view.trial { try shift(trial, to: weight) }
+        case .retreat(let weight): if let leaving = view.leaving { try shift(leaving, to: weight) }
         default:
             guard let rollout = view.trial else { return }
             try carry(step, rollout)
@@ -88,7 +89,7 @@ struct RolloutWriter {
             try tell("rollout.ready", rollout, ["release": .string(rollout.release?.name ?? "")])
         case .promote: try promote(rollout)
         case .abort(let reason): try end(rollout, .aborted, reason: reason)
-        case .start, .stop, .recovered, .arm, .weight: break
+        case .start, .stop, .recovered, .arm, .weight, .retreat: break
         }
     }
 
@@ -171,8 +172,7 @@ struct RolloutWriter {
 
     /// Ends an attempt that did not come to all traffic: its share is gone at once.
     ///
-    /// Where stable copies were taken away on the way, an abort leaves it the traffic that they cannot bear until they
-    /// are back.
+    /// Where stable copies were taken away on the way, it is left the traffic that they cannot bear until they are back.
     func end(_ trial: RolloutRow, _ completion: ServiceStatus.Completion, reason: String) throws {
         var rollout = trial
         try closeAnalyses(rollout)
@@ -184,7 +184,7 @@ struct RolloutWriter {
         (rollout.pause, rollout.pauseKind) = (nil, nil)
         if rollout.outcome == .failed { rollout.firstBadAt = rollout.firstBadAt ?? now }
         var left = 0
-        if completion == .aborted, RolloutDecision.shrinksStable(rollout), rollout.weight > 0 {
+        if RolloutDecision.shrinksStable(rollout), rollout.weight > 0 {
             left = min(rollout.weight, RolloutDecision.unbearable(try view()))
         }
         rollout.weight = left
