@@ -71,6 +71,20 @@ import Testing
     }
 
     @Test(arguments: [
+        ("n-${{ matrix.i }}", "n-2", true), ("n-${{ matrix.i }}", "m-2", false), ("${{ matrix.i }}", "n-2", true),
+        ("n-${{ matrix.i }}-x", "n-2-x", true), ("n-${{ matrix.i }}-x", "n-2", false),
+        ("${{ a }}-${{ b }}", "1-2", true), ("${{ a }}-${{ b }}", "12", false), ("n", "n-2", false),
+    ])
+    func `a name with an expression may be any that fits it`(name: String, text: String, fits: Bool) throws {
+        #expect(PipelineChecks.may("a.\(name)", be: "a.\(text)") == fits)
+        let stages = """
+              - { name: a, jobs: { j: { matrix: { i: [1, 2] }, steps: [{ run: x }], artifacts: [{ name: "\(name)", paths: [p] }] } } }
+              - { name: b, jobs: { j: { steps: [{ fetch: a.\(text) }] } } }
+            """
+        if fits { _ = try pipeline(stages) } else { #expect(throws: ManifestError.self) { try pipeline(stages) } }
+    }
+
+    @Test(arguments: [
         ("Service", "services"), ("svc", "services"), ("pipelines", "pipelines"), ("repo", "repositories"),
     ])
     func `kinds answer to their usual names`(word: String, plural: String) throws {

@@ -12,6 +12,9 @@ import Testing
         ("{ os: [a, b], v: [1, 2], exclude: [{ os: a, v: 1 }] }", ["a, 2", "b, 1", "b, 2"]),
         ("{ os: [a, b], v: [1, 2], exclude: [{ os: a }] }", ["b, 1", "b, 2"]),
         ("{ v: [\"1\"], exclude: [{ v: 1 }] }", []),
+        ("{ v: [1.0, 2], exclude: [{ v: 1 }] }", ["2"]), ("{ v: [1, 2.5], exclude: [{ v: 1.0 }] }", ["2.5"]),
+        ("{ v: [1.0], include: [{ v: 1, fast: true }] }", ["1, true"]),
+        ("{ v: [9007199254740993], exclude: [{ v: 9007199254740992 }] }", ["9007199254740993"]),
         // An include that changes no value extends; one that would is a cell of its own.
         ("{ os: [a, b], include: [{ os: a, fast: true }] }", ["a, true", "b"]),
         ("{ os: [a], include: [{ os: z }] }", ["a", "z"]),

@@ -141,6 +141,27 @@ import Testing
         }
     }
 
+    @Test func `branches and tags come along when they are asked for`() async throws {
+        let folder = try await Self.repository()
+        let git = LocalGit()
+        _ = try await git.text(["tag", "-a", "v1", "-m", "v1"], in: folder, adding: LocalGit.identity)
+        _ = try await git.text(["branch", "topic"], in: folder)
+        _ = try await git.text(["branch", "work-tree/x"], in: folder)
+        func refs(_ tree: WorkTree) async throws -> [String] {
+            try await git.text(["for-each-ref", "--format=%(refname) %(objecttype)"], in: tree.place)
+                .split(separator: "\n").map(String.init)
+        }
+        let plain = try #require(try await WorkTree.copy(around: folder, to: folder + "-5.git", ref: nil))
+        #expect(try await refs(plain) == ["refs/heads/trunk commit"])
+        try Data("two\n".utf8).write(to: URL(filePath: "\(folder)/a.txt"))
+        let tree = try #require(
+            try await WorkTree.copy(around: folder, to: folder + "-6.git", ref: nil, withRefs: true))
+        #expect(
+            try await refs(tree) == ["refs/heads/topic commit", "refs/heads/trunk commit", "refs/tags/v1 tag"])
+        #expect(try await git.text(["rev-parse", "trunk"], in: tree.place) == tree.commit, "not what is committed")
+        #expect(try await git.text(["describe", "trunk"], in: tree.place).hasPrefix("v1-1-g"))
+    }
+
     @Test func `outside of git there is no tree`() async throws {
         let folder = NSTemporaryDirectory() + "vagus-none-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -65,6 +65,36 @@ import Testing
         #expect(after?.steps[0].settings == "debian12")
     }
 
+    @Test func `what two cells leave under one name is not fetched`() async throws {
+        let it = try await house(
+            Self.pipeline(
+                """
+                  - { name: a, jobs: { x: { matrix: { i: [1, 2] }, steps: [{ run: x }], artifacts: [{ name: m, paths: [m] }] } } }
+                  - { name: b, jobs: { j: { steps: [{ fetch: a.m }] } } }
+                """))
+        _ = try await it.start("p")
+        for _ in 0..<2 { try await it.work(artifacts: ["m"]) }
+        let job = try await job(it, "b/j")
+        #expect(job.status == .failed)
+        #expect(
+            job.reason?.hasPrefix("\"a.m\" was left by 2 jobs: a/x.1 and a/x.2; give what each") == true,
+            "\(job.reason ?? "")")
+    }
+
+    @Test func `what a job has left in an earlier try counts no more`() async throws {
+        let it = try await house(
+            Self.pipeline(
+                """
+                  - { name: a, jobs: { x: { retry: { max: 1, for: [failure] }, steps: [{ run: x }], artifacts: [{ name: "${{ 'm' }}.v1", paths: [m] }] } } }
+                  - { name: b, jobs: { j: { steps: [{ fetch: a.m.v1 }] } } }
+                """))
+        _ = try await it.start("p")
+        try await it.work(.failed, artifacts: ["m.v1"])
+        try await it.work(artifacts: ["m.v1"])
+        let lease = try await it.lease()
+        #expect(lease.stage == "b" && lease.steps[0].inputs["artifact"]?.name == "m.v1")
+    }
+
     @Test func `a matrix may come from an output, typed`() async throws {
         let it = try await house(
             Self.pipeline(

@@ -86,6 +86,52 @@ import Testing
             server.text.hasSuffix("── step 4/4: step 3\ntwo\nf\n") && !server.text.contains("HOOK"), "\(server.text)")
     }
 
+    /// Three commits, a tag before the last and one before that, and a branch beside.
+    private static let tagged = """
+        git init -q -b main .; git commit -q --allow-empty -m 1; git tag v1; git branch topic
+        git commit -q --allow-empty -m 2; git tag -a v2 -m v2; git commit -q --allow-empty -m 3; git rev-parse HEAD
+        """
+    private static let lookAround = """
+        git describe --tags 2>/dev/null | sed 's/-g.*//' | grep . || echo none
+        git branch -r --format='%(refname:short)'; git tag; git rev-list --count HEAD
+        """
+
+    @Test(
+        arguments: [
+            (["depth": 0], "v2-1\norigin/main\norigin/topic\nv1\nv2\n3\n"),
+            (["depth": 0, "tags": false], "none\norigin/main\norigin/topic\n3\n"),
+            (["tags": true], "none\nv1\nv2\n1\n"), ([:], "none\n1\n"),
+        ] as [(JSONValue, String)])
+    func `a checkout of all history has its branches and tags`(settings: JSONValue, told: String) async throws {
+        let server = try FakeServer()
+        let commit = String(try await Self.bash(Self.tagged, in: "\(server.folder)/git").prefix(40))
+        let order = Self.checkout(settings, "file://\(server.folder)/git", commit)
+        try await server.work([Self.lease([order], [Self.lookAround])])
+        #expect(server.text.hasSuffix("── step 2/2: step 1\n\(told)"), "\(server.text)")
+    }
+
+    @Test func `all of history comes over an earlier checkout that had less, and other refs`() async throws {
+        let server = try FakeServer()
+        let commit = String(try await Self.bash(Self.tagged, in: "\(server.folder)/git").prefix(40))
+        let origin = "file://\(server.folder)/git"
+        var lease = Self.lease(
+            [Self.checkout([:], origin, commit), Self.checkout(["depth": 0], origin, commit)],
+            ["git tag v1/old; git update-ref refs/remotes/origin/topic/old HEAD", Self.lookAround])
+        lease.steps.swapAt(1, 2)
+        for index in lease.steps.indices { lease.steps[index].index = index }
+        try await server.work([lease])
+        #expect(server.text.hasSuffix("v2-1\norigin/main\norigin/topic\nv1\nv2\n3\n"), "\(server.text)")
+    }
+
+    @Test func `history without a tag is no error`() async throws {
+        let server = try FakeServer()
+        let script = "git init -q -b main .; git commit -q --allow-empty -m 1; git rev-parse HEAD"
+        let commit = String(try await Self.bash(script, in: "\(server.folder)/git").prefix(40))
+        let order = Self.checkout(["depth": 0, "tags": true], "\(server.folder)/git", commit)
+        try await server.work([Self.lease([order], ["git tag; git branch -r --format='%(refname:short)'"])])
+        #expect(server.text.hasSuffix("\norigin/main\n"), "\(server.text)")
+    }
+
     @Test func `a commit that is not there fails the step with git's own words`() async throws {
         let server = try FakeServer()
         _ = try await Self.bash("git init -q -b main .; git commit -q --allow-empty -m 1", in: "\(server.folder)/git")

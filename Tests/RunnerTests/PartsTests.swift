@@ -120,6 +120,15 @@ import Testing
         #expect(throws: Problem.self) { try JUnitReader.parse(Array(text.utf8)) }
     }
 
+    @Test(arguments: [
+        ("<testsuite><testcase name=\"x\">", 2), ("<testsuites><testsuite><testcase name=\"x\"/></testsuite>\n", 1),
+        ("<testsuite><testcase name=\"x\"><failure>a", 3),
+    ])
+    func `a report that breaks off is told as one`(text: String, open: Int) {
+        let problem = #expect(throws: Problem.self) { try JUnitReader.parse(Array(text.utf8)) }
+        #expect(problem?.message.hasPrefix("it breaks off: \(open) element") == true, "\(problem?.message ?? "")")
+    }
+
     @Test func `globs find files, leave links and .git alone, and never leave the workspace`() throws {
         let root = NSTemporaryDirectory() + "vagus-globs-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: root) }  // a leftover folder harms no other test

@@ -125,6 +125,9 @@ import Testing
         #expect(coverage.lines == 3 + 2 + 6 + 3 && coverage.covered == 2 + 1 + 2 + 2)
         #expect(coverage.files.map(\.path) == ["p/q/C.java", "/w/c.c", "a.py", "p/q/B.java"])
         var other = CoverageReader.Lines()
+        let torn = cobertura.dropLast("</packages></coverage>".count)
+        #expect(throws: Problem.self) { try other.add(Array(torn.utf8)) }
+        #expect(other.coverage.lines == 0, "nothing counts of a report that breaks off")
         #expect(throws: Problem.self) { try other.add(Array("<html/>".utf8)) }
         #expect(throws: Problem.self) { try other.add(Array("nothing of it".utf8)) }
     }

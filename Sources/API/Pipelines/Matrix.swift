@@ -111,7 +111,7 @@ public struct MatrixSpec: WireValue {
 }
 
 extension Ordered where Value == JSONValue {
-    /// Whether all values of the pattern are there; numbers and their text are the same.
+    /// Whether all values of the pattern are there; numbers and their text are the same, and 1 is 1.0.
     public func matches(_ pattern: Self) -> Bool {
         pattern.allSatisfy { key, value in self[key].map { $0.isSame(as: value) } ?? false }
     }
@@ -130,9 +130,11 @@ extension Ordered where Value == JSONValue {
 }
 
 extension JSONValue {
-    /// Equal, or written alike: 6 and "6".
+    /// Equal, the same number, or written alike: 6 and 6.0, 6 and "6".
     func isSame(as other: JSONValue) -> Bool {
         if self == other { return true }
+        if case .integer = self, case .integer = other { return false }
+        if let one = double, let two = other.double { return one == two }
         guard array == nil, object == nil, other.array == nil, other.object == nil else { return false }
         return (string ?? text) == (other.string ?? other.text)
     }

@@ -86,7 +86,28 @@ enum PipelineChecks {
             return false
         }
         // What another pipeline leaves behind is known when the run is laid down.
-        return graph.stages[maker].uses != nil || outputs(of: maker, in: graph).contains(reference)
+        return graph.stages[maker].uses != nil
+            || outputs(of: maker, in: graph).contains { may($0, be: reference) }
+    }
+
+    /// Whether a declared name may turn out as `text`: each `${{ … }}` in it stands for anything.
+    static func may(_ name: String, be text: String) -> Bool {
+        guard name.contains("${{") else { return name == text }
+        var literals: [Substring] = []
+        var rest = name[...]
+        while let start = rest.firstRange(of: "${{") {
+            literals.append(rest[..<start.lowerBound])
+            rest = rest[start.upperBound...]
+            rest = rest.firstRange(of: "}}").map { rest[$0.upperBound...] } ?? ""
+        }
+        var left = text[...]
+        guard let first = literals.first, left.hasPrefix(first) else { return false }
+        left = left.dropFirst(first.count)
+        for literal in literals.dropFirst() where !literal.isEmpty {
+            guard let found = left.firstRange(of: literal) else { return false }
+            left = left[found.upperBound...]
+        }
+        return left.hasSuffix(rest)
     }
 
     private static func outputs(of stage: Int, in graph: PipelineGraph) -> [String] {

@@ -246,11 +246,15 @@ public struct CheckoutSpec: Manifest {
     public var repository: String?
     public var ref: String?
     public var path: String?
+    /// Nil: with all of history.
+    public var tags: Bool?
     public var submodules = Submodules.no
     public var lfs = false
     public init() {}
     public static let fields: [Field<Self>] = [
-        .optional("depth", \.depth, "How many commits of history; 0 for all.", in: 0...1_000_000),
+        .optional(
+            "depth", \.depth, "How many commits of history; 0 for all, with all branches.", in: 0...1_000_000),
+        .optional("tags", \.tags, "Whether the tags come too; absent: with `depth: 0`."),
         .optional("repository", \.repository, "Another repository of the project; absent: the run's own."),
         .optional(
             "ref", \.ref,
@@ -264,6 +268,14 @@ public struct CheckoutSpec: Manifest {
     public static func check(_ value: Self) -> [ManifestError] {
         guard let path = value.path, !isInsideWorkspace(path) else { return [] }
         return [.outside(path, at: ["path"])]
+    }
+
+    /// What git fetches beside the one commit; a remote that has no such refs is none the worse.
+    public var refs: [String] {
+        var refs: [String] = []
+        if depth == 0 { refs.append("+refs/heads/*:refs/remotes/origin/*") }
+        if tags ?? (depth == 0) { refs.append("+refs/tags/*:refs/tags/*") }
+        return refs
     }
 
     /// false, true or "recursive".

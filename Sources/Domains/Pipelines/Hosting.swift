@@ -117,23 +117,33 @@ final class Hosting: Sendable {
         """
 
     /// Notes who pushes what, with the push options, before any ref moves; whoever sees a ref moved finds the note.
+    ///
+    /// Tells the pusher of options that say nothing, and where to look for what pipelines have refused.
     static let preReceive = """
         #!/bin/sh
         # Installed by vagus: notes the push, for its options.
         folder=vagus-pushes
         mkdir -p "$folder" || exit 0
         note=$(mktemp "$folder/.note-XXXXXXXXXX") || exit 0
+        hasParameters=
         {
             echo "user ${REMOTE_USER:-}"
             count=0
             while [ "$count" -lt "${GIT_PUSH_OPTION_COUNT:-0}" ] && [ "$count" -lt \(PipelineLimits.pushOptions) ]; do
                 eval "option=\\$GIT_PUSH_OPTION_$count"
                 printf 'option %s\\n' "$option"
+                case $option in
+                ci.parameter=?*=?*) hasParameters=yes ;;
+                ci.parameter*) printf 'vagus: "%s" means nothing: write ci.parameter=NAME=VALUE\\n' "$option" >&2 ;;
+                esac
                 count=$((count + 1))
             done
             while read -r old new ref; do echo "update $old $new $ref"; done
         } >"$note"
         mv "$note" "$folder/$(date +%s)-$$.push"
+        # Pipelines are looked at once the push is in: what they make of a value, nobody can say here yet.
+        [ -z "$hasParameters" ] ||
+            echo "vagus: a pipeline that refuses a parameter starts no run: vagus audit --name pipeline.not-started" >&2
         exit 0
 
         """

@@ -146,7 +146,7 @@ struct OrderMaker: Sendable {
         (order.shell, order.working_directory, order.retry) = (step.shell, step.working_directory, step.retry)
         order.own_variables = step.variables.keys + step.env.keys
         for (name, reference) in step.artifactInputs {
-            guard let artifact = Self.find(reference, in: shelf.artifacts, for: job, of: stored) else {
+            guard let artifact = try Self.find(reference, in: shelf.artifacts, for: job, of: stored) else {
                 throw Problem(
                     "artifact.missing", status: 422, "\"\(reference)\" was not left behind by any stage of this run",
                     hint: "Look at what there is: vagus artifacts \(stored.run.id)")
@@ -163,17 +163,41 @@ struct OrderMaker: Sendable {
         return order
     }
 
-    /// The newest artifact that `stage.name` means; of a stage that uses a pipeline, one of any stage of that pipeline.
+    /// The artifact that `stage.name` means; of a stage that uses a pipeline, the newest of any stage of that pipeline.
+    ///
+    /// - Throws: `artifact.ambiguous` when several jobs of the stage have left one of that name. Tries of one job count
+    ///   once: the last to leave it has replaced what was there.
     static func find(
         _ reference: String, in artifacts: [Artifact], for job: StoredJob, of stored: StoredRun
-    ) -> Artifact? {
-        guard let dot = reference.lastIndex(of: "."), let (own, _) = stored.plan.find(job.key) else { return nil }
+    ) throws(Problem) -> Artifact? {
+        guard reference.contains("."), let (own, _) = stored.plan.find(job.key) else { return nil }
         let prefix = stored.plan.scopes[stored.plan.stages[own].scope].prefix
-        let (stage, name) = (prefix + reference[..<dot], reference[reference.index(after: dot)...])
-        let isCaller = stored.plan[stage].map { stored.plan.stages[$0].called != nil } ?? false
-        return artifacts.last {
-            ($0.stage == stage || (isCaller && $0.stage.hasPrefix(stage + "."))) && $0.name == name
+        let wanted = prefix + reference
+        let meant = artifacts.filter { artifact in
+            // Names may have dots of their own.
+            let end = "." + artifact.name
+            guard wanted.hasSuffix(end) else { return false }
+            let stage = String(wanted.dropLast(end.count))
+            guard stage.hasPrefix(prefix) else { return false }
+            if artifact.stage == stage { return true }
+            let isCaller = stored.plan[stage].map { stored.plan.stages[$0].called != nil } ?? false
+            return isCaller && artifact.stage.hasPrefix(stage + ".")
         }
+        guard let newest = meant.last else { return nil }
+        let jobs = meant.filter { $0.stage == newest.stage }.map { "\($0.stage)/\($0.job)" }
+        guard jobs.count > 1 else { return newest }
+        throw Problem(
+            "artifact.ambiguous", status: 422,
+            "\"\(reference)\" was left by \(jobs.count) jobs: \(Self.list(jobs)); give what each of them leaves a name "
+                + "of its own, as `name: \(newest.name)-${{ matrix.i }}`")
+    }
+
+    /// "a, b and c"; of many, the first three and how many more there are.
+    private static func list(_ names: [String]) -> String {
+        // x.10 after x.9.
+        let sorted = names.sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+        if sorted.count > 4 { return "\(sorted.prefix(3).joined(separator: ", ")) and \(sorted.count - 3) more" }
+        return "\(sorted.dropLast().joined(separator: ", ")) and \(sorted.last ?? "")"
     }
 
     private func shelf(for steps: [StepSpec], _ stored: StoredRun, _ repositories: String) async throws -> Shelf {

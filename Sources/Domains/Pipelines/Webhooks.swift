@@ -73,7 +73,7 @@ package struct Webhooks: Sendable {
         let ids = context.ids
         let call = Call(actor: "forge:\(forge.rawValue)", correlation: correlation, permission: .run)
         return try await context.store.change(call) { change in
-            guard try Self.isNew(request, to: reference.name, byBody: true, change) else { return Self.seen }
+            guard try Self.isNew(request, to: reference.name, signedWith: "", change) else { return Self.seen }
             switch event {
             case .ping: return ["outcome": "ping"]
             case .ignored(let name): return ["outcome": "ignored", "event": .string(name)]
@@ -93,7 +93,10 @@ package struct Webhooks: Sendable {
         }
     }
 
-    private static let seen: JSONValue = ["outcome": "dropped", "reason": "this delivery was seen before"]
+    private static let seen: JSONValue = [
+        "outcome": "dropped",
+        "reason": "this delivery was seen before: its id, or the very bytes that are signed",
+    ]
 
     private static func json(_ body: [UInt8]) throws(Problem) -> JSONValue {
         do {
@@ -105,8 +108,11 @@ package struct Webhooks: Sendable {
 
     /// Notes the delivery.
     ///
-    /// - Parameter byBody: Also by what it says: the name of a delivery is not signed, and who plays one again may change it.
-    private static func isNew(_ request: Request, to receiver: String, byBody: Bool, _ change: Change) throws -> Bool {
+    /// One that is signed, with `secrets`, is known again by what it says, too: the name of a delivery is not signed, and who
+    /// plays one again may change it.
+    private static func isNew(
+        _ request: Request, to receiver: String, signedWith secrets: String?, _ change: Change
+    ) throws -> Bool {
         let project = request.path[0]
         try change.sql.forgetDeliveries(
             before: change.now.advanced(by: .zero - memory), limit: deliveries)
@@ -114,9 +120,10 @@ package struct Webhooks: Sendable {
         if let delivery = ForgeEvent.delivery(request.headers) {
             isNew = try change.sql.isNew("id:\(delivery)", to: receiver, project: project, at: change.now)
         }
-        if byBody {
+        if let secrets {
             let digest = SHA256.hash(data: request.body).map { String($0, radix: 16) }.joined(separator: ".")
-            let isUnknown = try change.sql.isNew("body:\(digest)", to: receiver, project: project, at: change.now)
+            let isUnknown = try change.sql.isNew(
+                "body:\(secrets)\(digest)", to: receiver, project: project, at: change.now)
             isNew = isNew && isUnknown
         }
         return isNew
@@ -163,11 +170,16 @@ package struct Webhooks: Sendable {
         }
         let body = try Self.json(request.body.isEmpty ? Array("{}".utf8) : request.body)
         let (ids, triggers) = (context.ids, admitted)
+        // Who holds a token may say the same twice; a signature, whoever has seen it can send again.
+        let secrets = Set(admitted.compactMap { $0.webhook?.secret }).sorted()
+        let signedWith =
+            secrets.isEmpty || Self.holdsToken(request, project: reference.project)
+            ? nil : secrets.joined(separator: ",") + ":"
         let call = request.call ?? Call(actor: "webhook:\(reference.name)", correlation: correlation, permission: .run)
         return try await context.store.change(call) { change in
-            guard try Self.isNew(request, to: "pipelines/\(reference.name)", byBody: false, change) else {
-                return Self.seen
-            }
+            guard
+                try Self.isNew(request, to: "pipelines/\(reference.name)", signedWith: signedWith, change)
+            else { return Self.seen }
             let place = try change.defaultHead(of: pipeline)
             var started: [JSONValue] = []
             for spec in triggers {
@@ -180,10 +192,13 @@ package struct Webhooks: Sendable {
         }
     }
 
+    private static func holdsToken(_ request: Request, project: String) -> Bool {
+        guard let call = request.call, call.permission.allows(.run) else { return false }
+        return call.project == nil || call.project == project
+    }
+
     private func admits(_ webhook: WebhookTrigger, _ request: Request, project: String) async throws -> Bool {
-        if let call = request.call, call.permission.allows(.run), call.project == nil || call.project == project {
-            return true
-        }
+        if Self.holdsToken(request, project: project) { return true }
         if webhook.secret == nil { return request.isOpen }
         guard let secret = try await settings.secret(webhook.secret, project: project) else { return false }
         return ForgeSignature.holds(

@@ -76,6 +76,18 @@ struct LocalManifests {
         return first
     }
 
+    /// Whether a step checks out branches or tags beside its commit.
+    var wantsRefs: Bool { documents.contains { Self.holdsWideCheckout($0) } }
+
+    private static func holdsWideCheckout(_ json: JSONValue) -> Bool {
+        if let items = json.array { return items.contains { holdsWideCheckout($0) } }
+        guard let members = json.object else { return false }
+        return members.contains { name, value in
+            let isWide = name == "checkout" && (value["depth"]?.int == 0 || value["tags"]?.bool == true)
+            return isWide || holdsWideCheckout(value)
+        }
+    }
+
     // MARK: Fitting
 
     /// Here nothing starts by itself, and whoever sits at the terminal is all the approvers there are.

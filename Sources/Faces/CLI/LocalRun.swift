@@ -62,7 +62,8 @@ struct LocalRun: Sendable {
 
     private func run(_ manifests: LocalManifests, in folder: String) async throws {
         let around = URL(filePath: file).standardizedFileURL.deletingLastPathComponent().path
-        let tree = try await WorkTree.copy(around: around, to: "\(folder)/work-tree.git", ref: flags.ref)
+        let tree = try await WorkTree.copy(
+            around: around, to: "\(folder)/work-tree.git", ref: flags.ref, withRefs: manifests.wantsRefs)
         if let tree, tree.hasChanges, connection.output == .table {
             Terminal.error("running \(tree.branch) with what is not committed yet\n")
         }

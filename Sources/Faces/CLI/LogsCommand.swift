@@ -16,7 +16,8 @@ struct LogOutputCommand: AsyncParsableCommand {
               vagus logs train:12 build/image --line 250000 --lines 40
               vagus logs train:12 --grep 'error|warning' --ignore-case
 
-            Output that goes to a file or a program is as the job wrote it, secrets masked.
+            Output that goes to a file or a program is as the job wrote it, secrets masked; bytes that are no UTF-8
+            become U+FFFD.
             """)
     @OptionGroup var connection: Connection
     @Argument(help: "The run.") var run: String

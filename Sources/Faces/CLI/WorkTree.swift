@@ -15,10 +15,16 @@ struct WorkTree: Sendable {
     /// Whether the commit holds changes that the work tree has over its HEAD.
     let hasChanges: Bool
 
+    /// Branches and tags that are copied, the newest first.
+    static let refsLimit = 2000
+
     /// Copies the work tree that the folder is in; nil when it is in none.
     ///
-    /// `ref` names a branch, tag or commit to take instead of the files as they stand.
-    static func copy(around folder: String, to place: String, ref: String?) async throws -> WorkTree? {
+    /// `ref` names a branch, tag or commit to take instead of the files as they stand; `withRefs` takes all branches and
+    /// tags too, for checkouts that ask for them.
+    static func copy(
+        around folder: String, to place: String, ref: String?, withRefs: Bool = false
+    ) async throws -> WorkTree? {
         let git = LocalGit()
         let (code, top) = try await git.attempt(["rev-parse", "--show-toplevel"], in: folder)
         guard code == 0, !top.isEmpty else {
@@ -27,21 +33,23 @@ struct WorkTree: Sendable {
                 "local.no-git", status: 422, "there is no git work tree to take \"\(ref)\" from",
                 hint: "Leave --ref out, or go into the work tree.")
         }
-        return try await Copy(git: git, top: top, place: place).make(ref)
+        return try await Copy(git: git, top: top, place: place, takesRefs: withRefs).make(ref)
     }
 
     private struct Copy {
         let git: LocalGit
         let top: String
         let place: String
+        let takesRefs: Bool
 
         func make(_ ref: String?) async throws -> WorkTree {
             let head = try await git.text(
                 ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], in: top, orEmpty: true)
             let current = try await git.text(["symbolic-ref", "--quiet", "--short", "HEAD"], in: top, orEmpty: true)
-            try await borrow(branch: current.isEmpty ? "work-tree" : current)
-            if let ref { return try await named(ref) }
             let branch = current.isEmpty ? "work-tree" : current
+            try await borrow(branch: branch)
+            if takesRefs { try await copyRefs(besides: branch) }
+            if let ref { return try await named(ref) }
             let commit = try await commitOfFiles(on: head)
             _ = try await ours(["update-ref", "refs/heads/\(branch)", commit])
             return WorkTree(place: place, branch: branch, commit: commit, hasChanges: commit != head)
@@ -78,6 +86,21 @@ struct WorkTree: Sendable {
                 try Data(data).write(to: URL(filePath: "\(place)/\(own)"))
             }
             try keepAge(of: try await theirPath("index"), at: "\(place)/index")
+        }
+
+        /// Names what the branches and tags of the other one name, in git's own file of packed refs.
+        private func copyRefs(besides branch: String) async throws {
+            let list = [
+                "for-each-ref", "--sort=-creatordate", "--count=\(WorkTree.refsLimit)",
+                "--format=%(objectname) %(refname)", "refs/heads", "refs/tags",
+            ]
+            let told = try await git.text(list, in: top, orEmpty: true)
+            // A branch that we make cannot lie where others have a folder.
+            let folders = [branch, "work-tree"].map { " refs/heads/\($0)/" }
+            let lines = told.split(separator: "\n").filter { line in !folders.contains { line.contains($0) } }
+            guard !lines.isEmpty else { return }
+            let text = lines.joined(separator: "\n") + "\n"
+            try Data(text.utf8).write(to: URL(filePath: "\(place)/packed-refs"))
         }
 
         /// Gives the copied index the age of the original, rounded down.

@@ -31,7 +31,7 @@ extension StepWork {
         var commands = [
             ["init", "--quiet", "--initial-branch=main", "."],
             ["config", "remote.origin.url", remote.url],
-            ["fetch", "--quiet", "--no-tags", "--force", "--no-recurse-submodules"] + depth + ["origin", commit],
+            Self.fetch(commit, spec, in: place),
             ["checkout", "--quiet", "--force", "--detach", commit],
         ]
         // A workspace that was kept holds what the last try has left.
@@ -48,6 +48,22 @@ extension StepWork {
             guard try await git(command, variables, in: place) else { return }
         }
         try await verify(commit, variables, in: place)
+    }
+
+    /// The commit, and the refs that are wanted beside it; only what the command names comes.
+    private static func fetch(_ commit: String, _ spec: CheckoutSpec, in place: String) -> [String] {
+        var arguments = ["fetch", "--quiet", "--no-tags", "--force", "--no-recurse-submodules"]
+        if spec.depth > 0 {
+            arguments.append("--depth=\(spec.depth)")
+        } else {
+            // Of a repository that is shallow itself, all that it has.
+            arguments.append("--update-shallow")
+            let isShallow = FileManager.default.fileExists(atPath: "\(place)/.git/shallow")
+            if isShallow { arguments.append("--unshallow") }
+        }
+        // Refs of an earlier checkout must not stand in the way of new ones.
+        if !spec.refs.isEmpty { arguments.append("--prune") }
+        return arguments + ["origin", commit] + spec.refs
     }
 
     /// Whether what lies there is what was asked for: the last word is git's own.

@@ -44,7 +44,11 @@ struct CoverageReader: Sendable {
         mutating func add(_ bytes: [UInt8]) throws(Problem) {
             let start = bytes.first { !($0 == 0x20 || (0x09...0x0D).contains($0) || [0xEF, 0xBB, 0xBF].contains($0)) }
             if start == UInt8(ascii: "<") {
-                try addXML(bytes)
+                // Of one that breaks off, nothing counts.
+                var read = Lines()
+                try read.addXML(bytes)
+                for (file, lines) in read.files { files[file, default: [:]].merge(lines) { $0 || $1 } }
+                counted.merge(read.counted) { $1 }
             } else {
                 try addLCOV(String(decoding: bytes, as: UTF8.self))
             }

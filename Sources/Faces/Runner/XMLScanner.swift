@@ -15,12 +15,15 @@ struct XMLScanner {
 
     private let bytes: [UInt8]
     private var index = 0
+    /// Elements that have begun and not ended.
+    private var depth = 0
     /// Text since it was last emptied, while `isCapturing`; at most `TestCase.messageBytes`.
     var text: [UInt8] = []
     var isCapturing = false
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
+    /// - Throws: `xml.broken`, also at the end, when an element is left open: whoever wrote it did not come to its end.
     mutating func next() throws(Problem) -> Tag? {
         while index < bytes.count {
             guard bytes[index] == UInt8(ascii: "<") else {
@@ -44,8 +47,14 @@ struct XMLScanner {
             } else if starts("<!") {
                 throw doctype
             } else {
-                return try tag()
+                let tag = try tag()
+                if !tag.isEmpty { depth += tag.isEnd ? -1 : 1 }
+                return tag
             }
+        }
+        guard depth <= 0 else {
+            throw Problem(
+                "xml.broken", status: 422, "it breaks off: \(depth) element\(depth == 1 ? " is" : "s are") left open")
         }
         return nil
     }
