@@ -316,7 +316,10 @@ extension AnalysisRecord {
         }
     }
 
-    private func title(_ revision: Int) -> String { revision < 0 ? "the baseline" : "revision \(revision)" }
+    private func title(_ number: Int) -> String {
+        guard number < 0 else { return "revision \(number)" }
+        return (number == canary ? canary_arm : stable_arm).map { "arm \"\($0)\"" } ?? "the baseline"
+    }
 
     func isOver(_ now: Timestamp) -> Bool { started_at.advanced(by: spec.max_duration.duration) <= now }
 
