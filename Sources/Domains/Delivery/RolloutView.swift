@@ -87,7 +87,9 @@ struct ArmPlan: Sendable, Equatable {
 
     /// The number of the arm in a place of an attempt.
     static func number(_ rollout: Int, _ place: Int) -> Int { -(rollout * span + place) }
-    static func isOf(_ rollout: Int, _ number: Int) -> Bool { -number / span == rollout }
+    static func isOf(_ rollout: Int, _ number: Int) -> Bool { self.rollout(of: number) == rollout }
+    /// The attempt that an arm is of.
+    static func rollout(of number: Int) -> Int { -number / span }
 
     /// Below zero.
     var number: Int
