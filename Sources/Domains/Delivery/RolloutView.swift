@@ -30,6 +30,12 @@ struct RolloutView: Sendable {
         /// Copies that are or shall be there.
         var live: [CopyRow] { copies.filter { $0.state != .stopping } }
         var ready: Int { live.count { $0.isReady } }
+        /// Why copies of it are not well, as far as that is known.
+        var trouble: String? {
+            let answer = live.last { !$0.isReady && $0.reason != nil }?.reason
+            // One that ends again and again says more by its end than by what it did not answer before.
+            return crashes > 1 ? problem ?? answer : answer ?? problem
+        }
     }
 
     var replicas = 1

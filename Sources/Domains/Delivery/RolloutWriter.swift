@@ -59,7 +59,8 @@ struct RolloutWriter {
     private func carry(_ step: RolloutStep, _ view: RolloutView) throws {
         switch step {
         case .start(let revision, let count): try order(count, of: revision)
-        case .stop(let id, let reason, let isFault): try CopyBook.stop(id, reason: reason, isFault: isFault, in: change)
+        case .stop(let id, let reason, let isFault):
+            try CopyBook.stop(id, reason: reason, isFault: isFault, withAnswer: isFault, in: change)
         case .recovered: try recover(view)
         case .arm(let plan): try make(plan)
         case .weight(let weight): if let rollout = view.rollout { try shift(rollout, to: weight) }
