@@ -58,7 +58,7 @@ enum ServiceText {
     static func text(_ status: ServiceStatus) -> String {
         var out = "\(Terminal.styled(status.service, .bold))  \(phase(status.phase))  \(status.message)\n"
         if let url = status.url { out += "  \(url)\n" }
-        if let step = step(status) { out += "  \(step)\n" }
+        if let place = step(status) { out += "  \(place)\n" }
         var table = Table(["REVISION", "WEIGHT", "READY", "REQUESTS", "ERRORS", "P99", "RUNS", "COMMIT"])
         table.rows = status.revisions.map { revision in
             let role =
