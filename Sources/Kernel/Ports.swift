@@ -23,6 +23,8 @@ package protocol Platform: Sendable {
     func stop(_ id: InstanceID, grace: Duration) async throws
     /// Asks the instance whether it is well; false on any failure, never throws for one.
     func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool
+    /// Asks as ``probe(_:_:timeout:)`` does; nil when it is well, else what was found: "/health answered 503".
+    func complaint(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> String?
     /// A number that is another one whenever ``instances()`` might answer otherwise than before; nil: one has to look.
     var changes: UInt64? { get }
     /// Where the output of copies lies, of ended ones too for as long as it is kept; cheap, as it is asked every second.
@@ -31,6 +33,10 @@ package protocol Platform: Sendable {
 
 extension Platform {
     package var changes: UInt64? { nil }
+
+    package func complaint(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> String? {
+        await probe(instance, question, timeout: timeout) ? nil : question.complaint(port: instance.port)
+    }
 }
 
 /// A file that a copy appends its output to.
@@ -55,6 +61,15 @@ package enum HealthQuestion: Sendable, Hashable {
     case path(String)
     /// Whether a command ends with 0 that is run where the copy runs, sees what it sees, and is killed when time is over.
     case command([String])
+
+    /// What a copy that is not well was found to do, where no more is known of its answer.
+    package func complaint(port: Int) -> String {
+        switch self {
+        case .port: "nothing listens on its port \(port)"
+        case .path(let path): "\(path) gave no good answer on its port \(port)"
+        case .command(let words): "\"\(words.joined(separator: " "))\" did not end with 0 in time"
+        }
+    }
 }
 
 /// Names one copy for ever: "project/service/revision/ordinal-counter". Never used twice.
@@ -116,6 +131,8 @@ package struct Instance: Sendable, Hashable {
     package var startedAt: Timestamp
     /// It runs; whether it is well is for ``Platform/probe(_:_:timeout:)``.
     package var isRunning: Bool
+    /// How it ended by itself, where that is known: "with exit status 7".
+    package var ending: String?
 
     package init(
         id: InstanceID, service: Reference<ServiceKind>, revision: Int, host: String, port: Int, startedAt: Timestamp,

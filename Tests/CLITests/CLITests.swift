@@ -16,6 +16,19 @@ import Testing
         }
     }
 
+    @Test(
+        arguments: [
+            (0, 2, "a", "step 1 of 2: a"), (2, 2, "all traffic", "after step 2 of 2: all traffic"),
+            (0, 0, "all traffic", "without steps: all traffic"), (nil, 2, nil, nil),
+        ] as [(Int?, Int, String?, String?)])
+    func `a rollout is told by its steps, also when it has none or all are done`(
+        step: Int?, steps: Int, name: String?, words: String?
+    ) {
+        var status = ServiceStatus()
+        (status.step, status.steps, status.step_name) = (step, steps, name)
+        #expect(ServiceText.step(status) == words)
+    }
+
     @Test func `every command's help shows an example`() {
         func check(_ command: any ParsableCommand.Type, _ path: String) {
             let configuration = command.configuration

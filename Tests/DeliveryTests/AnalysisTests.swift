@@ -151,6 +151,17 @@ private func simulate(
         #expect(timed.verdict == .passed)
     }
 
+    @Test(arguments: [("0s", 10), ("3s", 3), ("2m", 120)])
+    func `the first look comes after initial_delay, and without one after an interval`(delay: String, first: Int) throws
+    {
+        let spec = try settings(Self.sequential, more: "interval: 10s, initial_delay: \(delay)")
+        var record = AnalysisRecord(
+            "a", step: 1, settings: spec, canary: (2, Counts()), stable: (1, Counts()), at: zero)
+        #expect(record.next_at == zero.advanced(by: .seconds(first)))
+        record.look(canary: Counts(), stable: Counts(), at: record.next_at)
+        #expect(record.next_at == zero.advanced(by: .seconds(first + 10)))
+    }
+
     @Test func `counts of before the analysis do not count`() throws {
         let old = Counts(requests: 9000, errors: 4500)
         var record = AnalysisRecord(

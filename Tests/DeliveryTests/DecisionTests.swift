@@ -148,7 +148,9 @@ func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisRecord {
     @Test(arguments: [("canary", 0), ("rolling", 0), ("recreate", 0), ("blue_green", 0)])
     func `no copy is well at the deadline: abort, whatever the strategy`(strategy: String, step: Int) throws {
         let late = try ruleView("{ strategy: \(strategy) }", step: step, new: revision(2, ready: 0, ill: 1))
-        let abort = RolloutStep.abort(reason: "0 of 2 copies of revision 2 were well after 10m")
+        let abort = RolloutStep.abort(
+            reason: "0 of 2 copies of revision 2 were well after 10m "
+                + "(what they printed: vagus logs search '{service=\"web\", revision=\"2\"}')")
         check(
             late, at: 599,
             strategy == "rolling"
@@ -156,6 +158,20 @@ func analysis(_ verdict: AnalysisStatus.Verdict, step: Int) -> AnalysisRecord {
                 : strategy == "recreate"
                     ? RolloutDecision.decide(late, now: second(599)) : [.start(revision: 2, count: 1)])
         check(late, at: 600, [abort])
+    }
+
+    @Test(
+        arguments: [
+            (nil, nil, 0, nil), ("answered", nil, 0, "answered"), (nil, "ended", 1, "ended"),
+            ("answered", "ended", 1, "answered"), ("answered", "ended", 2, "ended"),
+        ] as [(String?, String?, Int, String?)])
+    func `why copies are not well is what they answer, or how they keep ending`(
+        answer: String?, problem: String?, crashes: Int, trouble: String?
+    ) {
+        var ill = revision(2, ready: 0, ill: 1)
+        ill.copies[0].reason = answer
+        (ill.problem, ill.crashes) = (problem, crashes)
+        #expect(ill.trouble == trouble)
     }
 
     @Test func `rolling adds one, shifts, takes one away`() throws {

@@ -15,10 +15,29 @@ private func deployment(
     var one = Deployment()
     (one.service, one.outcome, one.started_at) = ("web", outcome, day(end))
     if outcome != .under_way { one.finished_at = day(end) }
+    if outcome == .succeeded { one.all_traffic_at = day(end) }
     one.lead_time_seconds = lead
     one.first_bad_at = bad.map { day(end).advanced(by: .milliseconds(Int64($0 * 1000))) }
     one.recovered_at = recovered.map { day(end).advanced(by: .milliseconds(Int64($0 * 1000))) }
     return one
+}
+
+/// Revisions 1, 2 and so on, promoted on these days.
+private func promoted(_ days: Double...) -> [Deployment] {
+    days.enumerated().map { index, end in
+        var one = deployment(.succeeded, day: end)
+        (one.revision, one.id) = (index + 1, "web/\(index + 1)")
+        return one
+    }
+}
+
+/// The times in which these had all traffic, each until the next.
+private func tenures(_ deployments: [Deployment]) -> [Tenure] {
+    deployments.enumerated().compactMap { index, one in
+        one.all_traffic_at.map {
+            Tenure(service: "web", revision: one.revision, rollout: index + 1, from: $0, deployment: one.id)
+        }
+    }
 }
 
 @Suite(.timeLimit(.minutes(2))) struct DoraTests {
@@ -81,7 +100,7 @@ private func deployment(
             [
                 deployment(.succeeded, day: 0), deployment(.failed, day: 1), deployment(.superseded, day: 2),
                 deployment(.succeeded, day: 3), deployment(.succeeded, day: 4),
-            ], incidents: [])
+            ], tenures: [], incidents: [])
         #expect(judged.map(\.rework) == [false, false, true, true, false])
         let report = report(judged)
         #expect(report.rework_rate.value == 0.25)
@@ -89,17 +108,14 @@ private func deployment(
     }
 
     @Test func `a deployment fails once, however many incidents it caused, and a failed disk is none of them`() {
-        var deployments = [
-            deployment(.succeeded, day: 1), deployment(.succeeded, day: 2), deployment(.succeeded, day: 5),
-        ]
-        for index in deployments.indices { deployments[index].id = "web/\(index + 1)" }
+        let deployments = promoted(1, 2, 5)
         let incidents = [
             Incident(service: "web", id: "a", beganAt: day(2.5), endedAt: day(2.6)),
             Incident(service: "web", id: "b", beganAt: day(3), endedAt: day(3.5)),
             Incident(service: "web", id: "disk", beganAt: day(4), endedAt: day(4.5), isByChange: false),
             Incident(service: "other", id: "c", beganAt: day(6)),
         ]
-        let judged = DoraMath.judged(deployments, incidents: incidents)
+        let judged = DoraMath.judged(deployments, tenures: tenures(deployments), incidents: incidents)
         #expect(judged.map(\.outcome) == [.succeeded, .failed, .succeeded])
         #expect(judged[1].incidents == ["a", "b"])
         #expect(judged.map(\.rework) == [false, false, true])
@@ -107,6 +123,63 @@ private func deployment(
         #expect(report.change_failure_rate.value == 1.0 / 3)
         #expect(report.recovery_time.value == 86_400)
         #expect(report.change_failure_rate.evidence == ["web/3", "web/2", "web/1"])
+    }
+
+    @Test(arguments: [(nil, 2.5), (2.5, nil)] as [(Double?, Double?)])
+    func `an incident that is not over keeps its deployment from being recovered`(first: Double?, second: Double?) {
+        let deployments = promoted(1)
+        let incidents = [
+            Incident(service: "web", id: "a", beganAt: day(2), endedAt: first.map(day)),
+            Incident(service: "web", id: "b", beganAt: day(2.2), endedAt: second.map(day)),
+        ]
+        let judged = DoraMath.judged(deployments, tenures: tenures(deployments), incidents: incidents)
+        #expect(judged[0].incidents == ["a", "b"])
+        #expect(judged[0].first_bad_at == day(2))
+        #expect(judged[0].recovered_at == nil)
+        #expect(report(judged).recovery_time.n == 0)
+        #expect(report(judged).change_failure_rate.value == 1)
+    }
+
+    @Test func `an incident after a way back is that of the deployment gone back to`() {
+        var deployments = promoted(1, 2)
+        deployments[1].outcome = .failed
+        (deployments[1].first_bad_at, deployments[1].recovered_at) = (day(3), day(3.1))
+        let back = Tenure(service: "web", revision: 1, rollout: 3, from: day(3.1))
+        let seen = tenures(deployments) + [back]
+        func judged(_ began: Double) -> [Deployment] {
+            DoraMath.judged(
+                deployments, tenures: seen,
+                incidents: [Incident(service: "web", id: "a", beganAt: day(began), endedAt: day(6))])
+        }
+        #expect(judged(2.5).map(\.incidents) == [[], ["a"]])
+        #expect(judged(4).map(\.incidents) == [["a"], []])
+        #expect(judged(4).map(\.outcome) == [.failed, .failed])
+        #expect(judged(4)[1].recovered_at == day(3.1), "what was gone back from is over")
+        #expect(judged(0.5).map(\.incidents) == [[], []], "nothing was there yet")
+    }
+
+    @Test func `a deployment that was taken back after the switch has all traffic only until then`() {
+        let deployments = promoted(1, 2)
+        var seen = tenures(deployments)
+        seen[1].until = day(2.1)
+        func owner(_ began: Double) -> [[String]] {
+            DoraMath.judged(
+                deployments, tenures: seen, incidents: [Incident(service: "web", id: "a", beganAt: day(began))]
+            ).map(\.incidents)
+        }
+        #expect(owner(2.05) == [[], ["a"]])
+        #expect(owner(3) == [["a"], []])
+    }
+
+    @Test func `an incident that is told afterwards does not make deployments fewer`() {
+        let deployments = promoted(1, 2)
+        #expect(report(deployments).deployment_frequency.n == 2)
+        let judged = DoraMath.judged(
+            deployments, tenures: tenures(deployments),
+            incidents: [Incident(service: "web", id: "a", beganAt: day(3), endedAt: day(4))])
+        #expect(judged.map(\.outcome) == [.succeeded, .failed])
+        #expect(report(judged).deployment_frequency.n == 2)
+        #expect(report(judged).deployment_frequency.evidence == ["web/2", "web/1"])
     }
 
     @Test func `lead time is divided without a rest`() throws {
@@ -180,7 +253,29 @@ private func deployment(
         #expect(recovery.since(try #require(report.deployments[0].first_bad_at)) >= .seconds(5))
         #expect(report.change_failure_rate.value == 0.5)
         #expect(report.lead_time.n == 1)
+        // What was aborted never came to all traffic; what was gone back from did.
+        #expect(report.deployment_frequency.n == 3)
         #expect(report.deployments[0].reason == "system:test went back to revision 2")
+    }
+
+    @Test func `an incident after an undo is not put on the revision that was gone back from`() async throws {
+        let rig = try await Rig.open()
+        try await rig.house.apply(web("{ strategy: recreate }"))
+        try await rig.pass(2)
+        try await rig.deploy("bad")
+        try await rig.pass(40)
+        try await rig.undo()
+        try await rig.pass(5)
+        try #require(try await rig.status().stable_revision == 1)
+        let before = try await rig.house.call(Dora.get, DoraQuery())
+        var input = IncidentInput()
+        (input.service, input.id, input.began_at) = ("web", "INC-1", rig.time.now)
+        _ = try await rig.house.call(Dora.incident, input)
+        let report = try await rig.house.call(Dora.get, DoraQuery())
+        #expect(report.deployments.map(\.incidents) == [[], ["INC-1"]])
+        #expect(report.deployments[0].recovered_at == before.deployments[0].recovered_at)
+        #expect(report.deployments[1].recovered_at == nil)
+        #expect(report.deployment_frequency.n == 2)
     }
 
     @Test func `only production counts, when anything is in production`() async throws {

@@ -109,6 +109,31 @@ import Testing
         #expect(try await again.status().phase == .healthy)
     }
 
+    @Test func `what was found of a copy is told while it is not well, written once, and forgotten when it is`()
+        async throws
+    {
+        let rig = try await Rig.open()
+        rig.platform.setWell(false, revision: 1)
+        rig.platform.complain("nothing listens on its port 20001", revision: 1)
+        try await rig.house.apply(web())
+        try await rig.pass(5)
+        #expect(
+            try await rig.status().message
+                == "Revision 1: 0 of 1 copies are well (nothing listens on its port 20001).")
+        let id = try #require(rig.platform.running(1).first?.id)
+        func reason() async throws -> String? {
+            try await rig.house.store.read { try CopyRow.find(id, in: $0)?.reason }
+        }
+        #expect(try await reason() == "nothing listens on its port 20001")
+        rig.platform.complain("/health answered 503", revision: 1)
+        try await rig.pass(2)
+        #expect(try await reason() == "/health answered 503")
+        rig.platform.setWell(true, revision: 1)
+        try await rig.pass(2)
+        #expect(try await reason() == nil)
+        #expect(try await rig.status().phase == .healthy)
+    }
+
     @Test func `a copy that does not start in its time is replaced`() async throws {
         let rig = try await Rig.open()
         rig.platform.setGood(false, .command(["begun"]))
@@ -120,6 +145,7 @@ import Testing
         try await rig.pass(6)
         #expect(!rig.platform.running(1).map(\.id).contains(id))
         #expect(
-            try await rig.events("instance.lost").first?.data["reason"]?.string == "it did not start: 3 bad answers")
+            try await rig.events("instance.lost").first?.data["reason"]?.string
+                == "it did not start: 3 bad answers, the last: it is ill")
     }
 }

@@ -154,8 +154,18 @@ import Testing
         let made = try await platform.start(order(1, ["sh", "-c", "echo over; exit 3"]))
         #expect(try await eventually { try await platform.instances().map(\.isRunning) == [false] })
         #expect(place.text(made.id) == "over\n")
+        #expect(try await platform.instances().map(\.ending) == ["with exit status 3"])
         try await platform.stop(made.id, grace: .zero)
         #expect(try await platform.instances().isEmpty)
+    }
+
+    @Test func `a copy that was killed is told with the signal`() async throws {
+        let place = Place()
+        let platform = place.platform()
+        let made = try await platform.start(order(1, ["sh", "-c", "kill -KILL $$"]))
+        #expect(try await eventually { try await platform.instances().map(\.isRunning) == [false] })
+        #expect(try await platform.instances().map(\.ending) == ["by signal 9 (SIGKILL)"])
+        try await platform.stop(made.id, grace: .zero)
     }
 
     @Test func `stopping asks first, and kills what does not listen, children and all`() async throws {
@@ -221,9 +231,14 @@ import Testing
         let made = try await platform.start(order(1, ["python3", "-c", Self.server, String(code)]))
         #expect(try await eventually { await platform.probe(made, .port, timeout: .seconds(1)) })
         #expect(await platform.probe(made, .path("healthz"), timeout: .seconds(20)) == isWell)
-        #expect(asked.withLock { $0 } == (code == 307 ? ["http://127.0.0.1:\(made.port)/healthz"] : []))
+        let complaint = await platform.complaint(made, .path("healthz"), timeout: .seconds(20))
+        #expect(complaint == (isWell ? nil : "/healthz answered \(code)"))
+        let address = "http://127.0.0.1:\(made.port)/healthz"
+        #expect(asked.withLock { $0 } == (code == 307 ? [address, address] : []))
         try await platform.stop(made.id, grace: .zero)
         #expect(await !platform.probe(made, .path("/healthz"), timeout: .seconds(20)))
+        let wrong = await platform.complaint(made, .path("/healthz"), timeout: .seconds(20))
+        #expect(wrong == "nothing listens on its port \(made.port)")
     }
 
     @Test func `it tells when there is something to look at, of copies of an earlier life too`() async throws {

@@ -250,7 +250,7 @@ import Testing
         rig.platform.setWell(false, ill)
         try await rig.pass(7)
         var status = try await rig.status()
-        #expect(status.message == "1 of 2 copies of revision 1 are well.")
+        #expect(status.message == "1 of 2 copies of revision 1 are well (it is ill).")
         #expect(try await rig.table().routes[0]["revisions"]?[0]?["endpoints"]?.array?.count == 1)
         rig.platform.setWell(true, ill)
         try await rig.pass(3)
@@ -270,8 +270,25 @@ import Testing
         #expect(status.aborted)
         #expect(
             status.message
-                == "Revision 2 was aborted: 0 of 1 copies of revision 2 were well after 30s; revision 1 has all traffic."
+                == "Revision 2 was aborted: 0 of 1 copies of revision 2 were well after 30s: it is ill "
+                + "(what they printed: vagus logs search '{service=\"web\", revision=\"2\"}'); revision 1 has all traffic."
         )
+    }
+
+    @Test func `a program that ends by itself is told with its exit status`() async throws {
+        let rig = try await established(more: "health: { deadline: 10s }")
+        rig.platform.setWell(false, revision: 2)
+        try await rig.deploy("k1")
+        for _ in 0..<12 {
+            try await rig.pass(1)
+            for copy in rig.platform.running(2) { rig.platform.kill(copy.id, "with exit status 7") }
+        }
+        let status = try await rig.status()
+        #expect(status.aborted)
+        #expect(status.message.contains("were well after 10s: it ended by itself with exit status 7 (what they"))
+        #expect(
+            try await rig.events("instance.lost").first?.data["reason"]?.string
+                == "it ended by itself with exit status 7")
     }
 
     @Test func `a program that cannot be started says why`() async throws {

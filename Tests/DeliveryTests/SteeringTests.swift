@@ -435,6 +435,54 @@ import Testing
         #expect(rig.platform.running().allSatisfy { $0.revision > 0 })
     }
 
+    private static let experiment = """
+        { strategy: canary, steps: [{ experiment: { for: 60s, analyze: [errors],
+          arms: { fresh: { from: stable, weight: 20 }, test: { from: canary, weight: 20 } } } }, { pause: {} }],
+          analysis: { errors: { built_in: error_rate, interval: 10s, judge: { min_samples: 20 } } } }
+        """
+
+    @Test func `an experiment that fails is told by the names of its arms`() async throws {
+        let rig = try await established(Self.experiment)
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.report()
+        try await rig.settle()
+        let (fresh, test) = (ArmPlan.number(2, 10), ArmPlan.number(2, 11))
+        #expect(try await rig.status().arms.map(\.name).sorted() == ["fresh", "test"])
+        try await rig.report([fresh: (100, 0), test: (100, 60)])
+        rig.time.advance(by: .seconds(11))
+        try await rig.report([fresh: (100, 0), test: (100, 60)])
+        try await rig.settle()
+        let status = try await rig.status()
+        #expect(status.aborted)
+        #expect(
+            status.message.contains(
+                "60 of 100 requests failed on arm \"test\", 0 of 100 on arm \"fresh\": arm \"test\" is worse"),
+            "\(status.message)")
+    }
+
+    @Test func `an arm's errors are those of its revision: exposure and first sign are told of it`() async throws {
+        let rig = try await established(Self.experiment)
+        try await rig.deploy("k1")
+        try await rig.settle()
+        try await rig.report()
+        try await rig.settle()
+        let (fresh, test) = (ArmPlan.number(2, 10), ArmPlan.number(2, 11))
+        try await rig.report([1: (300, 0), fresh: (10, 1)])
+        var deployment = try #require(try await rig.house.call(Dora.get, DoraQuery()).deployments.first)
+        #expect(deployment.first_bad_at == nil, "an error of the stable one is no sign against the new one")
+        rig.time.advance(by: .seconds(3))
+        let firstError = rig.time.now
+        try await rig.report([1: (300, 0), fresh: (100, 1), test: (100, 60)])
+        rig.time.advance(by: .seconds(8))
+        try await rig.settle()
+        #expect(try await rig.status().aborted)
+        deployment = try #require(try await rig.house.call(Dora.get, DoraQuery()).deployments.first)
+        #expect(deployment.first_bad_at == firstError)
+        // 100 of the 500 requests since it began.
+        #expect(deployment.exposure == 0.2)
+    }
+
     @Test func `a_b_testing holds the split until one side is better`() async throws {
         let rig = try await established(
             "{ strategy: a_b_testing, sticky: { header: X-User }, test: { share: 50, outcome: signup, min_entities: 100 } }"

@@ -28,6 +28,15 @@ private struct App: Manifest {
 }
 
 @Suite struct ManifestsTests {
+    @Test(arguments: [
+        ("job", "jobs"), ("alias", "aliases"), ("analysis", "analyses"),
+        ("column of the file", "columns of the file"),
+    ])
+    func `a hint speaks of several in the plural`(noun: String, many: String) {
+        #expect(suggestion(for: "x", among: [], called: noun) == "There are no \(many) here.")
+        #expect(suggestion(for: "x", among: ["first"], called: noun) == "The \(many) here are: first.")
+    }
+
     @Test func `what is left out keeps its default and is not written`() throws {
         let app = try App(yaml: "command: [./app, --fast]\nprobe: { failures: 5 }")
         #expect(app.replicas == 1)

@@ -42,7 +42,7 @@ public struct AnalysisSpec: Manifest {
             "Pipeline that is run for each look: one that succeeds is good, one that fails bad, any other end an error."
         ),
         .optional("interval", \.interval, "Time between looks."),
-        .optional("initial_delay", \.initial_delay, "Time before the first look."),
+        .optional("initial_delay", \.initial_delay, "Time before the first look; 0s: one interval."),
         .optional("count", \.count, "Looks that are taken; absent: until the judge is sure.", in: 1...10_000),
         .optional("judge", \.judge, "How a look is judged."),
         .optional("no_data", \.no_data, "What too few requests, or a query without an answer, mean."),

@@ -65,7 +65,9 @@ public struct DoraReport: Manifest {
         .optional("team", \.team, "Team it is of, if one."),
         .told("from", \.from, "Beginning of the time looked at."),
         .told("to", \.to, "End of it."),
-        .told("deployment_frequency", \.deployment_frequency, "Successful deployments a day; target 10 or more."),
+        .told(
+            "deployment_frequency", \.deployment_frequency,
+            "Deployments that came to all traffic a day, failed later or not; target 10 or more."),
         .told("lead_time", \.lead_time, "Median seconds from commit to 100 % of traffic; target under 3600."),
         .told("change_failure_rate", \.change_failure_rate, "Share of deployments that failed; target under 0.05."),
         .told(
@@ -158,6 +160,7 @@ public struct Deployment: Manifest {
     public var started_at = Timestamp.zero
     public var finished_at: Timestamp?
     public var lead_time_seconds: Double?
+    public var all_traffic_at: Timestamp?
     /// First sign that something was wrong, and when all traffic was on a good revision again.
     public var first_bad_at: Timestamp?
     public var recovered_at: Timestamp?
@@ -180,6 +183,7 @@ public struct Deployment: Manifest {
         .told("started_at", \.started_at, "When the rollout began."),
         .told("finished_at", \.finished_at, "When it ended."),
         .optional("lead_time_seconds", \.lead_time_seconds, "From commit to 100 % of traffic."),
+        .optional("all_traffic_at", \.all_traffic_at, "When it had all traffic, whatever became of it later."),
         .optional("first_bad_at", \.first_bad_at, "First bad signal."),
         .optional("recovered_at", \.recovered_at, "When all traffic was on a good revision again."),
         .optional("reason", \.reason, "Why it ended so."),

@@ -8,7 +8,20 @@ public func nearest(to name: String, in names: some Sequence<String>) -> String?
 /// "Did you mean …?" when a name is near, else the list of what there is.
 public func suggestion(for name: String, among names: [String], called noun: String) -> String {
     if let near = nearest(to: name, in: names) { return "Did you mean \"\(near)\"?" }
-    return names.isEmpty ? "There are no \(noun)s here." : "The \(noun)s here are: \(names.joined(separator: ", "))."
+    let many = plural(of: noun)
+    return names.isEmpty ? "There are no \(many) here." : "The \(many) here are: \(names.joined(separator: ", "))."
+}
+
+/// Several of a thing: "jobs", "aliases", "analyses"; of "column of the file" it is the first word that changes.
+func plural(of noun: String) -> String {
+    var words = noun.split(separator: " ").map(String.init)
+    guard let first = words.first else { return noun }
+    if first.hasSuffix("sis") {
+        words[0] = String(first.dropLast(2)) + "es"
+    } else {
+        words[0] += first.hasSuffix("s") ? "es" : "s"
+    }
+    return words.joined(separator: " ")
 }
 
 /// Edits (insert, remove, replace, swap of neighbours) between two words (Damerau 1964, restricted).

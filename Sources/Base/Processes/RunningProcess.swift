@@ -74,6 +74,14 @@ package final class RunningProcess: Sendable {
     /// Whether the program itself has ended; its children may still run.
     package var hasEnded: Bool { state.withLock { $0.ending != nil } }
 
+    /// How the program ended; nil while it runs, or when nobody can know.
+    package var exitStatus: ExitStatus? {
+        state.withLock { state in
+            guard case .success(let ending)? = state.ending else { return nil }
+            return ending.status
+        }
+    }
+
     /// Calls a short body once, when the program has ended; at once when it already has.
     package func whenEnded(_ body: @escaping @Sendable () -> Void) { _ = observe(body) }
 

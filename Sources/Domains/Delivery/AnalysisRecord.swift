@@ -17,6 +17,9 @@ struct AnalysisRecord: Manifest {
     var alpha = 0.05
     var canary = 0
     var stable = 0
+    /// Names of an experiment's arms, where these are compared.
+    var canary_arm: String?
+    var stable_arm: String?
     var started_at = Timestamp.zero
     var next_at = Timestamp.zero
     var verdict = AnalysisStatus.Verdict.running
@@ -47,7 +50,9 @@ struct AnalysisRecord: Manifest {
     static let fields: [Field<Self>] = [
         .told("name", \.name, "Name."), .told("step", \.step, "Step."), .told("spec", \.spec, "Settings."),
         .told("alpha", \.alpha, "Alpha."), .told("canary", \.canary, "Revision on trial."),
-        .told("stable", \.stable, "Stable revision."), .told("started_at", \.started_at, "Begin."),
+        .told("stable", \.stable, "Stable revision."), .optional("canary_arm", \.canary_arm, "Arm on trial."),
+        .optional("stable_arm", \.stable_arm, "Arm that is compared with."),
+        .told("started_at", \.started_at, "Begin."),
         .told("next_at", \.next_at, "Next look."), .told("verdict", \.verdict, "Verdict."),
         .told("message", \.message, "Why."), .told("tally", \.tally, "What was found so far."),
         .optional("heeded", \.isHeeded, "Whether a person went on all the same."),

@@ -26,7 +26,9 @@ extension AnalysisRecord {
         (canary_start, canary_segment) = (canary.total, canary.total)
         (stable_start, stable_segment) = (stable.total, stable.total)
         started_at = now
-        next_at = now.advanced(by: spec.initial_delay.duration + spec.interval.duration)
+        // The delay stands in the place of the first interval, as in Argo Rollouts; without one, traffic comes first.
+        let delay = spec.initial_delay.duration
+        next_at = now.advanced(by: delay > .zero ? delay : spec.interval.duration)
         (canary_last, stable_last) = (canary.total, stable.total)
         message = "it waits for its first look"
         // The stable revision's past says what slow is; without enough of it, its first looks do.
@@ -316,7 +318,10 @@ extension AnalysisRecord {
         }
     }
 
-    private func title(_ revision: Int) -> String { revision < 0 ? "the baseline" : "revision \(revision)" }
+    private func title(_ number: Int) -> String {
+        guard number < 0 else { return "revision \(number)" }
+        return (number == canary ? canary_arm : stable_arm).map { "arm \"\($0)\"" } ?? "the baseline"
+    }
 
     func isOver(_ now: Timestamp) -> Bool { started_at.advanced(by: spec.max_duration.duration) <= now }
 

@@ -34,14 +34,20 @@ enum CopyBook {
     }
 
     /// Takes a copy off the traffic; the stop loop ends it.
-    static func stop(_ id: InstanceID, reason: String, isFault: Bool, in change: Change) throws {
+    ///
+    /// With `withAnswer` the reason goes on with what it last answered instead of being well.
+    static func stop(
+        _ id: InstanceID, reason: String, isFault: Bool, withAnswer: Bool = false, in change: Change
+    ) throws {
         guard var copy = try CopyRow.find(id, in: change.sql), copy.state != .stopping else { return }
+        let answer = withAnswer && !copy.isReady ? copy.reason : nil
+        let why = [reason, answer].compactMap { $0 }.joined(separator: ": ")
         copy.state = .stopping
         copy.isReady = false
         copy.stopAt = change.now
-        copy.reason = reason
+        copy.reason = why
         try copy.write(in: change.sql)
-        if isFault { try noteFault(copy, reason, in: change) }
+        if isFault { try noteFault(copy, why, in: change) }
         ring(for: copy.service, in: change)
     }
 
@@ -81,15 +87,26 @@ enum CopyBook {
         try tell("instance.stopped", copy, copy.reason, in: change)
     }
 
-    /// Whether it is well, as the probes say.
-    static func note(_ id: InstanceID, isReady: Bool, in change: Change) throws {
+    /// Whether it is well, as the probes say, and what was found when it is not.
+    static func note(_ id: InstanceID, isReady: Bool, _ complaint: String?, in change: Change) throws {
         guard var copy = try CopyRow.find(id, in: change.sql), copy.state == .running, copy.isReady != isReady else {
             return
         }
         copy.isReady = isReady
         copy.unreadyAt = isReady ? nil : change.now
+        copy.reason = isReady ? nil : complaint
         try copy.write(in: change.sql)
         ring(for: copy.service, in: change)
+    }
+
+    /// What was found of a copy that is not well yet; those who start and stop copies need not know.
+    static func note(_ id: InstanceID, _ complaint: String, in change: Change) throws {
+        guard var copy = try CopyRow.find(id, in: change.sql), copy.state == .running, !copy.isReady,
+            copy.reason != complaint
+        else { return }
+        copy.reason = complaint
+        try copy.write(in: change.sql)
+        for topic in topics(of: copy.service) { change.ring(topic) }
     }
 
     /// It has started, as its probe says: from now on the other questions are asked.
@@ -288,8 +305,12 @@ struct Lookout: Reconciler {
         }.map(\.id)
         let known = Set(rows.map(\.id))
         if !lost.isEmpty {
+            let endings = seen.reduce(into: [InstanceID: String]()) { $0[$1.id] = $1.ending }
             try await store.change(.system("delivery")) { change in
-                for id in lost { try CopyBook.stop(id, reason: "it ended by itself", isFault: true, in: change) }
+                for id in lost {
+                    let how = endings[id].map { " \($0)" } ?? ""
+                    try CopyBook.stop(id, reason: "it ended by itself\(how)", isFault: true, in: change)
+                }
             }
         }
         let strays = seen.filter { !known.contains($0.id) }

@@ -15,11 +15,11 @@ struct DoraDesk: Sendable {
     func report(_ query: DoraQuery) async throws -> DoraReport {
         let now = store.time.now
         let from = now.advanced(by: .seconds(-86_400 * Int64(query.days)))
-        let (rows, incidents) = try await store.read { sql in
+        let found = try await store.read { sql in
             try Self.rows(query, since: from.advanced(by: .zero - Self.lookBack), in: sql)
         }
-        var deployments = DoraMath.judged(rows.map(\.deployment), incidents: incidents)
-        try await divide(&deployments, rows, project: query.project, since: from)
+        var deployments = found.judged
+        try await divide(&deployments, found.rows, project: query.project, since: from)
         var report = DoraMath.report(deployments, project: query.project, from: from, to: now, days: query.days)
         (report.service, report.team) = (query.service, query.team)
         return report
@@ -32,20 +32,31 @@ struct DoraDesk: Sendable {
         var query = DoraQuery()
         query.project = project
         let asked = query
-        let (rows, incidents) = try await store.read { sql in
+        let found = try await store.read { sql in
             try Self.rows(asked, since: from.advanced(by: .zero - Self.lookBack), in: sql)
         }
-        let judged = DoraMath.judged(rows.map(\.deployment), incidents: incidents)
-        return Dictionary(grouping: judged, by: \.service).sorted { $0.key < $1.key }.map { service, deployments in
+        return Dictionary(grouping: found.judged, by: \.service).sorted { $0.key < $1.key }.map {
+            service, deployments in
             (service, DoraMath.report(deployments, project: project, from: from, to: now, days: days))
         }
     }
 
     private static let production = EnvironmentSpec.Tier.production.rawValue
 
-    private static func rows(
-        _ query: DoraQuery, since: Timestamp, in sql: Connection
-    ) throws -> ([RolloutRow], [Incident]) {
+    /// What a report is made from.
+    private struct Found: Sendable {
+        /// Attempts that count, oldest first.
+        var rows: [RolloutRow]
+        var waysBack: [RolloutRow]
+        var incidents: [Incident]
+
+        var judged: [Deployment] {
+            DoraMath.judged(
+                rows.map(\.deployment), tenures: (rows + waysBack).compactMap(\.tenure), incidents: incidents)
+        }
+    }
+
+    private static func rows(_ query: DoraQuery, since: Timestamp, in sql: Connection) throws -> Found {
         let services = try sql.resources(ServiceKind.self, project: query.project)
             .filter { query.service == nil || $0.reference.name == query.service }
             .filter { query.team == nil || $0.labels["team"] == query.team }
@@ -61,7 +72,9 @@ struct DoraDesk: Sendable {
             || all.contains { $0.tier == production }
         let counted = hasProduction ? all.filter { $0.tier == production } : all
         let incidents = try IncidentRow.all(project: query.project, since: since, in: sql)
-        return (counted, incidents)
+        // Those of services outside the selection change nothing: none of their deployments is looked at.
+        let waysBack = try RolloutRow.waysBack(project: query.project, since: since, in: sql)
+        return Found(rows: counted, waysBack: waysBack, incidents: incidents)
     }
 
     // MARK: - Where lead time goes

@@ -38,6 +38,8 @@ enum DoraMath {
         let seen = deployments.filter { from <= moment($0) && moment($0) <= to }
         let ended = seen.filter { $0.outcome == .succeeded || $0.outcome == .failed }
         let good = ended.filter { $0.outcome == .succeeded }
+        // Whether it fails later or not, it was brought to production.
+        let arrived = ended.filter { $0.all_traffic_at != nil }
         func fact(_ one: Deployment, _ value: Double) -> Fact { Fact(at: moment(one), value: value, id: one.id) }
         let leads = good.compactMap { one in one.lead_time_seconds.map { fact(one, $0) } }
         let failures = ended.map { fact($0, $0.outcome == .failed ? 1 : 0) }
@@ -53,12 +55,12 @@ enum DoraMath {
             }
             return values.map { $0.isEmpty ? nil : fold($0) }
         }
-        let deploys = good.map { fact($0, 1) }
+        let deploys = arrived.map { fact($0, 1) }
         let daily = trend(deploys) { $0.reduce(0, +) }
         report.deployment_frequency = number(
-            good.isEmpty ? nil : Double(good.count) / Double(days), "per_day", frequencyTarget, deploys, daily
+            arrived.isEmpty ? nil : Double(arrived.count) / Double(days), "per_day", frequencyTarget, deploys, daily
         ) { $0 >= frequencyTarget }
-        report.deployment_frequency.distribution = good.isEmpty ? nil : distribution(daily.map { $0 ?? 0 })
+        report.deployment_frequency.distribution = arrived.isEmpty ? nil : distribution(daily.map { $0 ?? 0 })
         report.lead_time = number(
             median(leads.map(\.value)), "seconds", leadTimeTarget, leads, trend(leads, median)
         ) { $0 < leadTimeTarget }
@@ -96,28 +98,17 @@ enum DoraMath {
     /// Marks rework: a deployment that follows upon a failed one of its service, superseded ones left out; and takes
     /// incidents in, each by the deployment that had all traffic when it began.
     ///
-    /// - Parameter deployments: Of any services, oldest first.
-    static func judged(_ deployments: [Deployment], incidents: [Incident]) -> [Deployment] {
+    /// - Parameters:
+    ///   - deployments: Of any services, oldest first.
+    ///   - tenures: When which revision had all traffic, ways back among them; in any order.
+    ///   - incidents: Of any services.
+    /// - Returns: The same deployments in the same order.
+    static func judged(_ deployments: [Deployment], tenures: [Tenure], incidents: [Incident]) -> [Deployment] {
         var all = deployments
+        let history = Dictionary(grouping: tenures, by: \.service).mapValues { $0.sorted(by: Tenure.isBefore) }
         for incident in incidents where incident.isByChange {
-            // By the revision that is named, else by what had come to all traffic last.
-            let place = all.lastIndex { one in
-                guard one.service == incident.service else { return false }
-                if let revision = incident.revision { return one.revision == revision && one.outcome != .superseded }
-                return one.finished_at.map { $0 <= incident.beganAt } == true && one.isPromoted
-            }
-            guard let place else { continue }
-            all[place].incidents.append(incident.id)
-            // One deployment fails once, however many incidents it caused.
-            if all[place].outcome == .succeeded {
-                all[place].outcome = .failed
-                all[place].exposure = 1
-                all[place].first_bad_at = incident.beganAt
-                all[place].recovered_at = incident.endedAt
-            } else {
-                all[place].first_bad_at = min(all[place].first_bad_at ?? incident.beganAt, incident.beganAt)
-                if let end = incident.endedAt { all[place].recovered_at = max(all[place].recovered_at ?? end, end) }
-            }
+            guard let place = culprit(incident, all, history[incident.service] ?? []) else { continue }
+            all[place].note(incident)
         }
         var hasFailed: [String: Bool] = [:]
         for index in all.indices {
@@ -126,6 +117,26 @@ enum DoraMath {
             if one.outcome == .succeeded || one.outcome == .failed { hasFailed[one.service] = one.outcome == .failed }
         }
         return all
+    }
+
+    /// The deployment that an incident is put on: that of the named revision, else the one that had all traffic.
+    private static func culprit(_ incident: Incident, _ all: [Deployment], _ history: [Tenure]) -> Int? {
+        if let revision = incident.revision {
+            func isOf(_ one: Deployment) -> Bool {
+                one.service == incident.service && one.revision == revision && one.outcome != .superseded
+            }
+            return all.lastIndex { isOf($0) && $0.started_at <= incident.beganAt } ?? all.lastIndex(where: isOf)
+        }
+        let holder = history.last { tenure in
+            tenure.from <= incident.beganAt && (tenure.until.map { incident.beganAt < $0 } ?? true)
+        }
+        guard let holder else { return nil }
+        // A way back is no deployment: the one that had brought this revision there before it is.
+        let source =
+            holder.deployment
+            ?? history.last { Tenure.isBefore($0, holder) && $0.revision == holder.revision && $0.deployment != nil }?
+            .deployment
+        return source.flatMap { id in all.firstIndex { $0.id == id && $0.service == incident.service } }
     }
 
     // MARK: - Numbers
@@ -177,12 +188,63 @@ struct Incident: Sendable, Equatable {
     var isByChange = true
 }
 
+/// A time in which one revision had all traffic; the next one ends it.
+struct Tenure: Sendable, Equatable {
+    var service: String
+    var revision: Int
+    /// Number of the rollout that brought it there.
+    var rollout: Int
+    var from: Timestamp
+    /// When its rollout was taken back, and what was there before had all traffic again; nil: until the next tenure.
+    var until: Timestamp?
+    /// The deployment that it begins with; nil for a way back.
+    var deployment: String?
+
+    static func isBefore(_ first: Tenure, _ second: Tenure) -> Bool {
+        (first.from, first.rollout) < (second.from, second.rollout)
+    }
+}
+
 extension Deployment {
-    /// Whether it once had all traffic: it has a lead time's end.
-    fileprivate var isPromoted: Bool { outcome == .succeeded || (outcome == .failed && exposure == 1) }
+    /// Takes in an incident that it caused.
+    ///
+    /// It fails once, however many there are, and is recovered when the last of them is over.
+    fileprivate mutating func note(_ incident: Incident) {
+        incidents.append(incident.id)
+        switch outcome {
+        case .succeeded:
+            (outcome, exposure) = (.failed, 1)
+            (first_bad_at, recovered_at) = (incident.beganAt, incident.endedAt)
+        case .failed:
+            first_bad_at = min(first_bad_at ?? incident.beganAt, incident.beganAt)
+            if let end = incident.endedAt, let recovered = recovered_at {
+                recovered_at = max(recovered, end)
+            } else {
+                recovered_at = nil
+            }
+        case .under_way, .superseded: break  // counts neither way
+        }
+    }
 }
 
 extension RolloutRow {
+    /// When it came to all traffic, whatever became of it then.
+    private var allTrafficAt: Timestamp? {
+        switch completion {
+        case .promoted, .fast_promoted, .rolled_back: switchedAt ?? finishedAt
+        case .aborted, .superseded, nil: switchedAt
+        }
+    }
+
+    /// The time in which its revision had all traffic by it.
+    var tenure: Tenure? {
+        guard let from = allTrafficAt else { return nil }
+        let isTakenBack = completion == .aborted || completion == .superseded
+        return Tenure(
+            service: service.name, revision: revision, rollout: number, from: from,
+            until: isTakenBack ? finishedAt : nil, deployment: isRollback ? nil : deployment.id)
+    }
+
     /// The attempt as DORA tells of it.
     var deployment: Deployment {
         var deployment = Deployment()
@@ -195,6 +257,7 @@ extension RolloutRow {
         if isPromoted, let committedAt, let finishedAt, committedAt <= finishedAt {
             deployment.lead_time_seconds = DoraMath.seconds(committedAt, finishedAt)
         }
+        deployment.all_traffic_at = allTrafficAt
         (deployment.first_bad_at, deployment.recovered_at) = (firstBadAt, recoveredAt)
         (deployment.exposure, deployment.hotfix) = (exposure, isHotfix)
         return deployment

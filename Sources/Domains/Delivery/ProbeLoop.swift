@@ -20,7 +20,10 @@ struct ProbeLoop: Reconciler {
     private typealias Target = ProbeTarget
 
     private enum News: Sendable {
-        case ready(InstanceID, Bool)
+        /// What was found of one that is not ready; nil of one that is.
+        case ready(InstanceID, Bool, String?)
+        /// It is not ready still, and something else was found than before.
+        case complaint(InstanceID, String)
         case begun(InstanceID)
         case dead(InstanceID, reason: String)
     }
@@ -74,36 +77,47 @@ struct ProbeLoop: Reconciler {
         // Nearly always it is one: a task of its own would be most of the work.
         if due.count <= 1 {
             guard let target = due.first else { return [] }
-            let isGood = await isGood(target)
-            return news(target, isGood: isGood, store.time.now).map { [$0] } ?? []
+            let complaint = await complaint(target)
+            return news(target, complaint, store.time.now).map { [$0] } ?? []
         }
-        let answers = await withTaskGroup(of: (Target, Bool).self) { group in
-            for target in due { group.addTask { (target, await isGood(target)) } }
-            return await group.reduce(into: [(Target, Bool)]()) { $0.append($1) }
+        let answers = await withTaskGroup(of: (Target, String?).self) { group in
+            for target in due { group.addTask { (target, await complaint(target)) } }
+            return await group.reduce(into: [(Target, String?)]()) { $0.append($1) }
         }
         let after = store.time.now
-        return answers.compactMap { target, isGood in news(target, isGood: isGood, after) }
+        return answers.compactMap { target, complaint in news(target, complaint, after) }
     }
 
-    private func isGood(_ target: Target) async -> Bool {
+    /// Nil when it is well.
+    private func complaint(_ target: Target) async -> String? {
         let plan = target.plan
-        return await platforms.of(target.form).probe(target.instance, plan.question, timeout: plan.timeout)
+        return await platforms.of(target.form).complaint(target.instance, plan.question, timeout: plan.timeout)
     }
 
-    private func news(_ target: Target, isGood: Bool, _ now: Timestamp) -> News? {
+    private func news(_ target: Target, _ complaint: String?, _ now: Timestamp) -> News? {
         let (id, plan) = (target.instance.id, target.plan)
+        let isGood = complaint == nil
         if !isGood, now < target.instance.startedAt.advanced(by: plan.grace) { return nil }
         guard let isSo = book.note(id, plan, isGood: isGood, at: now) else { return nil }
         switch plan.role {
-        case .ready: return isSo == target.isReady ? nil : .ready(id, isSo)
-        case .start: return isSo ? .begun(id) : .dead(id, reason: "it did not start: \(plan.badAfter) bad answers")
+        case .ready:
+            if isSo != target.isReady { return .ready(id, isSo, complaint) }
+            // Written once, after as many bad answers as mean something: a start costs no row for those before.
+            guard !isSo, let complaint, complaint != target.complaint else { return nil }
+            return .complaint(id, complaint)
+        case .start:
+            if isSo { return .begun(id) }
+            let last = complaint.map { ", the last: \($0)" } ?? ""
+            return .dead(id, reason: "it did not start: \(plan.badAfter) bad answers\(last)")
         case .live: return isSo ? nil : .dead(id, reason: "it did not live: \(plan.badAfter) bad answers in a row")
         }
     }
 
     private static func write(_ news: News, in change: Change) throws {
         switch news {
-        case .ready(let id, let isReady): try CopyBook.note(id, isReady: isReady, in: change)
+        case .ready(let id, let isReady, let complaint):
+            try CopyBook.note(id, isReady: isReady, complaint, in: change)
+        case .complaint(let id, let complaint): try CopyBook.note(id, complaint, in: change)
         case .begun(let id): try CopyBook.begun(id, in: change)
         case .dead(let id, let reason): try CopyBook.stop(id, reason: reason, isFault: true, in: change)
         }
@@ -116,7 +130,10 @@ struct ProbeLoop: Reconciler {
             else { return [] }
             let plans = ProbePlan.plans(
                 health, isModel: revision.workload.model != nil, hasBegun: copy.hasBegun, isReady: copy.isReady)
-            return plans.map { Target(instance: instance, form: copy.form, isReady: copy.isReady, plan: $0) }
+            return plans.map {
+                Target(
+                    instance: instance, form: copy.form, isReady: copy.isReady, complaint: copy.reason, plan: $0)
+            }
         }
     }
 }

@@ -60,6 +60,8 @@ struct ProbeTarget: Sendable {
     var instance: Instance
     var form: CopyRow.Form
     var isReady: Bool
+    /// What was found of it last, as its row has it.
+    var complaint: String?
     var plan: ProbePlan
 }
 

@@ -73,16 +73,18 @@ enum RolloutDecision {
         let isShort = ready < needed || !areArmsReady(view)
         if isShort != (trial.shortAt != nil) { return [.note(isShort: isShort)] }
         if let since = trial.shortAt, since.advanced(by: view.health.deadline.duration) <= now {
-            let why = view.revision(trial.revision)?.problem.map { ": \($0)" } ?? ""
-            return [
-                .abort(
-                    reason:
-                        "\(ready) of \(needed) copies of revision \(trial.revision) were well after "
-                        + "\(view.health.deadline)\(why)"
-                )
-            ]
+            return [.abort(reason: late(trial, view, ready: ready, needed: needed))]
         }
         return stage(trial, view, ready: ready, needed: needed, now)
+    }
+
+    /// Why copies were not well in time, and where what they printed is found.
+    private static func late(_ trial: RolloutRow, _ view: RolloutView, ready: Int, needed: Int) -> String {
+        let number = trial.revision
+        let why = view.revision(number)?.trouble.map { ": \($0)" } ?? ""
+        let search = "vagus logs search '{service=\"\(trial.service.name)\", revision=\"\(number)\"}'"
+        return "\(ready) of \(needed) copies of revision \(number) were well after \(view.health.deadline)\(why) "
+            + "(what they printed: \(search))"
     }
 
     /// Background analyses begin with the first traffic, at their step or after.

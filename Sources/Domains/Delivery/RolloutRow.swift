@@ -180,6 +180,16 @@ struct RolloutRow: Sendable {
         ).map(RolloutRow.init(row:))
     }
 
+    /// Ways back of a project that began or ended after a moment, oldest first.
+    static func waysBack(project: String, since: Timestamp, in sql: Connection) throws -> [RolloutRow] {
+        try sql.rows(
+            """
+            SELECT * FROM delivery_rollout WHERE project = \(project) AND is_rollback = 1
+                AND (started_at >= \(since) OR finished_at >= \(since)) ORDER BY started_at, service, number LIMIT \(Dora.deploymentLimit)
+            """
+        ).map(RolloutRow.init(row:))
+    }
+
     func write(in sql: Connection) throws {
         try sql.run(
             """

@@ -30,6 +30,12 @@ struct RolloutView: Sendable {
         /// Copies that are or shall be there.
         var live: [CopyRow] { copies.filter { $0.state != .stopping } }
         var ready: Int { live.count { $0.isReady } }
+        /// Why copies of it are not well, as far as that is known.
+        var trouble: String? {
+            let answer = live.last { !$0.isReady && $0.reason != nil }?.reason
+            // One that ends again and again says more by its end than by what it did not answer before.
+            return crashes > 1 ? problem ?? answer : answer ?? problem
+        }
     }
 
     var replicas = 1
@@ -103,7 +109,9 @@ struct ArmPlan: Sendable, Equatable {
 
     /// The number of the arm in a place of an attempt.
     static func number(_ rollout: Int, _ place: Int) -> Int { -(rollout * span + place) }
-    static func isOf(_ rollout: Int, _ number: Int) -> Bool { -number / span == rollout }
+    static func isOf(_ rollout: Int, _ number: Int) -> Bool { self.rollout(of: number) == rollout }
+    /// The attempt that an arm is of.
+    static func rollout(of number: Int) -> Int { -number / span }
 
     /// Below zero.
     var number: Int

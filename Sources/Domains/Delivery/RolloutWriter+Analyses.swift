@@ -88,8 +88,9 @@ extension RolloutWriter {
             let sides = sides(analysis, step, rollout, origin)
             var record = AnalysisRecord(
                 analysis, step: step, settings: rollout.settings,
-                canary: (sides.canary, try TrafficRow.total(sides.canary, of: name, in: sql)),
-                stable: (sides.stable, try TrafficRow.total(sides.stable, of: name, in: sql)), at: now)
+                canary: (sides.canary.number, try TrafficRow.total(sides.canary.number, of: name, in: sql)),
+                stable: (sides.stable.number, try TrafficRow.total(sides.stable.number, of: name, in: sql)), at: now)
+            (record.canary_arm, record.stable_arm) = (sides.canary.arm, sides.stable.arm)
             // A source outside counts from the beginning of the analysis itself.
             if record.isExternal { record.beginAtNothing() }
             if case .experiment(let spec) = rollout.plan.stage(step), !spec.required { record.spec.dry_run = true }
@@ -97,19 +98,27 @@ extension RolloutWriter {
         }
     }
 
+    /// One side of a comparison: the number that its counts are under, and its name if it is an experiment's arm.
+    private struct Side {
+        var number: Int
+        var arm: String?
+    }
+
     /// Whose counts an analysis compares: an experiment's arms, the fresh baseline, or the revisions themselves.
     private func sides(
         _ analysis: String, _ step: Int, _ rollout: RolloutRow, _ origin: Int
-    ) -> (canary: Int, stable: Int) {
+    ) -> (canary: Side, stable: Side) {
         func arm(_ place: Int) -> Int { ArmPlan.number(rollout.number, place) }
         if case .experiment(let spec) = rollout.plan.stage(step) {
             let arms = Array(spec.arms)
-            let canary = arms.firstIndex { $0.value.from == .canary }.map { arm(10 + step * 10 + $0) }
-            let stable = arms.firstIndex { $0.value.from == .stable }.map { arm(10 + step * 10 + $0) }
-            return (canary ?? rollout.revision, stable ?? origin)
+            func side(_ place: Int) -> Side { Side(number: arm(10 + step * 10 + place), arm: arms[place].key) }
+            let canary = arms.firstIndex { $0.value.from == .canary }.map(side)
+            let stable = arms.firstIndex { $0.value.from == .stable }.map(side)
+            return (canary ?? Side(number: rollout.revision), stable ?? Side(number: origin))
         }
         let isFresh = rollout.settings.analysis[analysis]?.judge.against == .baseline
-        return (rollout.revision, isFresh && rollout.settings.baseline != nil ? arm(1) : origin)
+        let stable = isFresh && rollout.settings.baseline != nil ? arm(1) : origin
+        return (Side(number: rollout.revision), Side(number: stable))
     }
 }
 

@@ -59,7 +59,8 @@ struct RolloutWriter {
     private func carry(_ step: RolloutStep, _ view: RolloutView) throws {
         switch step {
         case .start(let revision, let count): try order(count, of: revision)
-        case .stop(let id, let reason, let isFault): try CopyBook.stop(id, reason: reason, isFault: isFault, in: change)
+        case .stop(let id, let reason, let isFault):
+            try CopyBook.stop(id, reason: reason, isFault: isFault, withAnswer: isFault, in: change)
         case .recovered: try recover(view)
         case .arm(let plan): try make(plan)
         case .weight(let weight): if let trial = view.trial { try shift(trial, to: weight) }
@@ -194,10 +195,14 @@ struct RolloutWriter {
         try tell("rollout.\(completion.rawValue)", rollout, ["reason": .string(reason)])
     }
 
-    /// Share of the service's requests since the beginning that this revision was given.
+    /// Share of the service's requests since the beginning that this revision was given, by its arms too.
     private func exposure(_ rollout: RolloutRow) throws -> Double {
         let all = try TrafficRow.requests(of: name, in: sql) - rollout.requestsBefore
-        let own = try TrafficRow.total(rollout.revision, of: name, in: sql).requests - rollout.ownBefore
+        var own = try TrafficRow.total(rollout.revision, of: name, in: sql).requests - rollout.ownBefore
+        for arm in try RevisionRow.all(of: name, in: sql)
+        where arm.armOf == rollout.revision && ArmPlan.isOf(rollout.number, arm.revision) {
+            own += try TrafficRow.total(arm.revision, of: name, in: sql).requests
+        }
         guard all > 0 else { return Double(rollout.weight) / 100 }
         return min(1, Double(max(0, own)) / Double(all))
     }

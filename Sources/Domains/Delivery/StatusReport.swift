@@ -134,7 +134,7 @@ enum RolloutWords {
         }
         if view.replicas == 0 { return (.healthy, "Revision \(number) has no copies, as wanted.") }
         if revision.ready < view.replicas {
-            let why = revision.problem.map { " (\($0))" } ?? ""
+            let why = revision.trouble.map { " (\($0))" } ?? ""
             let phase: ServiceStatus.Phase = revision.ready == 0 ? .degraded : .progressing
             return (phase, "\(revision.ready) of \(view.replicas) copies of revision \(number) are well\(why).")
         }
@@ -163,7 +163,7 @@ enum RolloutWords {
         let needed = RolloutDecision.neededReady(trial, view)
         let seen = view.revision(trial.revision)
         if let seen, seen.ready < needed {
-            let why = seen.problem.map { " (\($0))" } ?? ""
+            let why = seen.trouble.map { " (\($0))" } ?? ""
             return (.progressing, "\(name): \(seen.ready) of \(needed) copies are well\(why).")
         }
         if view.isGated, let release = trial.release, release.readyAt != nil {

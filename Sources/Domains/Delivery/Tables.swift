@@ -324,6 +324,7 @@ struct CopyRow: Sendable, Equatable {
     var unreadyAt: Timestamp?
     /// When the order to stop was given: it gets no traffic from then on.
     var stopAt: Timestamp?
+    /// Why it was told to stop; before that, what was found of it while it is not well.
     var reason: String?
 
     init(_ service: ServiceReference, revision: Int, number: Int, at now: Timestamp) {

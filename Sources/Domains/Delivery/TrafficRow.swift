@@ -101,11 +101,17 @@ enum TrafficRow {
     }
 
     /// The first error of a revision on trial is a first sign: where recovery is counted from, if it is aborted.
-    private static func noteError(_ service: ServiceReference, _ revision: Int, in change: Change) throws {
+    ///
+    /// An arm's error is one of the revision that it runs, in the attempt that it is of.
+    private static func noteError(_ service: ServiceReference, _ number: Int, in change: Change) throws {
+        let isArm = number < 0
+        let source = isArm ? try RevisionRow.find(number, of: service, in: change.sql)?.armOf : number
+        guard let source else { return }
+        let only: Statement = isArm ? "AND number = \(ArmPlan.rollout(of: number))" : ""
         try change.sql.run(
             """
-            UPDATE delivery_rollout SET first_bad_at = \(change.now) WHERE \(service.rows) AND revision = \(revision)
-                AND completion IS NULL AND first_bad_at IS NULL
+            UPDATE delivery_rollout SET first_bad_at = \(change.now) WHERE \(service.rows) AND revision = \(source)
+                AND completion IS NULL AND first_bad_at IS NULL \(only)
             """)
     }
 

@@ -46,12 +46,19 @@ enum ServiceText {
         return Terminal.styled(phase.rawValue, style)
     }
 
+    /// Where the rollout is in its steps; after the last come all copies and all traffic.
+    static func step(_ status: ServiceStatus) -> String? {
+        guard let step = status.step else { return nil }
+        let name = status.step_name.map { ": \($0)" } ?? ""
+        if status.steps == 0 { return "without steps\(name)" }
+        if step >= status.steps { return "after step \(status.steps) of \(status.steps)\(name)" }
+        return "step \(step + 1) of \(status.steps)\(name)"
+    }
+
     static func text(_ status: ServiceStatus) -> String {
         var out = "\(Terminal.styled(status.service, .bold))  \(phase(status.phase))  \(status.message)\n"
         if let url = status.url { out += "  \(url)\n" }
-        if let step = status.step {
-            out += "  step \(step + 1) of \(status.steps)\(status.step_name.map { ": \($0)" } ?? "")\n"
-        }
+        if let place = step(status) { out += "  \(place)\n" }
         var table = Table(["REVISION", "WEIGHT", "READY", "REQUESTS", "ERRORS", "P99", "RUNS", "COMMIT"])
         table.rows = status.revisions.map { revision in
             let role =

@@ -110,6 +110,35 @@ struct AnalysisCommand: AsyncParsableCommand {
     }
 }
 
+struct OutcomeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "outcome", abstract: "Tells that a client was on a side of an A/B test, and what came of it.",
+        discussion: """
+            Told twice is told once. Many at once are told by the API, see docs/how-to/services.md.
+
+            Examples:
+              vagus outcome shop-api --client user-7 --revision 4
+              vagus outcome shop-api --client user-7 --revision 4 --outcome signup
+            """)
+    @OptionGroup var connection: Connection
+    @Argument var service: String
+    @Option(help: "Who it is: the same name each time.") var client: String
+    @Option(help: "Revision that served it: the answer's header X-Vagus-Revision.") var revision: Int
+    @Option(help: "What came about; absent: it was only there.") var outcome: String?
+
+    func run() async throws {
+        var item = OutcomeItem()
+        (item.entity, item.revision, item.outcome) = (client, revision, outcome ?? "")
+        var input = OutcomesInput()
+        (input.project, input.name, input.items) = (connection.projectName, service, [item])
+        let sent = input
+        let told = try await connection.connected { try await $0.call(Services.outcomes, sent) }
+        connection.show(told) {
+            "\(client) was served by revision \(revision)\(outcome.map { ", and it came to \($0)" } ?? "")\n"
+        }
+    }
+}
+
 struct EventsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "events", abstract: "What happened to a service, oldest first.",

@@ -40,7 +40,8 @@ package struct Vagus: AsyncParsableCommand {
             CommandGroup(
                 name: "Deliver:",
                 subcommands: [
-                    StatusCommand.self, AnalysisCommand.self, EventsCommand.self, PromoteCommand.self,
+                    StatusCommand.self, AnalysisCommand.self, OutcomeCommand.self, EventsCommand.self,
+                    PromoteCommand.self,
                     PauseCommand.self, ResumeCommand.self, AbortCommand.self, RetryCommand.self, UndoCommand.self,
                     ScaleCommand.self, RestartCommand.self, ReleaseCommand.self, ModelsCommand.self,
                 ]),

@@ -16,6 +16,7 @@ package final class FakePlatform: Platform {
         var ill: Set<Int> = []
         var illCopies: Set<InstanceID> = []
         var bad: Set<HealthQuestion> = []
+        var complaints: [Int: String] = [:]
         var asked: [InstanceID: [HealthQuestion]] = [:]
         var startFailure: (revision: Int, problem: Problem)?
         var nextPort = 20_000
@@ -83,7 +84,15 @@ package final class FakePlatform: Platform {
         }
     }
 
+    package func complaint(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> String? {
+        if await probe(instance, question, timeout: timeout) { return nil }
+        return state.withLock { $0.complaints[instance.revision] } ?? "it is ill"
+    }
+
     // MARK: - The test's hand
+
+    /// What ill copies of a revision are found to do.
+    package func complain(_ words: String, revision: Int) { state.withLock { $0.complaints[revision] = words } }
 
     /// Makes the copies of a revision well or ill.
     package func setWell(_ isWell: Bool, revision: Int) {
@@ -110,8 +119,11 @@ package final class FakePlatform: Platform {
     package func questions(to id: InstanceID) -> [HealthQuestion] { state.withLock { $0.asked[id] ?? [] } }
 
     /// Ends a copy without being asked to, as a crash does.
-    package func kill(_ id: InstanceID) {
-        state.withLock { $0.copies[id]?.instance.isRunning = false }
+    package func kill(_ id: InstanceID, _ ending: String? = nil) {
+        state.withLock { state in
+            state.copies[id]?.instance.isRunning = false
+            state.copies[id]?.instance.ending = ending
+        }
     }
 
     /// Lets every start of a revision fail; nil heals.

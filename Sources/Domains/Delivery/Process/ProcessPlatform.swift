@@ -33,6 +33,8 @@ package final class ProcessPlatform: Platform {
         var running: RunningProcess?
         /// Of one that an earlier life of ours has started, until it has ended.
         var watch: EndWatch?
+        /// How one that this process has started ended by itself.
+        var ending: String?
     }
     /// The outputs that were told last, and what ``changes`` was before.
     private struct Told: Sendable {
@@ -69,7 +71,7 @@ package final class ProcessPlatform: Platform {
             isTold.store(true, ordering: .releasing)
             return all.filter { $0.record.ended_at == nil }.map { known in
                 guard !busy.contains(known.record.instanceID) else { return known.record.instance(isRunning: true) }
-                guard isAlive(known) else { return known.record.instance(isRunning: false) }
+                guard isAlive(known) else { return ended(known) }
                 known.place.boundLog()
                 return known.record.instance(isRunning: true)
             }
@@ -126,21 +128,41 @@ package final class ProcessPlatform: Platform {
     }
 
     package func probe(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> Bool {
+        await complaint(instance, question, timeout: timeout) == nil
+    }
+
+    package func complaint(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> String? {
         switch question {
         case .port:
-            return await PortProbe.shared.ask(port: instance.port, path: nil, timeout: timeout) == .accepted
-        case .path(let path):
-            let target = path.hasPrefix("/") ? path : "/" + path
-            if PortProbe.isPlain(target) {
-                let answer = await PortProbe.shared.ask(port: instance.port, path: target, timeout: timeout)
-                guard case .status(let code) = answer else { return false }
-                // Who points elsewhere is followed there.
-                if !(300..<400).contains(code) { return (200..<300).contains(code) }
-            }
-            let code = await httpGet("http://\(instance.host):\(instance.port)\(target)", timeout)
-            return code.map { (200..<300).contains($0) } ?? false
-        case .command(let words): return await run(words, of: instance, timeout: timeout)
+            let answer = await PortProbe.shared.ask(port: instance.port, path: nil, timeout: timeout)
+            return answer == .accepted ? nil : question.complaint(port: instance.port)
+        case .path(let path): return await complaint(instance, path: path, timeout: timeout)
+        case .command(let words):
+            let isWell = await run(words, of: instance, timeout: timeout)
+            return isWell ? nil : question.complaint(port: instance.port)
         }
+    }
+
+    private func complaint(_ instance: Instance, path: String, timeout: Duration) async -> String? {
+        let port = instance.port
+        let target = path.hasPrefix("/") ? path : "/" + path
+        var code: Int?
+        if PortProbe.isPlain(target) {
+            let answer = await PortProbe.shared.ask(port: port, path: target, timeout: timeout)
+            if case .status(let number) = answer { code = number }
+            guard code != nil else {
+                // Whether it listens at all is worth another question: a wrong port is the commonest slip.
+                let door = await PortProbe.shared.ask(port: port, path: nil, timeout: timeout)
+                guard door == .accepted else { return HealthQuestion.port.complaint(port: port) }
+                return "\(target) was not answered within \(TimeSpan(seconds: timeout / .seconds(1)))"
+            }
+        }
+        // Who points elsewhere is followed there.
+        if code.map({ (300..<400).contains($0) }) ?? true {
+            code = await httpGet("http://\(instance.host):\(port)\(target)", timeout)
+        }
+        guard let last = code else { return "\(target) was not answered on its port \(port)" }
+        return (200..<300).contains(last) ? nil : "\(target) answered \(last)"
     }
 
     /// Runs a command in the working folder of a copy and with its environment, as its program was started with it.
@@ -287,8 +309,12 @@ package final class ProcessPlatform: Platform {
     private func isAlive(_ known: Known) -> Bool {
         if let running = known.running {
             if !running.hasEnded { return true }
-            // Nobody waits for it any more.
-            book.withLock { $0?[known.record.instanceID]?.running = nil }
+            let ending = running.exitStatus.map(Self.words)
+            book.withLock { book in
+                book?[known.record.instanceID]?.ending = ending
+                // Nobody waits for it any more.
+                book?[known.record.instanceID]?.running = nil
+            }
             return false
         }
         if let watch = known.watch { return !watch.hasEnded }
@@ -304,6 +330,26 @@ package final class ProcessPlatform: Platform {
             return Processes.isAlive(process)
         }
     }
+
+    /// A copy that has ended, and how, where that is known.
+    private func ended(_ known: Known) -> Instance {
+        var instance = known.record.instance(isRunning: false)
+        instance.ending = book.withLock { $0?[known.record.instanceID]?.ending }
+        return instance
+    }
+
+    private static func words(_ status: ExitStatus) -> String {
+        switch status {
+        case .exited(let code): "with exit status \(code)"
+        case .signalled(let number): "by signal \(number)\(signals[number].map { " (\($0))" } ?? "")"
+        }
+    }
+
+    /// The signals that usually end a program (signal(7)).
+    private static let signals: [Int32: String] = [
+        1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV",
+        13: "SIGPIPE", 15: "SIGTERM",
+    ]
 
     /// The process of a copy: the one written down, or the one found by its environment, which is then written down.
     private func process(of record: InstanceFolder.Record, _ place: InstanceFolder) -> ProcessIdentity? {

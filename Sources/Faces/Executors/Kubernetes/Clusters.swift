@@ -90,6 +90,14 @@ private struct LatePlatform: Platform {
         }
     }
 
+    func complaint(_ instance: Instance, _ question: HealthQuestion, timeout: Duration) async -> String? {
+        do {
+            return try await clusters.open(target).complaint(instance, question, timeout: timeout)
+        } catch {
+            return "there is no way to its cluster"
+        }
+    }
+
     private func with<T>(_ body: (KubernetesPlatform) async throws -> T) async throws -> T {
         do {
             return try await body(try clusters.open(target))

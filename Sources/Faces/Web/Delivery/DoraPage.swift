@@ -123,7 +123,7 @@ struct DoraPage: PageBody {
 
     private static func charts(_ report: DoraReport) -> [ChartCard] {
         let numbers: [(String, String, DoraNumber, Unit)] = [
-            ("Deployments of each day", "that succeeded", report.deployment_frequency, .count),
+            ("Deployments of each day", "that came to all traffic", report.deployment_frequency, .count),
             ("Lead time of each day", "median", report.lead_time, .seconds),
             ("Change failure rate of each day", "failed of all", report.change_failure_rate, .share),
             ("Time to recover of each day", "median", report.recovery_time, .seconds),

@@ -23,7 +23,8 @@ enum RolloutForecast {
         if let experiment = step.experiment { return experiment.for.seconds }
         return (step.analyze ?? []).map { name in
             let spec = rollout.analysis[name] ?? AnalysisSpec()
-            return spec.initial_delay.seconds + spec.interval.seconds * Double(spec.count ?? 1)
+            let first = spec.initial_delay.seconds > 0 ? spec.initial_delay.seconds : spec.interval.seconds
+            return first + spec.interval.seconds * Double((spec.count ?? 1) - 1)
         }.max() ?? 0
     }
 }
