@@ -12,6 +12,7 @@ package import Manifests
 //   Ledger, Cursor      who has read what                GitHub*   workflows: triggers, jobs, steps, actions
 //   ExpressionRewriter  `${{ }}` in their names to ours  GitLab*   jobs: extends and defaults, rules, parts
 //   Words               names, times, variables of scripts
+//   ShellOptions        what the shell of a script minds there, and not here
 
 /// A file of another system as manifests.
 package struct Converted: Sendable {

@@ -6,6 +6,8 @@ struct ExpressionRewriter {
     /// Text that stands beside a path: it is compared with it, or looked for in it.
     var literal: (_ text: String, _ path: [String]) -> String
     var lost: (String) -> Void
+    /// Told of a path whose value is compared with nothing: it goes on as it is.
+    var loose: (_ path: [String]) -> Void
 
     /// Text with expressions in it.
     func template(_ text: String) -> String {
@@ -33,40 +35,68 @@ struct ExpressionRewriter {
     /// One expression, without the marks around it.
     func expression(_ text: String) -> String {
         let pieces = Self.pieces(of: text)
+        let held = Self.held(in: pieces)
         return pieces.indices.map { index in
             switch pieces[index] {
             case .other(let text): return text
             case .string(let text):
-                let path = Self.neighbour(of: index, in: pieces)
+                let path = Self.neighbour(of: index, in: pieces).flatMap { pieces[$0].names }
                 return "'\((path.map { literal(text, $0) } ?? text).replacingQuotes)'"
             case .path(let parts, let written):
                 guard let other = path(parts, written) else {
                     lost(written)
                     return "null"
                 }
+                if !held.contains(index) { loose(parts) }
                 return other
             }
         }.joined()
     }
 
-    /// The path before or behind, with nothing but signs of comparison and brackets between.
-    private static func neighbour(of index: Int, in pieces: [Piece]) -> [String]? {
+    /// Where the path before or behind is, with nothing but signs of comparison, brackets and a text without words, as
+    /// `join` has it, between.
+    private static func neighbour(of index: Int, in pieces: [Piece], over signs: String = " =!<>,()") -> Int? {
         for way in [
             stride(from: index - 1, through: 0, by: -1), stride(from: index + 1, through: pieces.count - 1, by: 1),
         ] {
-            for other in way {
-                if case .path(let parts, _) = pieces[other] { return parts }
-                guard case .other(let text) = pieces[other], text.allSatisfy({ " =!<>,()".contains($0) }) else { break }
+            search: for other in way {
+                switch pieces[other] {
+                case .path: return other
+                case .other(let text): if !text.allSatisfy({ signs.contains($0) }) { break search }
+                case .string(let text): if text.isEmpty || hasWord(text) { break search }
+                }
             }
         }
         return nil
     }
+
+    /// Where the paths are that are compared with a text, or with another path.
+    private static func held(in pieces: [Piece]) -> Set<Int> {
+        var held: Set<Int> = []
+        for (index, piece) in pieces.enumerated() {
+            switch piece {
+            // What stands beside a pattern of `format` is put into it.
+            case .string(let text):
+                if text.isEmpty || hasWord(text), !text.contains("{"), let path = neighbour(of: index, in: pieces) {
+                    held.insert(path)
+                }
+            case .path: if neighbour(of: index, in: pieces, over: " =!<>") != nil { held.insert(index) }
+            case .other: break
+            }
+        }
+        return held
+    }
+
+    private static func hasWord(_ text: String) -> Bool { text.contains { $0.isLetter || $0.isNumber } }
 
     enum Piece: Equatable {
         case other(String)
         case string(String)
         /// Small letters, and as written.
         case path([String], String)
+
+        /// Of a path.
+        var names: [String]? { if case .path(let parts, _) = self { parts } else { nil } }
     }
 
     static func pieces(of text: String) -> [Piece] {
@@ -88,7 +118,8 @@ struct ExpressionRewriter {
                 let (parts, written) = path(&rest)
                 let isCall = parts.count == 1 && rest.drop(while: \.isWhitespace).first == "("
                 let isWord = parts.count == 1 && ["true", "false", "null", "nan", "infinity"].contains(parts[0])
-                pieces.append(isCall || isWord ? .other(written) : .path(parts, written))
+                let isMember = pieces.last == .other(".")  // behind an index: a[0].b
+                pieces.append(isCall || isWord || isMember ? .other(written) : .path(parts, written))
             } else {
                 pieces.append(.other(String(first)))
                 rest = rest.dropFirst()

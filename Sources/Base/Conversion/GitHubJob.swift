@@ -29,7 +29,7 @@ struct GitHubJob {
             stage["if"] = .string(rewriter(condition).condition(condition.text ?? ""))
         }
         if let title = cursor.take("name") { title.needless("a job is called by its key: \"\(name)\"") }
-        if let place = cursor.take("environment") { stage["environment"] = environment(place, rewriter(place)) }
+        if let place = cursor.take("environment") { stage["environment"] = Self.environment(place) }
         if let concurrency = cursor.take("concurrency") {
             stage["concurrency"] = GitHubWorkflow.concurrency(concurrency, rewriter(concurrency))
         }
@@ -53,13 +53,21 @@ struct GitHubJob {
         return marks.first { mark in mark.words.contains { name.contains($0) } }?.type
     }
 
-    private func environment(_ place: Cursor, _ rewriter: ExpressionRewriter) -> JSONValue {
-        let name = place.text == nil ? place.take("name") : place
+    static let noExpression =
+        "the name of an environment is no expression: write a job for each, with an `if` that says when it is the one"
+
+    private static func environment(_ place: Cursor) -> JSONValue? {
+        let written = place.text == nil ? place.take("name") : place
         place.lose([
             "url": "an environment has its address in its own manifest",
             "deployment": "work in an environment is told of",
         ])
-        return .string(rewriter.template(name?.text ?? ""))
+        guard let text = written?.text else { return nil }
+        guard !text.contains("${{") else {
+            written?.lost(noExpression)
+            return nil
+        }
+        return .string(text)
     }
 
     private func use(_ uses: Cursor, _ asked: Asked) -> JSONValue {
@@ -90,7 +98,7 @@ struct GitHubJob {
     private func job(_ asked: Asked) -> Ordered<JSONValue> {
         func rewriter(_ cursor: Cursor) -> ExpressionRewriter { words.rewriter(at: cursor, asked) }
         var job = Ordered<JSONValue>()
-        if let labels = cursor.take("runs-on").map(runsOn), !labels.isEmpty {
+        if let labels = cursor.take("runs-on").map({ runsOn($0, asked) }), !labels.isEmpty {
             job["runs_on"] = ["labels": .array(labels)]
         }
         if let container = cursor.take("container") {
@@ -118,9 +126,12 @@ struct GitHubJob {
         }
         var parts = GitHubParts()
         let own = defaults.overridden(by: GitHubDefaults(cursor.take("defaults")))
+        let known = Set(variables.keys).union(workflow.root.value["env"]?.object?.keys ?? [])
         let steps = (cursor.take("steps")?.items ?? []).map { step in
-            GitHubStep(cursor: step, words: words, asked: asked, defaults: own, artifacts: workflow.artifacts)
-                .step(&parts)
+            GitHubStep(
+                cursor: step, words: words, asked: asked, defaults: own, artifacts: workflow.artifacts,
+                variables: known, isInContainer: job["container"] != nil
+            ).step(&parts)
         }
         if let outputs = cursor.take("outputs") {
             job["outputs"] = .object(
@@ -146,10 +157,10 @@ struct GitHubJob {
     }
 
     /// Labels that say more than "a machine of the forge".
-    private func runsOn(_ cursor: Cursor) -> [JSONValue] {
+    private func runsOn(_ cursor: Cursor, _ asked: Asked) -> [JSONValue] {
         if cursor.value.object != nil {
             cursor.lose(["group": "runners have labels, not groups"])
-            return cursor.take("labels").map(runsOn) ?? []
+            return cursor.take("labels").map { runsOn($0, asked) } ?? []
         }
         var labels: [JSONValue] = []
         for item in cursor.items {
@@ -158,8 +169,11 @@ struct GitHubJob {
                 item.changed("any runner takes it; for a certain system name an image: `container: IMAGE`")
             } else if ["self-hosted", "linux", "x64"].contains(text.lowercased()) {
                 item.needless("every runner is one")
+            } else if text.lowercased().contains("fromjson") {
+                item.lost("an expression gives one label, not a list of them: any runner takes it")
             } else if text.contains("${{") {
-                item.lost("which runner takes it cannot be an expression: any does")
+                item.changed("a runner must be there with the label that it gives, \"ubuntu-latest\" or any other")
+                labels.append(.string(words.rewriter(at: item, asked).template(text)))
             } else {
                 if text.hasPrefix("windows") || text.hasPrefix("macos") {
                     item.changed("a runner with the label \"\(text)\" must be there: runners are Linux")

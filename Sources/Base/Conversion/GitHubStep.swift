@@ -13,6 +13,9 @@ struct GitHubStep {
     let asked: Asked
     let defaults: GitHubDefaults
     let artifacts: [String: String]
+    /// Variables of the job and the workflow.
+    let variables: Set<String>
+    let isInContainer: Bool
 
     /// Nil when it became a part of the job.
     func step(_ parts: inout GitHubParts) -> JSONValue? {
@@ -47,11 +50,12 @@ struct GitHubStep {
 
     private func script(_ run: Cursor, _ out: inout Ordered<JSONValue>) {
         let shell = cursor.take("shell") ?? defaults.shell
+        // Without a word for it, a container has sh and a machine bash.
+        let program = shell?.text?.split(separator: " ").first.map(String.init) ?? (isInContainer ? "sh" : "bash")
+        if ["sh", "python"].contains(program) { out["shell"] = .string(program) }
         if let shell, let word = shell.text {
-            switch word.split(separator: " ").first.map(String.init) ?? "" {
-            case "bash": break
-            case "sh", "python": out["shell"] = .string(word.split(separator: " ").first.map(String.init) ?? "")
-            default: shell.lost("scripts are read by bash, sh or python, not \"\(word)\"")
+            if !["bash", "sh", "python"].contains(program) {
+                shell.lost("scripts are read by bash, sh or python, not \"\(word)\"")
             }
             if word.contains("{0}") { shell.changed("the words after the shell's name are left out") }
         }
@@ -64,6 +68,15 @@ struct GitHubStep {
                 folder.lost("a step begins in the workspace")
             }
         }
-        out["run"] = .string(words.script(run, asked))
+        out["run"] = .string(script(words.script(run, asked), of: run, program: program, shell: shell?.text))
+    }
+
+    /// The script as the options of its shell there have it.
+    private func script(_ text: String, of run: Cursor, program: String, shell: String?) -> String {
+        guard ["bash", "sh"].contains(program) else { return text }
+        let known = variables.union(cursor.value["env"]?.object?.keys ?? []).union(GitHubWords.standIns.keys)
+        let whole = ShellOptions(shell: shell).applied(to: text, isBash: program == "bash", known: known)
+        if whole != text { run.changed(once: ShellOptions.reason) }
+        return whole
     }
 }

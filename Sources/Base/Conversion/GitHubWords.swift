@@ -16,12 +16,16 @@ struct GitHubWords {
 
     func rewriter(at place: Cursor, _ asked: Asked) -> ExpressionRewriter {
         ExpressionRewriter(
-            path: { self.path($0, $1, asked) },
+            path: { self.path($0, $1, asked, at: place) },
             literal: Self.literal,
-            lost: { place.lost("the expression reads \"\($0)\", which there is not: it is null now") })
+            lost: { place.lost("the expression reads \"\($0)\", which there is not: it is null now") },
+            loose: { path in
+                guard Self.isResult(path) else { return }
+                place.changed("it tells succeeded and failed where GitHub says success and failure")
+            })
     }
 
-    private func path(_ parts: [String], _ written: String, _ asked: Asked) -> String? {
+    private func path(_ parts: [String], _ written: String, _ asked: Asked, at place: Cursor) -> String? {
         /// As written, behind so many names.
         func rest(after count: Int) -> String {
             var text = written[...]
@@ -32,7 +36,7 @@ struct GitHubWords {
             return String(text)
         }
         switch parts[0] {
-        case "github": return Self.github(Array(parts.dropFirst()), rest(after:))
+        case "github": return Self.github(Array(parts.dropFirst()), rest(after:), at: place)
         case "secrets":
             guard parts.count == 2, parts[1] != "github_token" else { return nil }
             let after = rest(after: 1)
@@ -51,18 +55,16 @@ struct GitHubWords {
         }
     }
 
-    private static func github(_ parts: [String], _ rest: (Int) -> String) -> String? {
+    private static func github(_ parts: [String], _ rest: (Int) -> String, at place: Cursor) -> String? {
         switch parts.first {
         case "ref": return "ref"
         case "sha": return "commit"
         case "ref_name": return "(branch || tag)"
         case "ref_type": return "(tag && 'tag' || 'branch')"
-        case "head_ref": return "event.pull_request.head.ref"
-        case "base_ref": return "base_ref"
+        case "head_ref": return GitHubEvent.head
+        case "base_ref": return GitHubEvent.base
         case "event_name": return "run.trigger"
-        case "event":
-            if parts.count > 2, parts[1] == "inputs" { return "parameters\(rest(3))" }
-            return "event\(rest(2))"
+        case "event": return GitHubEvent.expression(Array(parts.dropFirst()), rest, at: place)
         case "actor", "triggering_actor": return "run.actor"
         case "run_id": return "run.id"
         case "run_number": return "run.number"
@@ -76,16 +78,21 @@ struct GitHubWords {
 
     /// How things stand is called otherwise here.
     private static func literal(_ text: String, beside path: [String]) -> String {
-        if ["result", "outcome", "conclusion"].contains(path.last ?? "") {
-            let words = ["success": "succeeded", "failure": "failed"]
-            if let word = words[text] { return word }
-            // Lists in JSON: fromJSON('["success", "skipped"]').
-            return words.reduce(text) { $0.replacing("\"\($1.key)\"", with: "\"\($1.value)\"") }
+        if isResult(path) {
+            // Lists, too: fromJSON('["success", "skipped"]').
+            return replacingWords(in: text) { ["success": "succeeded", "failure": "failed"][$0] }
         }
-        switch path {
-        case ["github", "event_name"]: return causes[text] ?? text
-        case ["github", "base_ref"]: return text.isEmpty || text.hasPrefix("refs/") ? text : "refs/heads/\(text)"
-        default: return text
+        if path == ["github", "event_name"] { return causes[text] ?? text }
+        guard path.starts(with: ["github", "event"]) else { return text }
+        return GitHubEvent.literal(text, beside: Array(path.dropFirst(2)))
+    }
+
+    /// How something ended: of a job, a step or a run, or of several in one.
+    private static func isResult(_ path: [String]) -> Bool {
+        switch path.first {
+        case "needs": path.count < 3 || (path.count == 3 && path[2] == "result")
+        case "steps": path.count < 3 || (path.count == 3 && ["outcome", "conclusion"].contains(path[2]))
+        default: path == ["github", "event", "workflow_run", "conclusion"]
         }
     }
 
@@ -106,8 +113,8 @@ struct GitHubWords {
     /// Variables of theirs that a variable of the same name stands in for.
     static let standIns = [
         "GITHUB_REF_NAME": "${{ branch || tag }}", "GITHUB_ACTOR": "${{ run.actor }}",
-        "GITHUB_EVENT_NAME": "${{ run.trigger }}", "GITHUB_BASE_REF": "${{ base_ref }}",
-        "GITHUB_HEAD_REF": "${{ event.pull_request.head.ref }}", "GITHUB_REPOSITORY": "${{ vars.GITHUB_REPOSITORY }}",
+        "GITHUB_EVENT_NAME": "${{ run.trigger }}", "GITHUB_BASE_REF": "${{ \(GitHubEvent.base) }}",
+        "GITHUB_HEAD_REF": "${{ \(GitHubEvent.head) }}", "GITHUB_REPOSITORY": "${{ vars.GITHUB_REPOSITORY }}",
         "GITHUB_REPOSITORY_OWNER": "${{ vars.GITHUB_REPOSITORY_OWNER }}", "RUNNER_TEMP": "${{ runner.temp }}",
         "RUNNER_OS": "${{ runner.os }}", "RUNNER_ARCH": "${{ runner.arch }}", "RUNNER_NAME": "${{ runner.name }}",
     ]

@@ -240,10 +240,7 @@ struct GitHubTriggers {
             }
             if input.value["default"] != nil { _ = input.take("required") }
             if let words = input.take("description")?.text { spec["description"] = .string(words) }
-            if let options = input.take("options") {
-                let choices = options.whole.array?.compactMap(\.scalarText).joined(separator: ", ") ?? ""
-                options.lost("any value is taken, not only \(choices)")
-            }
+            if let options = input.take("options") { spec["choices"] = .array(options.texts.map { .string($0) }) }
             input.lose(["deprecationMessage": "there is no such word here"])
             all[name] = .object(spec)
         }

@@ -77,6 +77,10 @@ struct GitLabFile {
         out["name"] = .string(name)
         let shared = GitLabWords()
         let all = jobs.map { GitLabJob(source: $0, file: self, shared: shared) }
+        let settings = root.take("variables")
+        let parameters = parameters(settings)
+        if !parameters.isEmpty { out["parameters"] = .object(parameters) }
+        shared.parameters = Set(parameters.keys)
         workflow(&out, shared)
         root.lose(["spec": "inputs of the file are not filled in"])
         if out["triggers"] == nil { out["triggers"] = .array(triggers()) }
@@ -87,12 +91,30 @@ struct GitLabFile {
                 "group": .string("\(name)-${{ ref }}"), "limit": 1, "queue": "latest", "cancel_running": "always",
             ]
         }
-        var variables = GitLabJob.variables(root.take("variables"), shared)
+        var variables = GitLabJob.variables(settings, shared)
+        for name in parameters.keys { variables[name] = "${{ parameters.\(name) }}" }
         let stages = all.compactMap { $0.stage() }
         for (key, value) in shared.standIns where variables[key] == nil { variables[key] = value }
         if !variables.isEmpty { out["variables"] = .object(variables.map { .string($0) }) }
         out["stages"] = .array(stages)
         return .object(out)
+    }
+
+    /// Variables that GitLab asks for when a person starts a pipeline: those with a description or a list of values.
+    private func parameters(_ variables: Cursor?) -> Ordered<JSONValue> {
+        var all = Ordered<JSONValue>()
+        for (name, variable) in variables?.members ?? [] {
+            let value = variable.value["value"]?.scalarText ?? ""
+            let isAskedFor = variable.value["options"] != nil || variable.value["description"] != nil
+            // A default holds no other variable here.
+            guard isAskedFor, !value.contains("$") else { continue }
+            _ = variable.take("value")
+            var spec: Ordered<JSONValue> = ["default": .string(value)]
+            if let text = variable.take("description")?.text { spec["description"] = .string(text) }
+            if let options = variable.take("options") { spec["choices"] = .array(options.texts.map { .string($0) }) }
+            all[name] = .object(spec)
+        }
+        return all
     }
 
     private func noteInterruptible(_ job: GitLabSource, all: Bool) {
@@ -125,7 +147,7 @@ struct GitLabFile {
         }
         guard let rules = workflow.take("rules") else { return }
         guard let condition = GitLabRules(words: words).condition(rules) else { return }
-        guard !condition.contains("vars."), !condition.contains("()") else {
+        guard !condition.contains("vars."), !condition.contains("parameters."), !condition.contains("()") else {
             return rules.lost("a trigger's condition reads `event`, `ref`, `branch` and `tag` only")
         }
         out["triggers"] = .array(
@@ -243,6 +265,26 @@ struct GitLabSource {
 
     /// Whether it is never there.
     var isLeftOut: Bool { part("when")?.text == "never" }
-    /// Whether a rule may keep it out of a run.
-    var mayBeAbsent: Bool { part("rules") != nil || part("only") != nil || part("except") != nil }
+    /// Whether a rule may keep it out of a run, and those after it go on without.
+    var mayBeAbsent: Bool {
+        if let byHand { return !byHand.holdsUp }
+        return part("rules") != nil || part("only") != nil || part("except") != nil
+    }
+
+    /// A job that a person starts: whether nothing else ever does, and whether those after it wait for that; else nil.
+    var byHand: (isAlways: Bool, holdsUp: Bool)? {
+        let own = part("when")?.text
+        let mayFail = ([cursor] + bases.reversed()).compactMap { $0.value["allow_failure"] }.first
+        guard let rules = part("rules") else {
+            // Without rules such a job may fail, so that nothing waits for it, unless the file says otherwise.
+            return own == "manual" ? (isAlways: true, holdsUp: mayFail == .bool(false)) : nil
+        }
+        let list = (GitLabScript.expanded(rules.value, all).array ?? []).flatMap { $0.array ?? [$0] }
+        let whens = list.map { $0["when"]?.string ?? own ?? "on_success" }
+        guard whens.contains("manual") else { return nil }
+        let holdsUp = zip(list, whens).contains { rule, when in
+            when == "manual" && (rule["allow_failure"] ?? mayFail) != .bool(true)
+        }
+        return (isAlways: whens.allSatisfy { $0 == "manual" || $0 == "never" }, holdsUp: holdsUp)
+    }
 }

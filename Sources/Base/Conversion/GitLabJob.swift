@@ -20,7 +20,7 @@ struct GitLabJob {
         if let type = GitHubJob.type(of: source.stage) ?? GitHubJob.type(of: name) { stage["type"] = .string(type) }
         stage["needs"] = needs()
         if let condition = condition() { stage["if"] = .string(condition) }
-        if let place = source.part("environment") { stage["environment"] = .string(environment(place)) }
+        if let place = source.part("environment") { stage["environment"] = environment(place) }
         if let group = source.part("resource_group") {
             stage["concurrency"] = [
                 "group": .string(shared.text(group.text ?? "", at: group)), "limit": 1, "queue": "fifo",
@@ -78,7 +78,13 @@ struct GitLabJob {
                 continue
             }
             var spec: Ordered<JSONValue> = ["stage": .string(stage)]
-            if need.take("optional")?.value == .bool(true) { spec["optional"] = true }
+            if let optional = need.take("optional"), optional.value == .bool(true) {
+                if file.jobs.first(where: { $0.name == other })?.byHand == nil {
+                    spec["optional"] = true
+                } else {
+                    optional.changed("a person starts \(other): this does not go on without it")
+                }
+            }
             if let cells = need.take("parallel")?.take("matrix")?.whole.array?.first?.object {
                 spec["job"] = .string(stage)
                 spec["matrix"] = .object(cells.map { $0.array?.first ?? $0 })
@@ -93,25 +99,27 @@ struct GitLabJob {
 
     private func condition() -> String? {
         let rules = GitLabRules(words: shared)
+        let when = source.part("when")
+        let isByHand = when?.text == "manual"
         var condition: String?
         if let list = source.part("rules") {
-            condition = rules.condition(expanded(list))
+            condition = rules.condition(expanded(list), otherwise: isByHand ? when : nil)
         } else {
             condition = rules.condition(only: source.part("only"), except: source.part("except"))
-        }
-        let when = source.part("when")
-        let status: String? =
-            switch when?.text {
-            case "always": "always()"
-            case "on_failure": "failure()"
-            case "manual", "delayed":
-                {
-                    when?.lost("a person lets work in by the gate of an environment: give the job one")
-                    return nil
-                }()
-            default: nil
+            if isByHand {
+                when?.lost(GitLabRules.byHand(condition))
+                return "false"
             }
-        guard let status else { return condition }
+        }
+        let status: String
+        switch when?.text {
+        case "always": status = "always()"
+        case "on_failure": status = "failure()"
+        case "delayed":
+            when?.lost(GitLabRules.noDelay)
+            return condition
+        default: return condition
+        }
         return condition.map { "\(status) && (\($0))" } ?? status
     }
 
@@ -120,8 +128,8 @@ struct GitLabJob {
         Cursor(value: GitLabScript.expanded(cursor.value, source.all), path: cursor.path, ledger: cursor.ledger)
     }
 
-    private func environment(_ place: Cursor) -> String {
-        let name = place.text == nil ? place.take("name") : place
+    private func environment(_ place: Cursor) -> JSONValue? {
+        let written = place.text == nil ? place.take("name") : place
         place.lose([
             "url": "an environment has its address in its own manifest",
             "on_stop": "make the stop a pipeline of its own",
@@ -132,10 +140,12 @@ struct GitLabJob {
             _ = cluster.whole
             cluster.lost("an environment has its targets in its own manifest")
         }
-        let text = name?.text ?? ""
-        guard let name, text.contains("$") || Words.name(text) != text else { return text }
-        if text.contains("$") { name.changed("an environment is declared: make one for each value") }
-        return shared.text(text, at: name)
+        guard let text = written?.text else { return nil }
+        guard !text.contains("$") else {
+            written?.lost(GitHubJob.noExpression)
+            return nil
+        }
+        return .string(text)
     }
 
     private func use(_ trigger: Cursor) -> JSONValue {
@@ -162,10 +172,12 @@ struct GitLabJob {
     static func variables(_ cursor: Cursor?, _ words: GitLabWords) -> Ordered<String> {
         var all = Ordered<String>()
         for (name, value) in cursor?.members ?? [] {
-            value.lose([
-                "description": "it is not asked for: make it one of `parameters`", "options": "any value is taken",
-                "expand": "`$` is read by the shell only",
-            ])
+            value.lose(["expand": "`$` is read by the shell only"])
+            if !words.parameters.contains(name) {
+                value.lose([
+                    "description": "it is not asked for: make it one of `parameters`", "options": "any value is taken",
+                ])
+            }
             let text = value.text ?? value.take("value")?.text ?? ""
             // Another variable in it: the shell does not look into values.
             all[name] = text.contains("$") ? words.text(text, at: value) : text
@@ -221,7 +233,8 @@ struct GitLabJob {
                 .compactMap { $0.string ?? $0["job"]?.string }
             wanted = file.jobs.filter { names.contains($0.name) }
         } else {
-            wanted = file.allBefore(source)
+            // Those that never run by themselves leave nothing behind.
+            wanted = file.allBefore(source).filter { $0.byHand?.isAlways != true }
         }
         if let dependencies = source.part("dependencies") {
             let names = dependencies.texts
@@ -250,17 +263,23 @@ struct GitLabJob {
             steps.append(["checkout": spec.isEmpty ? true : .object(spec)])
         }
         for need in needed where need.hasFiles { steps.append(["fetch": .string("\(need.stage).\(need.stage)")]) }
-        let script = [source.part("before_script"), source.part("script")].compactMap { $0 }
-            .map { GitLabScript(cursor: $0, source: source, words: shared).text }.filter { !$0.isEmpty }
-        if !script.isEmpty { steps.append(["name": "script", "run": .string(script.joined(separator: "\n") + "\n")]) }
+        let known = Set(variables.keys).union(file.root.value["variables"]?.object?.keys ?? [])
+        let scripts = [source.part("before_script"), source.part("script")].compactMap { $0 }
+            .map { GitLabScript(cursor: $0, source: source, words: shared, known: known) }.filter { !$0.text.isEmpty }
+        if let first = scripts.first {
+            let script = first.asThere(scripts.map(\.text).joined(separator: "\n"))
+            steps.append(["name": "script", "run": .string(script + "\n")])
+        }
         if let file = dotenv.file, !dotenv.names.isEmpty {
             steps.append(["id": "dotenv", "name": "dotenv", "run": .string("cat \(file) >> \"$VAGUS_OUTPUT\"\n")])
         }
         if let after = source.part("after_script") {
-            let text = GitLabScript(cursor: after, source: source, words: shared).text
+            let script = GitLabScript(cursor: after, source: source, words: shared, known: known)
+            let text = script.text
             if !text.isEmpty {
                 steps.append([
-                    "name": "after_script", "if": "always()", "continue_on_error": true, "run": .string(text + "\n"),
+                    "name": "after_script", "if": "always()", "continue_on_error": true,
+                    "run": .string(script.asThere(text) + "\n"),
                 ])
             }
         }
@@ -273,11 +292,21 @@ struct GitLabScript {
     let cursor: Cursor
     let source: GitLabSource
     let words: GitLabWords
+    /// Variables that the job and the pipeline set.
+    let known: Set<String>
 
     var text: String {
         _ = cursor.whole
-        return Self.lines(Self.expanded(cursor.value, source.all)).map { words.script($0, at: cursor) }
-            .joined(separator: "\n")
+        return Self.lines(Self.expanded(cursor.value, source.all))
+            .map { words.script($0, at: cursor, known: known) }.joined(separator: "\n")
+    }
+
+    /// As the shell there reads it, which minds failures within pipes, yet no variable that is not set.
+    func asThere(_ text: String) -> String {
+        let whole = ShellOptions(mindsPipes: true).applied(
+            to: text, isBash: true, known: known.union(words.standIns.keys))
+        if whole != text { cursor.changed(once: ShellOptions.reason) }
+        return whole
     }
 
     private static func lines(_ value: JSONValue) -> [String] {

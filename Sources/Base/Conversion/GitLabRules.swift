@@ -4,8 +4,16 @@ import Manifests
 struct GitLabRules {
     let words: GitLabWords
 
-    /// The first rule that matches counts; nil means always.
-    func condition(_ rules: Cursor) -> String? {
+    static let noDelay = "nothing waits for a time alone: use a gate's `wait`"
+
+    /// What is told of a job that a person starts.
+    static func byHand(_ condition: String?) -> String {
+        "a person starts it there, so nothing does here (`if: false`): give it an environment with `approvals`, and "
+            + (condition.map { "write `if: \($0)`" } ?? "take the `if` out")
+    }
+
+    /// The first rule that matches counts; nil means always. `inherited` is the `when` of rules that have none.
+    func condition(_ rules: Cursor, otherwise inherited: Cursor? = nil) -> String? {
         var cases: [(condition: String?, isOut: Bool)] = []
         for rule in rules.items.flatMap({ $0.value.array == nil ? [$0] : $0.items }) {
             var parts: [String] = []
@@ -25,16 +33,17 @@ struct GitLabRules {
                 _ = variables.whole
                 variables.lost("a variable has one value for all rules")
             }
-            let when = rule.take("when")
+            let when = rule.take("when") ?? inherited
             switch when?.text {
-            case "manual": when?.lost("a person lets work in by the gate of an environment: give the job one")
-            case "delayed": when?.lost("nothing waits for a time alone: use a gate's `wait`")
+            case "manual": when?.lost(Self.byHand(parts.isEmpty ? nil : parts.joined(separator: " && ")))
+            case "delayed": when?.lost(Self.noDelay)
             case "always": parts.append("always()")
             case "on_failure": parts.append("failure()")
             default: break
             }
-            if let delay = rule.take("start_in") { delay.lost("nothing waits for a time alone: use a gate's `wait`") }
-            cases.append((parts.isEmpty ? nil : parts.joined(separator: " && "), when?.text == "never"))
+            if let delay = rule.take("start_in") { delay.lost(Self.noDelay) }
+            let isOut = ["never", "manual"].contains(when?.text)
+            cases.append((parts.isEmpty ? nil : parts.joined(separator: " && "), isOut))
         }
         return Self.combined(cases)
     }

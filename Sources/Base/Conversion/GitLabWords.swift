@@ -4,6 +4,8 @@ import Manifests
 final class GitLabWords {
     /// Variables of the pipeline that stand in for some that GitLab sets.
     private(set) var standIns = Ordered<String>()
+    /// Variables that are parameters here.
+    var parameters: Set<String> = []
 
     static let renamed = [
         "CI_COMMIT_SHA": "VAGUS_COMMIT", "CI_PROJECT_DIR": "VAGUS_WORKSPACE", "CI_PIPELINE_ID": "VAGUS_RUN_ID",
@@ -18,7 +20,9 @@ final class GitLabWords {
         "CI_COMMIT_MESSAGE": "run.message", "CI_COMMIT_TITLE": "run.message", "GITLAB_USER_LOGIN": "run.actor",
         "GITLAB_USER_NAME": "run.actor", "CI_PIPELINE_CREATED_AT": "run.created_at",
         "CI_MERGE_REQUEST_IID": "event.number", "CI_MERGE_REQUEST_ID": "event.number",
-        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "base_ref", "CI_PROJECT_NAME": "pipeline",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": GitHubEvent.base,
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": GitHubEvent.head,
+        "CI_MERGE_REQUEST_TITLE": "event.pull_request.title", "CI_PROJECT_NAME": "pipeline",
         "CI_COMMIT_SHORT_SHA": "commit", "CI_PROJECT_DIR": "job.workspace",
     ]
     static let causes = [
@@ -31,11 +35,11 @@ final class GitLabWords {
         ["CI_", "GITLAB_"].contains { name.hasPrefix($0) } && !Self.always.contains(name)
     }
 
-    /// A script, or the text of a variable.
-    func script(_ text: String, at cursor: Cursor) -> String {
+    /// A script, or the text of a variable; `known` are the names that the job sets itself.
+    func script(_ text: String, at cursor: Cursor, known: Set<String>) -> String {
         var unknown: [String] = []
         let out = Words.replaceVariables(in: text) { name in
-            guard self.isTheirs(name) else { return nil }
+            guard self.isTheirs(name), !known.contains(name) else { return nil }
             if let ours = Self.renamed[name] { return ours }
             if let expression = Self.expressions[name] {
                 self.standIns[name] = "${{ \(expression) }}"
@@ -77,6 +81,7 @@ final class GitLabWords {
     }
 
     func expression(_ name: String, at cursor: Cursor) -> String {
+        if parameters.contains(name) { return "parameters.\(name)" }
         if let known = Self.expressions[name] { return known }
         if name == "CI_DEFAULT_BRANCH" {
             cursor.changed("$CI_DEFAULT_BRANCH is taken to be main")

@@ -32,6 +32,9 @@ final class Ledger {
         }
     }
 
+    /// Whether that was said of any place.
+    func says(_ reason: String) -> Bool { notes.contains { $0.reason == reason } }
+
     /// In the order of the file.
     var sortedNotes: [ConversionNote] {
         notes.enumerated().sorted { ($0.element.line ?? 0, $0.offset) < ($1.element.line ?? 0, $1.offset) }
@@ -100,6 +103,8 @@ struct Cursor {
 
     func lost(_ reason: String) { ledger.note(.lost, path, reason) }
     func changed(_ reason: String) { ledger.note(.changed, path, reason) }
+    /// Said at the first of many places only.
+    func changed(once reason: String) { if !ledger.says(reason) { changed(reason) } }
     func needless(_ reason: String) { ledger.note(.needless, path, reason) }
 
     /// Lists the members of these names as lost.
