@@ -100,7 +100,7 @@ import Testing
         #expect(it.job("build")?["matrix"]?["include"]?[1] == ["PROVIDER": "aws", "STACK": "app"])
         #expect(it.job("build")?["variables"]?["STACK"] == "${{ matrix.STACK }}")
         #expect(it.job("shards")?["matrix"] == ["index": [1, 2, 3]] && it.job("shards")?["fail_fast"] == false)
-        #expect(it.steps("shards")[1]["run"] == "run --shard $CI_NODE_INDEX/$CI_NODE_TOTAL\n")
+        #expect(it.steps("shards")[2]["run"] == "run --shard $CI_NODE_INDEX/$CI_NODE_TOTAL\n")
         #expect(it.reasons("shards.script").isEmpty, "the job sets both")
         #expect(it.job("shards")?["services"]?["kafka"]?["image"] == "registry.local/team/kafka:3")
         #expect(

@@ -44,6 +44,7 @@ import Testing
 
     @Test(arguments: [
         ("run: \"echo ${{ github.ref }}\"", "no expression can read \"github\", at column 10", "convert"),
+        ("{ run: x, env: { A: \"${{ nope }}\" } }", "no expression can read \"nope\"", ""),
         ("{ run: x, if: evnt.action == 'a' }", "no expression can read \"evnt\", at column 1", "event"),
     ])
     func `a context that there is nowhere is refused before anything runs`(
@@ -55,5 +56,51 @@ import Testing
         let problem = await #expect(throws: (any Error).self) { try await it.house.apply(text) }
         #expect("\(problem.map { "\($0)" } ?? "")".contains(message))
         #expect("\(problem.map { "\($0)" } ?? "")".contains(hint))
+    }
+
+    @Test(arguments: [
+        ("if: env.A == 'b'", "\"env\" is not known here", "variables.NAME"),
+        ("if: secrets.A != ''", "\"secrets\" is not known here", "to the steps only"),
+        ("if: hashFiles('a') == ''", "hashFiles() has no files here", "in a step"),
+        ("outputs: { a: \"${{ job.status }}\" }", "\"job\" is not known here", "to the steps only"),
+        ("matrix: { a: [\"${{ steps.x.outputs.y }}\"] }", "\"steps\" is not known here", "needs.STAGE.outputs"),
+        ("cache: [{ key: \"${{ nope }}\", paths: [a] }]", "no expression can read \"nope\"", ""),
+        ("environment: \"${{ matrix.e }}\"", "the name of an environment is no expression", "a job for each"),
+    ])
+    func `what is not known where it is written is refused there`(
+        member: String, message: String, hint: String
+    ) async throws {
+        let it = try await PipelineHouse()
+        let text = "kind: Pipeline\nname: x\nstages: [{ name: a, jobs: { b: { \(member), steps: [{ run: x }] } } }]"
+        let problem = await #expect(throws: (any Error).self) { try await it.house.apply(text) }
+        #expect("\(problem.map { "\($0)" } ?? "")".contains(message))
+        #expect("\(problem.map { "\($0)" } ?? "")".contains(hint))
+    }
+
+    @Test func `a job's condition sees the variables of its steps`() async throws {
+        let it = try await PipelineHouse()
+        try await it.house.apply(
+            """
+            kind: Pipeline
+            name: x
+            variables: { A: b }
+            stages:
+              - name: a
+                variables: { B: "${{ variables.A || vars.A }}c" }
+                jobs: { b: { if: "variables.A == 'b' && variables.B == 'bc'", steps: [{ run: x }] } }
+            """)
+        try await it.hello()
+        _ = try await it.start("x", [:])
+        #expect(try await it.lease().steps.count == 1)
+    }
+
+    @Test(arguments: ["triggers: [{ push: }]", "stages: [{ name: a, jobs: { b: { steps: [{ checkout: }] } } }]"])
+    func `a word with nothing behind it is refused, and says what to write`(text: String) async throws {
+        let it = try await PipelineHouse()
+        let more = text.hasPrefix("stages") ? "" : "\nstages: [{ name: a, run: x }]"
+        let problem = await #expect(throws: (any Error).self) {
+            try await it.house.apply("kind: Pipeline\nname: x\n\(text)\(more)")
+        }
+        #expect("\(problem.map { "\($0)" } ?? "")".contains("there is nothing behind"))
     }
 }

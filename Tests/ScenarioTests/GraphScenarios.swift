@@ -158,13 +158,13 @@ import Testing
                 stages:
                   - name: s
                     jobs: { j: { steps: [{ id: x, run: "echo v=$((${{ parameters.n }} * 2)) >> $VAGUS_OUTPUT" }], outputs: { v: "${{ steps.x.outputs.v }}" } } }
-                outputs: { v: "${{ needs.s.outputs.v }}" }
+                outputs: { v: "${{ needs.s.outputs.v }}", n: "${{ parameters.n }}" }
                 ---
                 kind: Pipeline
                 name: p
                 stages:
                   - { name: sub, uses: { pipeline: inner, with: { n: 21 } } }
-                  - { name: last, jobs: { j: { steps: [{ run: "test ${{ needs.sub.outputs.v }} = 42" }] } } }
+                  - { name: last, jobs: { j: { steps: [{ run: "test ${{ needs.sub.outputs.v }} = 42 -a ${{ needs.sub.outputs.n }} = 21" }] } } }
                 """)
             let done = try await house.wait(for: try await house.start())
             #expect(done.status == .succeeded, "\(done.json.text)")

@@ -82,6 +82,67 @@ import Testing
         }
     }
 
+    @Test func `what looks like an expression is a value, wherever it comes from`() async throws {
+        try await withOpenHouse { house in
+            try await house.apply(
+                """
+                kind: Pipeline
+                name: values
+                parameters: { s: { type: string } }
+                variables: { GIVEN: "${{ parameters.s }}", LATE: "late ${{ runner.os }}" }
+                stages:
+                  - name: first
+                    jobs:
+                      j:
+                        steps: [{ id: x, env: { S: "${{ parameters.s }}" }, run: 'echo "v=$S" >> "$VAGUS_OUTPUT"' }]
+                        outputs: { v: "${{ steps.x.outputs.v }}" }
+                  - name: second
+                    jobs:
+                      j:
+                        steps:
+                          - env: { OUT: "${{ needs.first.outputs.v }}", MIX: "$${{ parameters.s }}-${{ runner.os }}" }
+                            run: |
+                              echo "1 $OUT"; echo "2 $VAGUS_PARAMETER_S"; echo "3 $GIVEN"; echo "4 $MIX"
+                          - run: |
+                              cat <<'END'
+                              5 ${{ needs.first.outputs.v }} ${{ runner.os }} ${{ variables.LATE }}
+                              6 ${{ toJSON(needs.first.outputs) }}
+                              END
+                          - { if: "variables.LATE == 'late Linux' && variables.GIVEN == parameters.s", run: echo seven }
+                """)
+            let value = "${{ secrets.KEY }} it's {{ 6 * 7 }} ${{ nope"
+            let run = try await house.wait(for: house.start("values", ["s": .string(value)]))
+            var query = LogQuery()
+            (query.run, query.job) = (run.id, "second/j")
+            let log = try await house.ask(Runs.log, query).text
+            for line in [
+                "1 \(value)", "2 \(value)", "3 \(value)", "4 $\(value)-Linux", "5 \(value) Linux late Linux",
+                "\"v\": \"\(value)\"", "seven",
+            ] { #expect(log.contains(line), "\(line)\n\(log)\n\(run.json.text)") }
+            #expect(run.status == .succeeded)
+        }
+    }
+
+    @Test func `what is text is text, whatever its expression gives`() async throws {
+        try await withOpenHouse { house in
+            try await house.apply(
+                """
+                kind: Pipeline
+                name: texts
+                parameters: { dry: { type: bool, default: true } }
+                stages:
+                  - name: s
+                    jobs:
+                      j:
+                        runs_on: { labels: ["${{ tag }}"] }
+                        steps:
+                          - { env: { TAG: "${{ tag }}", DRY: "${{ parameters.dry }}" }, run: 'echo "<$TAG> $DRY"' }
+                """)
+            let (run, log) = try await Self.run("texts", in: house)
+            #expect(run.status == .succeeded && log.contains("\n<> true\n"), "\(log) \(run.json.text)")
+        }
+    }
+
     @Test func `Outputs between steps and jobs, variables of later steps`() async throws {
         try await withOpenHouse { house in
             try await house.apply(
