@@ -6,16 +6,17 @@ import Testing
     static let reason =
         "scripts are read with -euo pipefail here: where that may differ they begin with `set +…`, to be read as before"
 
-    @Test(arguments: [
-        ("npm ci && npm test || true", nil, ""), ("if [ -z \"$FOO\" ]; then a | b; fi", nil, "set +u +o pipefail"),
-        ("if [ -z \"$FOO\" ]; then a | b; fi", "bash", "set +u"), ("a | b", nil, "set +o pipefail"),
-        ("a | b", "bash", ""), ("echo \"$SET$OWN$HOME$GITHUB_SHA$GITHUB_ACTOR\"", nil, ""),
-        ("echo ${{ matrix.os || 'x' }}", nil, ""), ("f() { echo \"$1\"; }", nil, "set +u"), ("a $? $$ $0", nil, ""),
-        ("# strict\nset -euo pipefail\na \"$X\" | b", nil, ""), ("set -e\na $X", nil, "set +u"),
-        (". venv/bin/activate", nil, "set +u +o pipefail"), ("ruff check .", nil, ""), ("a $X | b", "sh", "set +u"),
-        ("conda info", "bash -l {0}", "set +e"), ("conda info", "bash -el {0}", ""),
-        ("a $X | b", "bash --noprofile --norc -eo pipefail {0}", "set +u"), ("a $X | b", "python", ""),
-    ] as [(String, String?, String)])
+    @Test(
+        arguments: [
+            ("npm ci && npm test || true", nil, ""), ("if [ -z \"$FOO\" ]; then a | b; fi", nil, "set +u +o pipefail"),
+            ("if [ -z \"$FOO\" ]; then a | b; fi", "bash", "set +u"), ("a | b", nil, "set +o pipefail"),
+            ("a | b", "bash", ""), ("echo \"$SET$OWN$HOME$GITHUB_SHA$GITHUB_ACTOR\"", nil, ""),
+            ("echo ${{ matrix.os || 'x' }}", nil, ""), ("f() { echo \"$1\"; }", nil, "set +u"), ("a $? $$ $0", nil, ""),
+            ("# strict\nset -euo pipefail\na \"$X\" | b", nil, ""), ("set -e\na $X", nil, "set +u"),
+            (". venv/bin/activate", nil, "set +u +o pipefail"), ("ruff check .", nil, ""), ("a $X | b", "sh", "set +u"),
+            ("conda info", "bash -l {0}", "set +e"), ("conda info", "bash -el {0}", ""),
+            ("a $X | b", "bash --noprofile --norc -eo pipefail {0}", "set +u"), ("a $X | b", "python", ""),
+        ] as [(String, String?, String)])
     func `a script begins with what its shell there does not mind`(
         script: String, shell: String?, line: String
     ) throws {

@@ -241,7 +241,8 @@ private final class FakeOutside: MeasureOutside, MetricSource {
     @Test(arguments: [
         ("{\"value\": 0.1}", AnalysisRun.Phase.successful), ("{\"value\": 0.9}", .failed),
         ("{\"value\": NaN}", .failed), ("{\"value\": null}", .failed), ("{}", .failed),
-        ("{\"value\": \"0.1\"}", .running), ("{\"value\": 1e999}", .running), ("<html>log in</html>", .running), ("", .running),
+        ("{\"value\": \"0.1\"}", .running), ("{\"value\": 1e999}", .running), ("<html>log in</html>", .running),
+        ("", .running),
     ])
     func `an answer without a number passes no bound`(body: String, phase: AnalysisRun.Phase) async throws {
         let rig = try await judged(

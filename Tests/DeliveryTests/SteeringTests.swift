@@ -186,7 +186,8 @@ import Testing
         let preview = await problem { try await rig.house.apply(service("shop-preview", "")) }
         #expect(preview?.message == "/services/shop-preview leads to service \"shop\" already")
         try await rig.house.apply(service("a", "route: { path: /same, hosts: [a.test] }"))
-        #expect(await problem { try await rig.house.apply(service("b", "route: { path: /same, hosts: [A.test] }")) } != nil)
+        #expect(
+            await problem { try await rig.house.apply(service("b", "route: { path: /same, hosts: [A.test] }")) } != nil)
         try await rig.house.apply(service("b", "route: { path: /same, hosts: [b.test] }"))
         try await rig.house.apply(service("c", "route: { path: /same }"))
         // Its own address is no other's, and what was given up is free.

@@ -63,16 +63,21 @@ private func manifest(_ name: String) -> ApplyInput {
         }
     }
 
-    @Test(arguments: [
-        (["Origin": "http://evil.example"], 403), (["Origin": "null"], 403), (["Sec-Fetch-Site": "cross-site"], 403),
-        (["Sec-Fetch-Site": "same-site"], 403), (["Host": "evil.example"], 403), (["Host": "evil.example:80"], 403),
-        ([:], 200), (["Sec-Fetch-Site": "same-origin"], 200), (["Host": "localhost:80"], 200), (["Host": "[::1]:80"], 200),
-        (["Host": "host.containers.internal:80"], 200),
-    ] as [([String: String], Int)])
-    func `no page of another site reaches a server without tokens`(headers: [String: String], status: Int) async throws {
+    @Test(
+        arguments: [
+            (["Origin": "http://evil.example"], 403), (["Origin": "null"], 403),
+            (["Sec-Fetch-Site": "cross-site"], 403),
+            (["Sec-Fetch-Site": "same-site"], 403), (["Host": "evil.example"], 403), (["Host": "evil.example:80"], 403),
+            ([:], 200), (["Sec-Fetch-Site": "same-origin"], 200), (["Host": "localhost:80"], 200),
+            (["Host": "[::1]:80"], 200),
+            (["Host": "host.containers.internal:80"], 200),
+        ] as [([String: String], Int)])
+    func `no page of another site reaches a server without tokens`(headers: [String: String], status: Int) async throws
+    {
         try await withServer { url, _ in
             let request = HTTPRequest(
-                "POST", url: "\(url)/api/v1/apply", headers: headers.map { ($0, $1) } + [("Content-Type", "text/plain")],
+                "POST", url: "\(url)/api/v1/apply",
+                headers: headers.map { ($0, $1) } + [("Content-Type", "text/plain")],
                 body: .bytes(Array(manifest("blue").json.text.utf8)))
             let answer = try await OutboundClient().send(request, deadline: .seconds(20))
             #expect(answer.status == status)

@@ -121,7 +121,9 @@ struct MeasureLoop: Reconciler {
                     try await one(total, side, record, rollout, outside),
                 ]
                 // Nothing was counted where there is no series; what is no number says nothing.
-                if found.contains(where: { if case .noNumber = $0 { true } else { false } }) { return .values(nil, nil) }
+                if found.contains(where: { if case .noNumber = $0 { true } else { false } }) {
+                    return .values(nil, nil)
+                }
                 let (bad, all) = (found[0].number ?? 0, found[1].number ?? 0)
                 // `increase` extrapolates, so that it gives parts of a request.
                 counts.append(Counts(requests: Self.whole(max(bad, all)), errors: Self.whole(bad)))
@@ -241,7 +243,8 @@ struct MeasureLoop: Reconciler {
                 ?? .said(.successful, "the webhook said yes (\(answer.status))")
         }
         guard let json, json.object != nil else {
-            return .said(.error, "the webhook answered \(answer.status) without a JSON object, but a value was to be judged")
+            return .said(
+                .error, "the webhook answered \(answer.status) without a JSON object, but a value was to be judged")
         }
         guard let value = json["value"], value != .null else { return .values(nil, nil) }
         guard let number = value.double else {

@@ -134,7 +134,9 @@ enum Admission {
             }
             try Contexts.check(template.references, readsFiles: template.readsFiles, at: path, evaluated: place)
         case .array(let items):
-            for (index, item) in items.enumerated() { try templates(in: item, at: path + ["\(index)"], evaluated: place) }
+            for (index, item) in items.enumerated() {
+                try templates(in: item, at: path + ["\(index)"], evaluated: place)
+            }
         case .object(let members):
             for (key, value) in members { try templates(in: value, at: path + [key], evaluated: place) }
         default: break

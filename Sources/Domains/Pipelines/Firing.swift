@@ -64,7 +64,9 @@ extension Change {
                 let holds = try Expression(parsing: Resolver.bareCondition(condition)).evaluate(in: firing.context)
                 guard holds.isTruthy else { return nil }
             }
-            var given = try spec.parameters.map { try Resolver(context: firing.context, leavesSteps: false).resolve($0) }
+            var given = try spec.parameters.map {
+                try Resolver(context: firing.context, leavesSteps: false).resolve($0)
+            }
             for (name, value) in firing.parameters { given[name] = value }
             var request = RunRequest(
                 project: pipeline.reference.project, pipeline: pipeline.reference.name, spec: pipeline.spec,

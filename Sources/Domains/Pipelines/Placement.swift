@@ -189,7 +189,8 @@ extension RunReconciler {
 extension OrderMaker {
     /// The labels that a job's runner must have, when the pipeline writes them as expressions.
     func labels(of job: StoredJob, in state: RunState) throws -> [String]? {
-        guard let labels = job.spec(in: state.stored.spec)?.runs_on.labels, labels.contains(where: { $0.contains("${{") })
+        guard let labels = job.spec(in: state.stored.spec)?.runs_on.labels,
+            labels.contains(where: { $0.contains("${{") })
         else { return nil }
         let resolver = Resolver(context: Contexts.run(state, job: job), leavesSteps: false)
         return try labels.map(resolver.render).filter { !$0.isEmpty }

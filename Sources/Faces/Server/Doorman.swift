@@ -41,7 +41,8 @@ struct Doorman: Sendable {
         let host = request.head.authority ?? ""
         guard Self.isOwnName(host) else {
             throw Problem(
-                "site.host", status: 403, "\"\(host)\" is not a name of this machine, and this server asks for no tokens",
+                "site.host", status: 403,
+                "\"\(host)\" is not a name of this machine, and this server asks for no tokens",
                 hint: "Ask at localhost or an address, or use a server that asks for tokens: vagus server")
         }
         guard ![.get, .head].contains(request.method) else { return }
@@ -50,7 +51,8 @@ struct Doorman: Sendable {
         let isOwn = origin == nil || origin == "http://\(host)" || origin == "https://\(host)"
         guard isOwn, site == "none" || site == "same-origin" else {
             throw Problem(
-                "site.foreign", status: 403, "a page of another site asks for a change, and this server asks for no tokens",
+                "site.foreign", status: 403,
+                "a page of another site asks for a change, and this server asks for no tokens",
                 hint: "Use a server that asks for tokens: vagus server")
         }
     }
