@@ -406,6 +406,43 @@ import Testing
         #expect(status.weights == [isUndo ? 1 : 4: 100])
     }
 
+    @Test func `stable copies that do not come back hold the next revision up for their time only`() async throws {
+        let rig = try await established("{ strategy: rolling }", replicas: 4, more: "health: { deadline: 60s }")
+        rig.platform.setWell(false, InstanceID("default/web/2/3"))
+        rig.platform.setWell(false, InstanceID("default/web/2/4"))
+        try await rig.deploy("k1")
+        try await rig.settle(turns: 10)
+        let share = try await rig.status().weights[2] ?? 0
+        try #require((1...99).contains(share))
+        rig.platform.setWell(false, revision: 1)
+        try await rig.deploy("k2")
+        try await rig.pass(30)
+        #expect(try await rig.status().weights[3] == nil)
+        try await rig.pass(120)
+        let status = try await rig.status()
+        #expect((status.stable_revision, status.weights) == (3, [3: 100]))
+    }
+
+    @Test func `a way back across a migration may be given other steps while it is under way`() async throws {
+        let rig = try await Rig.open()
+        func service(_ migration: Int, _ rollout: String = Self.canary) -> String {
+            "kind: Service\nname: web\nworkload: { command: [./web], migration: \"\(migration)\" }\nrollout: \(rollout)"
+        }
+        try await rig.house.apply(service(1))
+        try await rig.settle()
+        try await rig.house.apply(service(2))
+        try await rig.settle()
+        try await rig.promote(full: true)
+        try await rig.settle()
+        var input = UndoInput()
+        (input.name, input.gradual, input.across_migration) = ("web", true, true)
+        _ = try await rig.house.call(Services.undo, input)
+        try await rig.settle()
+        try await rig.house.apply(service(2, "{ strategy: canary, steps: [{ weight: 10 }, { pause: {} }] }"))
+        try await rig.settle()
+        #expect(try await rig.status().weights == [2: 90, 1: 10])
+    }
+
     // MARK: - Fresh baseline, outcomes
 
     @Test func `a fresh baseline is started, judged against, and gone in the end`() async throws {

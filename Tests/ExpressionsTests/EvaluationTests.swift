@@ -217,4 +217,21 @@ func evaluate(_ source: String, missing: Context.Missing = .null) throws -> Valu
         #expect(expression.references.map(\.position.column) == [1, 34, 56, 73, 77])
         #expect(!expression.usesStatus)
     }
+
+    @Test(arguments: [
+        "", "plain", "$", "{", "it's ${{ secrets.A }}", "'' && secrets.A }} ${{ '", "}}${{", "\u{600}${{ secrets.A }}",
+        "\u{301}{ mark", "\u{200D}'{", "'\u{301} && secrets.A || '{", "{\r\n}\r", "{🧑‍🧑‍🧒‍🧒}",
+        "$" + String(repeating: "a", count: 4_094) + "\u{600}\n && secrets.A }} x",
+        "{" + String(repeating: "'", count: 9_000), "{" + String(repeating: "🧑‍🧑‍🧒‍🧒", count: 3_000),
+    ])
+    func `a value that was quoted is itself again, whatever stands beside it`(value: String) throws {
+        let context = Context(values: ["secrets": .object(["A": .string("canary")]), "os": .string("Linux")])
+        #expect(try Template(parsing: Template.quoting(value)).render(in: context) == value)
+        for glue in ["", "$", "\u{600}", "\u{301}", "{"] {
+            let text =
+                "${{ os }}\(glue)\(Template.quoting(value))\(Template.quoting("\u{600}$"))\(Template.quoting(value))${{ os }}"
+            let found = try Template(parsing: text).render(in: context)
+            #expect(Array(found.utf8) == Array("Linux\(glue)\(value)\u{600}$\(value)Linux".utf8))
+        }
+    }
 }

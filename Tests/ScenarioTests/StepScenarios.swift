@@ -137,8 +137,11 @@ import Testing
                         runs_on: { labels: ["${{ tag }}"] }
                         steps:
                           - { env: { TAG: "${{ tag }}", DRY: "${{ parameters.dry }}" }, run: 'echo "<$TAG> $DRY"' }
+                          - { name: "with ${{ toJSON(parameters) }}", run: "true" }
+                          - { run: "true '${{ toJSON(parameters.dry) }}{' ${{ runner.os }}" }
                 """)
             let (run, log) = try await Self.run("texts", in: house)
+            #expect(!log.contains("${{ '"), "what is quoted for the runner is shown to nobody")
             #expect(run.status == .succeeded && log.contains("\n<> true\n"), "\(log) \(run.json.text)")
         }
     }

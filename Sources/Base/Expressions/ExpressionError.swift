@@ -9,7 +9,7 @@ package struct Position: Sendable, Equatable, CustomStringConvertible {
 
     /// The place after one more character.
     mutating func advance(over character: Character) {
-        if character.isNewline { (line, column) = (line + 1, 1) } else { column += 1 }
+        if character.isNewline, character != "\r" { (line, column) = (line + 1, 1) } else { column += 1 }
     }
 }
 

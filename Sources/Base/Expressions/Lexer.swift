@@ -34,8 +34,9 @@ struct Lexer {
     private var position: Position
     private var tokens: [Token] = []
 
+    /// Scalars count, not what they look like together: a mark behind a quote must not keep it from ending a string.
     init(_ source: some StringProtocol, at start: Position) {
-        characters = Array(source)
+        characters = source.unicodeScalars.map { Character($0) }
         position = start
     }
 

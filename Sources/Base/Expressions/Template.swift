@@ -8,13 +8,17 @@ package struct Template: Sendable {
     /// Bytes that a template may have.
     package static let sourceBytes = 1 << 20
 
+    /// Bytes of one that came of another, its values quoted.
+    package static let quotedBytes = 3 * ExpressionLimits.resultBytes
+
     /// The text it was parsed from.
     package let source: String
     private let parts: [Part]
 
-    package init(parsing source: String) throws(ExpressionError) {
-        guard source.utf8.count <= Self.sourceBytes else {
-            throw ExpressionError(.limit, "the text is larger than \(Self.sourceBytes) bytes", at: Position())
+    /// - Parameter limit: Bytes that it may have.
+    package init(parsing source: String, limit: Int = Template.sourceBytes) throws(ExpressionError) {
+        guard source.utf8.count <= limit else {
+            throw ExpressionError(.limit, "the text is larger than \(limit) bytes", at: Position())
         }
         self.source = source
         guard source.utf8.contains("${{".utf8) else {
@@ -44,13 +48,14 @@ package struct Template: Sendable {
     /// A template whose text is `text`, whatever stands in it; also beside other text it is no expression but its own.
     package static func quoting(_ text: String) -> String {
         guard text.utf8.contains(where: { $0 == UInt8(ascii: "$") || $0 == UInt8(ascii: "{") }) else { return text }
-        var (quoted, rest) = ("", text[...])
-        while !rest.isEmpty {
+        var quoted = String.UnicodeScalarView()
+        for (place, scalar) in text.unicodeScalars.enumerated() {
             // In parts, since an expression has a longest length.
-            quoted += "${{ '\(rest.prefix(4_096).replacing("'", with: "''"))' }}"
-            rest = rest.dropFirst(4_096)
+            if place.isMultiple(of: 4_096) { quoted += (place == 0 ? "${{ '" : "' }}${{ '").unicodeScalars }
+            if scalar == "'" { quoted.append(scalar) }
+            quoted.append(scalar)
         }
-        return quoted
+        return String(quoted) + "' }}"
     }
 
     /// The text of a template that reads nothing; nil when its text is known only where it is evaluated.
@@ -87,7 +92,8 @@ package struct Template: Sendable {
         private var offset = 0
         private var position = Position()
 
-        init(_ source: String) { characters = Array(source) }
+        /// As the lexer does, by scalars.
+        init(_ source: String) { characters = source.unicodeScalars.map { Character($0) } }
 
         mutating func run() throws(ExpressionError) -> [Part] {
             var parts: [Part] = []

@@ -57,6 +57,8 @@ extension RolloutWriter {
         // A way back waits for nobody.
         if !rollout.isRollback { rollout.release = try ReleaseBook.join(name, in: change) }
         service.nextRollout += 1
+        // Whatever could not be rolled out before, something is now.
+        service.problem = nil
         try save(&rollout)
         try service.write(in: change.sql)
         try tell(
@@ -165,7 +167,9 @@ extension RolloutWriter {
     }
 
     /// Begins another attempt of a revision, from the first step; DORA sees the same change again.
-    func again(_ old: RolloutRow, isFull: Bool) throws {
+    ///
+    /// With `isAcross` it was allowed to go back across a migration when it began.
+    func again(_ old: RolloutRow, isFull: Bool, isAcross: Bool = false) throws {
         guard var revision = try RevisionRow.find(old.revision, of: name, in: change.sql) else {
             throw Problem(
                 "revision.not-found", status: 409, "revision \(old.revision) is not remembered any more",
@@ -173,7 +177,7 @@ extension RolloutWriter {
         }
         var service = try ServiceRow.read(name, in: change.sql)
         let present = try service.stable.flatMap { try RevisionRow.find($0, of: name, in: change.sql) }
-        if let problem = Self.migrated(present, to: revision) { throw problem }
+        if !isAcross, let problem = Self.migrated(present, to: revision) { throw problem }
         try wake(&revision)
         var rollout = RolloutRow(
             name, number: service.nextRollout, revision: old.revision, settings: spec.rollout, at: change.now)
@@ -230,6 +234,6 @@ extension RolloutWriter {
             trial.settings.json.text != spec.rollout.json.text
         else { return }
         try end(trial, .superseded, reason: "its steps were changed, so it began anew")
-        try again(trial, isFull: false)
+        try again(trial, isFull: false, isAcross: true)
     }
 }

@@ -40,16 +40,18 @@ extension RolloutDecision {
         if revision.revision == trial.revision {
             if isRolling {
                 let leaving = view.leaving.flatMap { $0.revision == trial.revision ? nil : view.revision($0.revision) }
-                let others = (stable?.live.count ?? 0) + (leaving?.live.count ?? 0)
+                let others = (stable?.live.count ?? 0) + (view.isHeld ? leaving?.live.count ?? 0 : 0)
                 let room = view.replicas + trial.surge(of: view.replicas) - others
                 return min(view.replicas, max(revision.live.count, room))
             }
-            return neededReady(trial, view)
+            let needed = neededReady(trial, view)
+            // Of an attempt before it has traffic still, which is not for fewer copies.
+            return view.leaving?.revision == trial.revision ? max(needed, revision.live.count) : needed
         }
         guard revision.revision == view.stable else { return retired(revision, view, now) }
         if isRecreate { return 0 }
         // First it gets back what was taken from it for the attempt before.
-        if isRolling { return view.leaving == nil ? rollingStable(revision, trial, view) : view.replicas }
+        if isRolling { return view.isHeld ? view.replicas : rollingStable(revision, trial, view) }
         if trial.plan.strategy == .canary, trial.settings.dynamic_stable_scale, view.acknowledgement == .yes {
             return max(1, (view.replicas * (100 - trial.weight) + 99) / 100)
         }

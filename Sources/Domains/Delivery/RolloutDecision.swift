@@ -72,7 +72,11 @@ enum RolloutDecision {
         let needed = neededReady(trial, view)
         let isShort = ready < needed || !areArmsReady(view)
         if isShort != (trial.shortAt != nil) { return [.note(isShort: isShort)] }
-        if let since = trial.shortAt, since.advanced(by: view.health.deadline.duration) <= now {
+        // Its time does not run while it waits for the stable copies.
+        let waitEnd = view.isLeavingLate ? view.leavingEnd : nil
+        if let since = trial.shortAt, !view.isHeld,
+            max(since, waitEnd ?? since).advanced(by: view.health.deadline.duration) <= now
+        {
             return [.abort(reason: late(trial, view, ready: ready, needed: needed))]
         }
         return stage(trial, view, ready: ready, needed: needed, now)
@@ -148,7 +152,7 @@ enum RolloutDecision {
     private static func experiment(
         _ spec: ExperimentSpec, _ trial: RolloutRow, _ view: RolloutView, _ now: Timestamp
     ) -> [RolloutStep] {
-        guard areArmsReady(view) else { return [] }
+        guard areArmsReady(view), !view.isHeld else { return [] }
         let begun = view.analyses.filter { $0.step == trial.step }
         let missing = spec.analyze.filter { name in !begun.contains { $0.name == name } }
         if !missing.isEmpty { return [.measure(missing, step: trial.step)] }
@@ -171,7 +175,7 @@ enum RolloutDecision {
     private static func shift(_ trial: RolloutRow, _ view: RolloutView, to weight: Int) -> [RolloutStep]? {
         if view.isGated, weight == 100, trial.weight != 100 { return gate(trial) }
         // What the stable copies cannot bear yet stays where copies are; only who takes all of it can take that.
-        if view.leaving != nil, weight < 100 { return [] }
+        if view.isHeld, weight < 100 { return [] }
         if trial.weight != weight { return [.weight(weight)] }
         return view.acknowledgement == .yes ? nil : []
     }
@@ -190,7 +194,8 @@ enum RolloutDecision {
     private static func retreat(_ view: RolloutView) -> RolloutStep? {
         guard let leaving = view.leaving else { return nil }
         let isTaken = view.trial.map { $0.revision != view.stable && $0.weight == 100 } ?? false
-        let weight = isTaken ? 0 : unbearable(view)
+        let hasCopies = (view.revision(leaving.revision)?.ready ?? 0) > 0
+        let weight = isTaken || !hasCopies ? 0 : unbearable(view)
         return weight < leaving.weight ? .retreat(weight) : nil
     }
 
@@ -230,7 +235,7 @@ enum RolloutDecision {
         var arms: [ArmPlan] = []
         if let baseline = trial.settings.baseline, isTrafficNear(trial, stage) {
             // As much as the canary has; beyond a third, both sides share what is left.
-            let weight = min(trial.weight, (100 - trial.weight) / 2)
+            let weight = min(trial.weight, (100 - trial.weight - view.leavingWeight) / 2)
             let replicas = baseline.replicas ?? copies(for: trial.weight, of: view.replicas)
             arms.append(
                 ArmPlan(
@@ -238,7 +243,7 @@ enum RolloutDecision {
                     weight: weight))
         }
         guard case .experiment(let spec) = stage else { return arms }
-        var left = 100 - trial.weight - arms.reduce(0) { $0 + $1.weight }
+        var left = 100 - trial.weight - view.leavingWeight - arms.reduce(0) { $0 + $1.weight }
         for (place, arm) in spec.arms.enumerated() {
             let weight = min(arm.value.weight, left)
             left -= weight
@@ -270,7 +275,7 @@ enum RolloutDecision {
 
     /// The next moment at which time alone changes the answer; nil: never.
     static func nextLook(_ view: RolloutView, now: Timestamp) -> Timestamp? {
-        var moments: [Timestamp] = []
+        var moments = view.leavingEnd.map { [$0] } ?? []
         let deadline = view.health.deadline.duration
         for revision in view.revisions {
             moments += revision.live.compactMap { $0.unreadyAt?.advanced(by: deadline) }

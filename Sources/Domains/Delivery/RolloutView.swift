@@ -48,6 +48,8 @@ struct RolloutView: Sendable {
     var rollout: RolloutRow?
     /// An attempt that has ended, but has the traffic still that the stable copies cannot bear yet.
     var leaving: RolloutRow?
+    /// They had their time to come back: what comes next waits for them no longer.
+    var isLeavingLate = false
     /// Analyses of the newest attempt.
     var analyses: [AnalysisRecord] = []
     var acknowledgement = Acknowledgement.yes
@@ -68,7 +70,13 @@ struct RolloutView: Sendable {
     var awaitedModel: String?
 
     /// Copies of two revisions, or one more of the same, are never there at once.
-    var isAlone: Bool { isRecreate || rollout?.settings.strategy == .recreate }
+    var isAlone: Bool { trial.map { $0.settings.strategy == .recreate } ?? isRecreate }
+
+    /// Whether the rollout waits until the stable copies can bear what the attempt before was left.
+    var isHeld: Bool { leaving != nil && !isLeavingLate }
+
+    /// Until when the stable copies have time to come back.
+    var leavingEnd: Timestamp? { leaving?.finishedAt?.advanced(by: health.deadline.duration) }
 
     /// Whether copies are there that have to be gone before one of this revision may begin.
     func hasOthers(than number: Int) -> Bool {
@@ -85,7 +93,7 @@ struct RolloutView: Sendable {
     /// Share of the traffic that the rollout under way has given its revision.
     private var trialWeight: Int { trial.map { $0.revision == stable ? 0 : $0.weight } ?? 0 }
     /// What comes to all traffic takes that of the one that leaves as well.
-    private var leavingWeight: Int { trialWeight == 100 ? 0 : leaving?.weight ?? 0 }
+    var leavingWeight: Int { min(leaving?.weight ?? 0, 100 - trialWeight) }
 
     /// Extra copies that the rollout wants now.
     var arms: [ArmPlan] { trial.map { RolloutDecision.arms($0, self) } ?? [] }
@@ -157,6 +165,7 @@ extension RolloutView {
                     isCondemned: $0.condemned != nil)
             }
         leaving = try RolloutRow.leaving(of: name, in: sql).flatMap { $0.revision == stable ? nil : $0 }
+        isLeavingLate = leavingEnd.map { $0 <= now } ?? false
         if let rollout { analyses = try AnalysisRecord.all(of: name, rollout: rollout.number, in: sql) }
         unrecovered = try RolloutRow.unrecovered(of: name, in: sql).filter { $0.revision != service.stable }.map(
             \.number)

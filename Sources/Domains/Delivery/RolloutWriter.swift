@@ -64,7 +64,14 @@ struct RolloutWriter {
         case .recovered: try recover(view)
         case .arm(let plan): try make(plan)
         case .weight(let weight): if let trial = view.trial { try shift(trial, to: weight) }
-        case .retreat(let weight): if let leaving = view.leaving { try shift(leaving, to: weight) }
+        case .retreat(let weight):
+            guard let leaving = view.leaving else { return }
+            try shift(leaving, to: weight)
+            // Who waited for it has all its time yet.
+            if var trial = view.trial, trial.shortAt != nil {
+                trial.shortAt = now
+                try save(&trial)
+            }
         default:
             guard let rollout = view.trial else { return }
             try carry(step, rollout)
@@ -86,6 +93,8 @@ struct RolloutWriter {
             try save(&rollout)
         case .ready:
             rollout.release?.readyAt = now
+            // The time for its copies begins when the others let it go on.
+            rollout.shortAt = nil
             try save(&rollout)
             try tell("rollout.ready", rollout, ["release": .string(rollout.release?.name ?? "")])
         case .promote: try promote(rollout)

@@ -97,14 +97,19 @@ enum RouteRow {
     ///
     /// - Throws: 409 when another service is reached there.
     static func reserve(_ spec: ServiceSpec, for name: ServiceReference, in sql: Connection) throws {
+        let own = try sql.rows("SELECT path, hosts FROM delivery_address WHERE \(name.rows)").map {
+            (path: try $0.get("path", as: String.self), hosts: try Self.hosts($0))
+        }
         try sql.run("DELETE FROM delivery_address WHERE \(name.rows)")
         let path = RouteShape.path(name, spec)
         let hasPreview = spec.rollout.strategy == .blue_green && spec.route.protocol != .grpc
         for path in hasPreview ? [path, path + "-preview"] : [path] {
             let hosts = spec.route.hosts.map { $0.lowercased() }
-            for row in try sql.rows("SELECT project, service, hosts FROM delivery_address WHERE path = \(path)") {
-                let others: [String] = try [String](
-                    json: JSONParser.parse(try row.get("hosts", as: String.self)), at: [])
+            // What has been so for long is not refused: it would keep all else of the service from being changed.
+            let isNews = !own.contains { $0.path == path && $0.hosts == hosts }
+            let rows = try sql.rows("SELECT project, service, hosts FROM delivery_address WHERE path = \(path)")
+            for row in isNews ? rows : [] {
+                let others = try Self.hosts(row)
                 // One of the two that names hosts is the more exact one, and is reached there.
                 guard hosts.isEmpty ? others.isEmpty : !Set(others).isDisjoint(with: hosts) else { continue }
                 let other = ServiceReference(project: try row.get("project"), name: try row.get("service"))
@@ -119,6 +124,10 @@ enum RouteRow {
                 VALUES (\(name.project), \(name.name), \(path), \(hosts.json.text))
                 """)
         }
+    }
+
+    private static func hosts(_ row: Row) throws -> [String] {
+        try [String](json: JSONParser.parse(try row.get("hosts", as: String.self)), at: []).map { $0.lowercased() }
     }
 
     static func remove(_ service: ServiceReference, in change: Change) throws {

@@ -123,6 +123,12 @@ enum Tables {
                     PRIMARY KEY (project, service, path))
                 """,
                 "CREATE INDEX delivery_address_path ON delivery_address (path)",
+                """
+                INSERT INTO delivery_address (project, service, path, hosts)
+                SELECT project, service, json_extract(value, '$.path_prefix'),
+                    coalesce(json_extract(value, '$.hosts'), '[]')
+                FROM delivery_route, json_each(delivery_route.routes) WHERE true ON CONFLICT DO NOTHING
+                """,
             ]),
     ]
 }

@@ -34,7 +34,7 @@ extension OrderMaker {
             throw Problem.notFound("Repository", name, project: run.project, list: "get repositories")
         }
         let place = Git.place(of: reference, path: repository.spec.path, hosted: repositories)
-        let wanted = spec.ref ?? repository.spec.default_branch
+        let wanted = spec.ref.map(Resolver.shown) ?? repository.spec.default_branch
         guard let commit = Git.isHash(wanted) ? wanted : Self.ref(wanted, in: try Git.refs(in: place)) else {
             throw Problem(
                 "checkout.ref", status: 404, "no branch or tag \"\(wanted)\" in repository \"\(name)\"",

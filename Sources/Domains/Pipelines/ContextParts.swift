@@ -100,7 +100,7 @@ extension StepOrder {
         var wanted: [String] = []
         if let text = self.if { wanted += Self.roots(try Expression(parsing: text).references) }
         for text in settings.texts + environment.values where text.contains("${{") {
-            wanted += Self.roots(try Template(parsing: text).references)
+            wanted += Self.roots(try Template(parsing: text, limit: Template.quotedBytes).references)
         }
         for name in wanted where !Contexts.ofRunner.contains(name) && context[name] == nil {
             // Where some are left, all are read on the runner, as they are there.

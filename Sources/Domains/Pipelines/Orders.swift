@@ -138,7 +138,9 @@ struct OrderMaker: Sendable {
         _ step: StepSpec, _ index: Int, _ shelf: Shelf, _ stored: StoredRun, _ job: StoredJob
     ) throws -> StepOrder {
         var order = StepOrder()
-        (order.index, order.id, order.name) = (index, step.id, step.displayName)
+        var shown = step
+        (shown.name, shown.run) = (step.name.map(Resolver.shown), step.run.map(Resolver.shown))
+        (order.index, order.id, order.name) = (index, step.id, shown.displayName)
         (order.verb, order.settings) = step.verb
         order.timeout_seconds = step.timeout?.seconds
         order.if = step.if.map(Resolver.bareCondition)

@@ -86,7 +86,7 @@ struct Registering: Sendable {
         else { return nil }
         let settings = job.orders?.first { $0.index == step.index }?.settings
         do {
-            return (step, try settings.map { try TrainSpec(json: $0, at: []) })
+            return (step, try settings.map { try TrainSpec(json: Resolver.shown($0), at: []) })
         } catch {
             // Settings that the worker took and this reading does not: the rest is still worth telling.
             return (step, nil)

@@ -51,6 +51,21 @@ struct Resolver: Sendable {
         }
     }
 
+    /// A text as people read it: what was quoted for the runner is itself again.
+    static func shown(_ text: String) -> String {
+        guard text.contains("${{") else { return text }
+        return pieces(of: text).map { (try? Template(parsing: $0).constant) ?? $0 }.joined()  // as written, then
+    }
+
+    static func shown(_ json: JSONValue) -> JSONValue {
+        switch json {
+        case .string(let text): .string(shown(text))
+        case .array(let items): .array(items.map(shown))
+        case .object(let members): .object(members.map(shown))
+        default: json
+        }
+    }
+
     private static func quoted(_ json: JSONValue) -> JSONValue {
         switch json {
         case .string(let text): .string(Template.quoting(text))
@@ -164,7 +179,7 @@ enum Contexts {
 
         init(_ templates: Ordered<String>) throws {
             for (name, text) in templates {
-                if let value = try Template(parsing: text).constant {
+                if let value = try Template(parsing: text, limit: Template.quotedBytes).constant {
                     known[name] = value
                 } else {
                     left.insert(name.lowercased())

@@ -89,7 +89,7 @@ extension ExecutionSpec {
         func resolve(_ json: JSONValue) throws -> JSONValue {
             switch json {
             case .string(let text) where text.contains("${{"):
-                .string(try Template(parsing: text).render(in: context))
+                .string(try Template(parsing: text, limit: Template.quotedBytes).render(in: context))
             case .array(let items): .array(try items.map(resolve))
             case .object(let members): .object(try members.map(resolve))
             default: json

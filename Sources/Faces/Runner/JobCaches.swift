@@ -34,7 +34,7 @@ struct JobCaches: Sendable {
     }
 
     private static func render(_ text: String, _ context: Context) throws -> String {
-        text.contains("${{") ? try Template(parsing: text).render(in: context) : text
+        text.contains("${{") ? try Template(parsing: text, limit: Template.quotedBytes).render(in: context) : text
     }
 
     private func restore(_ key: String, _ prefixes: [String], _ index: Int) async throws {

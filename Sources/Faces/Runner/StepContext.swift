@@ -67,10 +67,17 @@ extension StepsWork {
         _ order: StepOrder, context: (Ordered<String>) -> Context
     ) throws -> Ordered<String> {
         var resolved = Ordered<String>()
-        for (name, text) in order.environment where !text.contains("${{") { resolved[name] = text }
-        for (name, text) in order.environment where text.contains("${{") {
-            resolved[name] = try Template(parsing: text).render(in: context(resolved))
+        // What reads nothing is known first, wherever it stands.
+        var left: [(String, Template)] = []
+        for (name, text) in order.environment {
+            guard text.contains("${{") else {
+                resolved[name] = text
+                continue
+            }
+            let template = try Template(parsing: text, limit: Template.quotedBytes)
+            if let value = template.constant { resolved[name] = value } else { left.append((name, template)) }
         }
+        for (name, template) in left { resolved[name] = try template.render(in: context(resolved)) }
         return resolved
     }
 }

@@ -216,7 +216,8 @@ struct StepsWork: Sendable {
     private static func resolve(_ json: JSONValue, _ context: Context) throws -> JSONValue {
         switch json {
         case .string(let text):
-            return text.contains("${{") ? .string(try Template(parsing: text).render(in: context)) : json
+            guard text.contains("${{") else { return json }
+            return .string(try Template(parsing: text, limit: Template.quotedBytes).render(in: context))
         case .array(let items): return .array(try items.map { try resolve($0, context) })
         case .object(let members): return .object(try members.map { try resolve($0, context) })
         default: return json

@@ -89,8 +89,8 @@ struct HTTPFace: HTTPResponder {
         case "/-/ready", "/-/healthy": return Response.text("ok\n")
         default: break
         }
-        // Forges sign what they send, and may come by a name that leads here through a tunnel.
-        if !path.hasPrefix("/hooks/") { try doorman.checkSite(of: request) }
+        // Forges may come by a name that leads here through a tunnel.
+        try doorman.checkSite(of: request, mayHaveAnyName: path.hasPrefix("/hooks/"))
         if let mount = mounts.mount(at: path) {
             return await mounts.respond(to: request, at: mount, correlation: correlation)
         }

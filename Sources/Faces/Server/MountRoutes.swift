@@ -35,6 +35,7 @@ struct MountRoutes: Sendable {
             method: request.method.rawValue, path: String(request.uri.path.dropFirst(base.count)))
         let answer: ForeignAnswer
         do {
+            try doorman.checkSite(of: request)
             for field in request.headers { foreign.headers[field.name.canonicalName] = field.value }
             foreign.base = base
             foreign.headers["host"] = request.head.authority
