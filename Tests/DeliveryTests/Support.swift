@@ -136,9 +136,9 @@ final class Rig: Sendable {
     }
 
     @discardableResult
-    func undo(to revision: Int? = nil) async throws -> ServiceStatus {
+    func undo(to revision: Int? = nil, isGradual: Bool = false) async throws -> ServiceStatus {
         var input = UndoInput()
-        (input.name, input.revision) = ("web", revision)
+        (input.name, input.revision, input.gradual) = ("web", revision, isGradual)
         return try await house.call(Services.undo, input)
     }
 
